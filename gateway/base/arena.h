@@ -1,0 +1,30 @@
+/*
+ * Arena: memory that is taken piece by piece and given back all at once.
+ *
+ * A request owns one; nothing in it outlives the request. Not for threads. Allocation
+ * never fails: a process without memory ends (the journal tolerates it).
+ */
+#ifndef JOBGATE_BASE_ARENA_H
+#define JOBGATE_BASE_ARENA_H
+
+#include "base/str.h"
+
+struct arena_block;
+
+struct arena {
+	struct arena_block *blocks;	/* newest first; owned */
+};
+
+void arena_init(struct arena *a);
+void arena_fini(struct arena *a);
+
+/* N zeroed bytes, aligned for any type. */
+void *arena_alloc(struct arena *a, size_t n);
+
+/* A copy of S with a NUL behind it (not counted). */
+struct str arena_copy(struct arena *a, struct str s);
+
+/* Formatted text with a NUL behind it (not counted). */
+struct str arena_printf(struct arena *a, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+#endif

@@ -1,0 +1,110 @@
+/* A growing run of bytes. */
+#include "base/buf.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+
+void
+buf_fini(struct buf *b)
+{
+	free(b->p);
+	*b = BUF_EMPTY;
+}
+
+void
+buf_clear(struct buf *b)
+{
+	b->n = 0;
+}
+
+char *
+buf_room(struct buf *b, size_t n)
+{
+	check(n <= SIZE_MAX / 2 - b->n);
+	if (b->size - b->n < n) {
+		size_t want = b->n + n;
+		size_t size = b->size ? b->size * 2 : 256;
+
+		if (size < want)
+			size = want;
+		b->p = realloc(b->p, size);
+		check(b->p != NULL);
+		b->size = size;
+	}
+	return b->p + b->n;
+}
+
+void
+buf_add(struct buf *b, struct str s)
+{
+	if (s.n == 0)
+		return;
+	memcpy(buf_room(b, s.n), s.p, s.n);
+	b->n += s.n;
+}
+
+void
+buf_add_char(struct buf *b, char c)
+{
+	*buf_room(b, 1) = c;
+	b->n++;
+}
+
+void
+buf_add_z(struct buf *b, const char *z)
+{
+	buf_add(b, str_from(z));
+}
+
+void
+buf_printf(struct buf *b, const char *format, ...)
+{
+	va_list args, again;
+	int n;
+
+	va_start(args, format);
+	va_copy(again, args);
+	n = vsnprintf(NULL, 0, format, args);
+	va_end(args);
+	check(n >= 0);
+	vsnprintf(buf_room(b, (size_t)n + 1), (size_t)n + 1, format, again);
+	va_end(again);
+	b->n += (size_t)n;
+}
+
+void
+buf_drop(struct buf *b, size_t n)
+{
+	check(n <= b->n);
+	if (n == 0)
+		return;
+	memmove(b->p, b->p + n, b->n - n);
+	b->n -= n;
+}
+
+struct str
+buf_str(const struct buf *b)
+{
+	return (struct str){ b->p, b->n };
+}
+
+struct buf
+buf_take(struct buf *from)
+{
+	struct buf taken = *from;
+
+	*from = BUF_EMPTY;
+	return taken;
+}
+
+void
+buf_wipe(struct buf *b)
+{
+	if (b->p)
+		explicit_bzero(b->p, b->size);
+	buf_fini(b);
+}

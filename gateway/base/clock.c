@@ -1,0 +1,94 @@
+/* Points in time and their text. */
+#include "base/clock.h"
+
+#include <stdio.h>
+#include <time.h>
+
+#define DAY_SECONDS 86400
+
+/* Read one of the machine's clocks. */
+static int64_t
+clock_read_us(clockid_t id)
+{
+	struct timespec ts;
+
+	clock_gettime(id, &ts);
+	return (int64_t)ts.tv_sec * CLOCK_SECOND + ts.tv_nsec / 1000;
+}
+
+struct mono_time
+clock_now_mono(void)
+{
+	return (struct mono_time){ clock_read_us(CLOCK_MONOTONIC) };
+}
+
+struct wall_time
+clock_now_wall(void)
+{
+	return (struct wall_time){ clock_read_us(CLOCK_REALTIME) };
+}
+
+/* Days to year, month, day: the algorithm of H. Hinnant, "chrono-compatible low-level date algorithms". */
+static void
+clock_civil_date(int64_t days, struct civil_time *c)
+{
+	int64_t z = days + 719468;
+	int64_t era = (z >= 0 ? z : z - 146096) / 146097;
+	unsigned doe = (unsigned)(z - era * 146097);
+	unsigned yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
+	unsigned doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+	unsigned mp = (5 * doy + 2) / 153;
+
+	c->day = (int)(doy - (153 * mp + 2) / 5 + 1);
+	c->month = (int)(mp < 10 ? mp + 3 : mp - 9);
+	c->year = (int)((int64_t)yoe + era * 400) + (c->month <= 2);
+	c->weekday = (int)(((days % 7) + 11) % 7);	/* 1970-01-01 was a Thursday */
+}
+
+struct civil_time
+clock_civil(struct wall_time t)
+{
+	struct civil_time c = { 0 };
+	int64_t seconds = t.us / CLOCK_SECOND, micro = t.us % CLOCK_SECOND, days, rest;
+
+	if (micro < 0) {
+		micro += CLOCK_SECOND;
+		seconds--;
+	}
+	days = seconds / DAY_SECONDS;
+	rest = seconds % DAY_SECONDS;
+	if (rest < 0) {
+		rest += DAY_SECONDS;
+		days--;
+	}
+	clock_civil_date(days, &c);
+	c.hour = (int)(rest / 3600);
+	c.minute = (int)(rest / 60 % 60);
+	c.second = (int)(rest % 60);
+	c.microsecond = (int)micro;
+	return c;
+}
+
+void
+clock_format_rfc3339(struct wall_time t, char out[CLOCK_RFC3339_BYTES])
+{
+	struct civil_time c = clock_civil(t);
+
+	/* The masks tell the compiler what the calendar already promises, so that it can see the bound. */
+	snprintf(out, CLOCK_RFC3339_BYTES, "%04u-%02u-%02uT%02u:%02u:%02u.%06uZ", (unsigned)c.year % 10000,
+	    (unsigned)c.month % 100, (unsigned)c.day % 100, (unsigned)c.hour % 100, (unsigned)c.minute % 100,
+	    (unsigned)c.second % 100, (unsigned)c.microsecond % 1000000);
+}
+
+void
+clock_format_http(struct wall_time t, char out[CLOCK_HTTP_BYTES])
+{
+	static const char days[7][4] = { "Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat" };
+	static const char months[12][4] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
+		"Nov", "Dec" };
+	struct civil_time c = clock_civil(t);
+
+	snprintf(out, CLOCK_HTTP_BYTES, "%.3s, %02u %.3s %04u %02u:%02u:%02u GMT", days[c.weekday % 7],
+	    (unsigned)c.day % 100, months[(c.month - 1) % 12], (unsigned)c.year % 10000, (unsigned)c.hour % 100,
+	    (unsigned)c.minute % 100, (unsigned)c.second % 100);
+}

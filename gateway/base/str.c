@@ -1,0 +1,160 @@
+/* Byte slices. */
+#include "base/str.h"
+
+#include <string.h>
+
+struct str
+str_from(const char *z)
+{
+	return (struct str){ z, z ? strlen(z) : 0 };
+}
+
+struct str
+str_sub(struct str s, size_t from, size_t to)
+{
+	if (to > s.n)
+		to = s.n;
+	if (from > to)
+		from = to;
+	return (struct str){ s.p + from, to - from };
+}
+
+bool
+str_eq(struct str a, struct str b)
+{
+	return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
+}
+
+char
+str_lower(char c)
+{
+	return c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c;
+}
+
+bool
+str_eq_nocase(struct str a, struct str b)
+{
+	if (a.n != b.n)
+		return false;
+	for (size_t i = 0; i < a.n; i++)
+		if (str_lower(a.p[i]) != str_lower(b.p[i]))
+			return false;
+	return true;
+}
+
+bool
+str_starts(struct str s, struct str prefix)
+{
+	return s.n >= prefix.n && str_eq(str_sub(s, 0, prefix.n), prefix);
+}
+
+bool
+str_starts_nocase(struct str s, struct str prefix)
+{
+	return s.n >= prefix.n && str_eq_nocase(str_sub(s, 0, prefix.n), prefix);
+}
+
+size_t
+str_find_char(struct str s, char c)
+{
+	const char *hit = s.n ? memchr(s.p, c, s.n) : NULL;
+
+	return hit ? (size_t)(hit - s.p) : s.n;
+}
+
+size_t
+str_find(struct str s, struct str needle)
+{
+	const char *hit = needle.n && s.n ? memmem(s.p, s.n, needle.p, needle.n) : NULL;
+
+	return hit ? (size_t)(hit - s.p) : s.n;
+}
+
+struct str
+str_trim(struct str s)
+{
+	while (s.n && (s.p[0] == ' ' || s.p[0] == '\t'))
+		s = str_sub(s, 1, s.n);
+	while (s.n && (s.p[s.n - 1] == ' ' || s.p[s.n - 1] == '\t'))
+		s.n--;
+	return s;
+}
+
+bool
+str_next(struct str *rest, char sep, struct str *part)
+{
+	size_t at;
+
+	if (rest->p == NULL)
+		return false;
+	at = str_find_char(*rest, sep);
+	*part = str_sub(*rest, 0, at);
+	if (at == rest->n)
+		*rest = (struct str){ NULL, 0 };
+	else
+		*rest = str_sub(*rest, at + 1, rest->n);
+	return true;
+}
+
+bool
+str_to_u64(struct str s, uint64_t *out)
+{
+	uint64_t value = 0;
+
+	if (s.n == 0)
+		return false;
+	for (size_t i = 0; i < s.n; i++) {
+		unsigned digit = (unsigned char)s.p[i] - (unsigned)'0';
+
+		if (digit > 9 || value > (UINT64_MAX - digit) / 10)
+			return false;
+		value = value * 10 + digit;
+	}
+	*out = value;
+	return true;
+}
+
+int
+str_hex_value(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c = str_lower(c);
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+void
+str_hex_encode(const uint8_t *bytes, size_t n, char *out)
+{
+	static const char digits[] = "0123456789abcdef";
+
+	for (size_t i = 0; i < n; i++) {
+		out[2 * i] = digits[bytes[i] >> 4];
+		out[2 * i + 1] = digits[bytes[i] & 15];
+	}
+}
+
+bool
+str_hex_decode(struct str s, uint8_t *out, size_t n)
+{
+	if (s.n != 2 * n)
+		return false;
+	for (size_t i = 0; i < n; i++) {
+		int high = str_hex_value(s.p[2 * i]), low = str_hex_value(s.p[2 * i + 1]);
+
+		if (high < 0 || low < 0)
+			return false;
+		out[i] = (uint8_t)(high << 4 | low);
+	}
+	return true;
+}
+
+bool
+str_same_secret(const uint8_t *a, const uint8_t *b, size_t n)
+{
+	volatile uint8_t different = 0;
+
+	for (size_t i = 0; i < n; i++)
+		different |= a[i] ^ b[i];
+	return different == 0;
+}

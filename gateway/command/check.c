@@ -1,0 +1,182 @@
+/*
+ * jobgate check: whether a configuration is right and what it names can be used, without starting or writing anything.
+ *
+ * 2: the configuration is wrong; 1: it is right, but a file or directory that it names is not usable here; 0: it would start.
+ */
+#include "command/command.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "gate/settings.h"
+#include "io/file.h"
+#include "io/tls.h"
+
+/* Certificates live 47 days or more; two weeks is time to find out why the renewal failed. */
+#define CHECK_EXPIRY_US (INT64_C(14) * 86400 * CLOCK_SECOND)
+
+struct check_report {
+	const char *file;
+	int faults;		/* lines that make the exit code 1 */
+};
+
+static int
+check_usage(FILE *out, int code)
+{
+	fprintf(out, "usage: jobgate check [--config FILE]\n\n"
+	    "Checks the configuration (default %s) and whether the files and directories that it\n"
+	    "names can be used by this user. Exit codes: 0 right, 1 something named cannot be used, 2 wrong.\n",
+	    COMMAND_CONFIG_DEFAULT);
+	return code;
+}
+
+/* "FILE: WHERE: TEXT", a fault. */
+static void
+check_fault(struct check_report *report, const char *where, const struct buf *text)
+{
+	fprintf(stderr, "%s: %s: %.*s\n", report->file, where, STR_ARG(buf_str(text)));
+	report->faults++;
+}
+
+/* Warn where a file that is nobody's business but ours is open to all. */
+static void
+check_private(struct check_report *report, const char *where, struct str file)
+{
+	unsigned mode = 0;
+
+	if (file.n && file_is_open_to_others(file.p, &mode))
+		fprintf(stderr, "%s: warning: %s: %s can be read by every user of this machine (mode %04o)\n", report->file,
+		    where, file.p, mode);
+}
+
+static void
+check_expiry(struct check_report *report, const char *where, struct str file)
+{
+	int64_t not_after_us, left_us;
+
+	if (!tls_certificate_expiry(file.p, &not_after_us))
+		return;
+	left_us = not_after_us - clock_now_wall().us;
+	if (left_us < 0)
+		fprintf(stderr, "%s: warning: %s: %s has expired\n", report->file, where, file.p);
+	else if (left_us < CHECK_EXPIRY_US)
+		fprintf(stderr, "%s: warning: %s: %s expires in %lld days\n", report->file, where, file.p,
+		    (long long)(left_us / 86400 / CLOCK_SECOND));
+}
+
+static void
+check_listener(struct check_report *report, const struct config_listen *listen, size_t i)
+{
+	struct buf error = BUF_EMPTY;
+	struct tls_server *server;
+	char where[40];
+
+	if (!listen->tls)
+		return;
+	snprintf(where, sizeof(where), "listen[%zu].tls", i);
+	server = tls_server_new(listen->cert_file.p, listen->key_file.p, &error);
+	if (server == NULL)
+		check_fault(report, where, &error);
+	else
+		check_expiry(report, where, listen->cert_file);
+	check_private(report, where, listen->key_file);
+	tls_server_free(&server);
+	buf_fini(&error);
+}
+
+static void
+check_upstream(struct check_report *report, const struct config *config)
+{
+	struct buf error = BUF_EMPTY;
+	struct tls_client *client;
+	char name[256];
+
+	snprintf(name, sizeof(name), "%.*s", STR_ARG(config->upstream.server_name));
+	client = tls_client_new(config->upstream.ca_file.n ? config->upstream.ca_file.p : "", name, &error);
+	if (client == NULL)
+		check_fault(report, config->upstream.ca_file.n ? "upstream.ca_file" : "upstream", &error);
+	tls_client_free(&client);
+	buf_fini(&error);
+}
+
+static void
+check_store(struct check_report *report, const struct config *config)
+{
+	struct buf secret = BUF_EMPTY, error = BUF_EMPTY;
+
+	if (!settings_secret(&config->store.password_secret, &secret, &error))
+		check_fault(report, "store.password", &error);
+	check_private(report, "store.password", config->store.password_secret.file);
+	if (config->store.password.n)
+		check_private(report, "store.redis (holds a password)", config->file);
+	buf_wipe(&secret);
+	buf_fini(&error);
+}
+
+static void
+check_audit(struct check_report *report, const struct config *config)
+{
+	struct buf directory = BUF_EMPTY, error = BUF_EMPTY;
+
+	settings_audit_directory(config, &directory);
+	buf_add_char(&directory, '\0');
+	if (!file_directory_is_usable(directory.p, &error))
+		check_fault(report, "audit.directory", &error);
+	buf_fini(&directory);
+	buf_fini(&error);
+}
+
+/* Look at everything that CONFIG names. */
+static int
+check_config(const struct config *config, const char *file)
+{
+	struct check_report report = { file, 0 };
+
+	for (size_t i = 0; i < config->listen_count; i++)
+		check_listener(&report, &config->listen[i], i);
+	check_upstream(&report, config);
+	check_store(&report, config);
+	check_audit(&report, config);
+	for (size_t i = 0; i < config->warning_count; i++)
+		fprintf(stderr, "%s: warning: %.*s\n", file, STR_ARG(config->warnings[i]));
+	if (report.faults)
+		return 1;
+	printf("%s: ok\n", file);
+	return 0;
+}
+
+/* The file to check out of the arguments; NULL where they are wrong. */
+static const char *
+check_argument(int argc, char **argv)
+{
+	if (argc == 1)
+		return COMMAND_CONFIG_DEFAULT;
+	if (argc == 3 && strcmp(argv[1], "--config") == 0)
+		return argv[2];
+	if (argc == 2 && strncmp(argv[1], "--config=", 9) == 0)
+		return argv[1] + 9;
+	return NULL;
+}
+
+int
+command_check(int argc, char **argv)
+{
+	const char *file = check_argument(argc, argv);
+	struct buf errors = BUF_EMPTY;
+	struct config *config;
+	int code = 2;
+
+	if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0))
+		return check_usage(stdout, 0);
+	if (file == NULL)
+		return check_usage(stderr, 2);
+	config = settings_load(file, &errors);
+	if (config)
+		code = check_config(config, file);
+	else
+		fwrite(errors.p, 1, errors.n, stderr);
+	config_unref(&config);
+	buf_fini(&errors);
+	return code;
+}

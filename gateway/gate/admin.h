@@ -1,0 +1,24 @@
+/*
+ * The admin listener: health and metrics, on a port of its own and on main's loop, so that it answers whatever the workers do.
+ */
+#ifndef JOBGATE_GATE_ADMIN_H
+#define JOBGATE_GATE_ADMIN_H
+
+#include "gate/metrics.h"
+#include "io/front.h"
+
+struct admin;
+
+struct admin_hooks {
+	/* Append the reasons as JSON strings, comma separated; the status to answer: 200, or 503 with the reason that makes it so. */
+	int (*readiness)(void *arg, struct buf *reasons);
+	/* What metrics are written from; false while starting. */
+	bool (*metrics)(void *arg, struct metrics_source *source);
+};
+
+/* FD is a listening socket, owned. */
+struct admin *admin_new(struct loop *loop, int fd, const struct admin_hooks *hooks, void *arg);
+/* Close the listener and all connections. */
+void admin_free(struct admin **admin);
+
+#endif

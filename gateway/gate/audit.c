@@ -1,0 +1,183 @@
+/* Audit: refusals are bounded, so that the caller who behaves worst cannot fill the disk. */
+#include "gate/audit.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+
+/* Pairs of caller and error code that are told apart within one second; more than these share the last entry. */
+#define AUDIT_PAIRS 512
+
+struct audit_pair {
+	uint64_t key;		/* of caller and refusal; 0: free */
+	int64_t recorded;	/* records written in this second */
+	int64_t counted;	/* beyond the bound */
+	struct buf members;	/* of the last one counted, with the count so far */
+};
+
+struct audit {
+	struct loop *loop;
+	struct journal *journal;
+	struct loop_timer flush;
+	pthread_mutex_t lock;		/* guards what follows; held while a record's bytes are made, never while writing */
+	int64_t bound;
+	struct audit_pair pairs[AUDIT_PAIRS];
+	size_t pair_count;
+};
+
+/* Hand members to the journal without waiting for them. */
+static void
+audit_put(struct audit *audit, enum journal_kind kind, struct buf *members)
+{
+	struct journal_entry *entry = calloc(1, sizeof(*entry));
+
+	check(entry != NULL);
+	entry->kind = kind;
+	entry->members = buf_take(members);
+	entry->time = clock_now_wall();
+	if (!journal_put(audit->journal, entry)) {	/* the ring is full: the journal has counted it */
+		buf_fini(&entry->members);
+		free(entry);
+	}
+}
+
+/* The entry of a caller and an error code in this second. */
+static struct audit_pair *
+audit_pair(struct audit *audit, struct str caller, enum refusal refusal)
+{
+	uint64_t key = 1469598103934665603u ^ (uint64_t)refusal;
+
+	for (size_t i = 0; i < caller.n; i++)
+		key = (key ^ (unsigned char)caller.p[i]) * 1099511628211u;	/* FNV-1a: a label, not a defence */
+	key |= 1;
+	for (size_t probe = 0; probe < AUDIT_PAIRS; probe++) {
+		struct audit_pair *pair = &audit->pairs[(key + probe) % AUDIT_PAIRS];
+
+		if (pair->key == key)
+			return pair;
+		if (pair->key == 0 && audit->pair_count < AUDIT_PAIRS - 1) {
+			audit->pair_count++;
+			pair->key = key;
+			return pair;
+		}
+		if (pair->key == 0)
+			break;
+	}
+	return &audit->pairs[key % AUDIT_PAIRS];
+}
+
+/* Write the counts of the second that is over. Called with the lock held. */
+static void
+audit_flush(struct audit *audit)
+{
+	for (size_t i = 0; i < AUDIT_PAIRS; i++) {
+		struct audit_pair *pair = &audit->pairs[i];
+
+		if (pair->counted > 0)
+			audit_put(audit, JOURNAL_REFUSAL, &pair->members);
+		buf_fini(&pair->members);
+		memset(pair, 0, sizeof(*pair));
+	}
+	audit->pair_count = 0;
+}
+
+/* A second is over. */
+static void
+on_flush(void *arg)
+{
+	struct audit *audit = arg;
+
+	pthread_mutex_lock(&audit->lock);
+	if (audit->pair_count > 0)
+		audit_flush(audit);
+	pthread_mutex_unlock(&audit->lock);
+	loop_timer_at(&audit->flush, mono_add(loop_now(audit->loop), CLOCK_SECOND));
+}
+
+struct audit *
+audit_new(struct loop *loop, struct journal *journal, int64_t refusals_per_second)
+{
+	struct audit *audit = calloc(1, sizeof(*audit));
+
+	check(audit != NULL);
+	audit->loop = loop;
+	audit->journal = journal;
+	audit->bound = refusals_per_second;
+	pthread_mutex_init(&audit->lock, NULL);
+	loop_timer_init(&audit->flush, loop, on_flush, audit);
+	loop_timer_at(&audit->flush, mono_add(loop_now(loop), CLOCK_SECOND));
+	return audit;
+}
+
+void
+audit_free(struct audit **audit_p)
+{
+	struct audit *audit = *audit_p;
+
+	if (audit == NULL)
+		return;
+	*audit_p = NULL;
+	loop_timer_fini(&audit->flush);
+	audit_flush(audit);
+	pthread_mutex_destroy(&audit->lock);
+	free(audit);
+}
+
+void
+audit_set_refusals(struct audit *audit, int64_t refusals_per_second)
+{
+	pthread_mutex_lock(&audit->lock);
+	audit->bound = refusals_per_second;
+	pthread_mutex_unlock(&audit->lock);
+}
+
+struct journal *
+audit_journal(const struct audit *audit)
+{
+	return audit->journal;
+}
+
+void
+audit_refusal(struct audit *audit, const struct record_request *request, enum refusal refusal, int status)
+{
+	struct record_refusal said = { status, refusal_code(refusal), 1 };
+	struct buf members = BUF_EMPTY;
+	struct audit_pair *pair;
+
+	pthread_mutex_lock(&audit->lock);
+	pair = audit_pair(audit, request->caller, refusal);
+	if (pair->recorded < audit->bound) {
+		pair->recorded++;
+	} else {
+		said.count = ++pair->counted;
+		buf_clear(&pair->members);
+		record_refusal(&pair->members, request, &said);
+		pthread_mutex_unlock(&audit->lock);
+		return;
+	}
+	pthread_mutex_unlock(&audit->lock);
+	record_refusal(&members, request, &said);
+	audit_put(audit, JOURNAL_REFUSAL, &members);
+}
+
+void
+audit_config(struct audit *audit, const struct config *config, const char *event)
+{
+	struct buf members = BUF_EMPTY;
+	char digest[64];
+
+	str_hex_encode(config->digest, sizeof(config->digest), digest);
+	record_config(&members, config, (struct str){ digest, sizeof(digest) }, str_from(event));
+	audit_put(audit, JOURNAL_EVENT, &members);
+}
+
+void
+audit_stop(struct audit *audit, const char *reason)
+{
+	struct buf members = BUF_EMPTY;
+
+	record_stop(&members, str_from(reason));
+	audit_put(audit, JOURNAL_EVENT, &members);
+}

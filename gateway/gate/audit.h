@@ -1,0 +1,33 @@
+/*
+ * Audit: what of a request is recorded, and how many refusals. The journal orders and writes; rules/record makes the bytes.
+ */
+#ifndef JOBGATE_GATE_AUDIT_H
+#define JOBGATE_GATE_AUDIT_H
+
+#include "io/journal.h"
+#include "io/loop.h"
+#include "rules/config.h"
+#include "rules/record.h"
+#include "rules/reply.h"
+
+struct audit;
+
+/* LOOP flushes the counted refusals once a second; it must be the loop of the calling thread. JOURNAL is borrowed. */
+struct audit *audit_new(struct loop *loop, struct journal *journal, int64_t refusals_per_second);
+/* Writes what is counted. */
+void audit_free(struct audit **audit);
+void audit_set_refusals(struct audit *audit, int64_t refusals_per_second);	/* any thread */
+
+struct journal *audit_journal(const struct audit *audit);
+
+/*
+ * Record a refusal, or only count it where its caller and error code had their records of this second already; the count
+ * goes into one record with the last one's members when the second is over. Any thread; never waits for the disk.
+ */
+void audit_refusal(struct audit *audit, const struct record_request *request, enum refusal refusal, int status);
+
+/* Record configuration (event "start" or "reload") and stop. Main's thread. */
+void audit_config(struct audit *audit, const struct config *config, const char *event);
+void audit_stop(struct audit *audit, const char *reason);
+
+#endif

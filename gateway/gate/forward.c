@@ -1,0 +1,193 @@
+/* What crosses the gate: the head that goes upstream, and what comes back. */
+#include "gate/steps.h"
+
+#include "gate/worker.h"
+#include "rules/header.h"
+#include "rules/jobbody.h"
+#include "rules/location.h"
+
+/* Whether the answers of this request's caller have their Locations rewritten. */
+static bool
+forward_rewrites(const struct request *request)
+{
+	return request->caller->location == CONFIG_LOCATION_REWRITE;
+}
+
+/* A list whose continuationUri must be rewritten has to come without content coding. */
+static bool
+forward_rewrites_list(const struct request *request)
+{
+	enum operation op = request->route.operation;
+
+	return forward_rewrites(request) && (op == OPERATION_LIST || op == OPERATION_SCHEDULE_LIST);
+}
+
+/* Append a field line. */
+static void
+forward_add(struct buf *out, struct str name, struct str value)
+{
+	buf_add(out, name);
+	buf_add(out, STR(": "));
+	buf_add(out, value);
+	buf_add(out, STR("\r\n"));
+}
+
+/* Append the caller's fields that go upstream, as they stand. */
+static void
+forward_add_callers(struct buf *out, const struct request *request, const struct http1_head *head)
+{
+	bool plain_list = forward_rewrites_list(request);
+
+	for (size_t i = 0; i < head->field_count; i++) {
+		const struct http1_field *field = &head->fields[i];
+
+		if (!header_goes_upstream(head, field) || str_eq_nocase(field->name, STR("Via")))
+			continue;
+		if (plain_list && str_eq_nocase(field->name, STR("Accept-Encoding")))
+			continue;
+		forward_add(out, field->name, field->value);
+	}
+	if (plain_list)
+		forward_add(out, STR("Accept-Encoding"), STR("identity"));
+}
+
+/* Append Via: what the caller's proxies said, and us (RFC 9110 7.6.3). */
+static void
+forward_add_via(struct buf *out, const struct http1_head *head)
+{
+	buf_add(out, STR("Via: "));
+	for (size_t i = 0; i < head->field_count; i++)
+		if (str_eq_nocase(head->fields[i].name, STR("Via"))) {
+			buf_add(out, head->fields[i].value);
+			buf_add(out, STR(", "));
+		}
+	buf_printf(out, "1.%d jobgate\r\n", head->minor > 0 ? 1 : 0);
+}
+
+/* How many bytes of body the request has by its framing, where that is known already. */
+static bool
+forward_expects_length(const struct http1_head *head)
+{
+	/* A method that means something to be sent has a length, be it 0 (RFC 9110 8.6); another only with a body. */
+	return str_eq(head->method, STR("POST")) || str_eq(head->method, STR("PUT")) || str_eq(head->method, STR("PATCH"))
+	    || head->framing == HTTP1_CHUNKED || (head->framing == HTTP1_LENGTH && head->content_length > 0);
+}
+
+void
+forward_head_keep(struct request *request)
+{
+	const struct http1_head *head = front_head(request->client);
+	struct buf out = BUF_EMPTY;
+
+	buf_printf(&out, "%.*s %.*s HTTP/1.1\r\n", STR_ARG(request->method), STR_ARG(request->route.upstream_target));
+	forward_add(&out, STR("Host"), request->config->upstream.authority);
+	forward_add_callers(&out, request, head);
+	forward_add_via(&out, head);
+	forward_add(&out, STR("X-Request-Id"), request_id(request));
+	request->upstream_head = arena_copy(&request->arena, buf_str(&out));
+	request->sends_length = forward_expects_length(head);
+	buf_fini(&out);
+}
+
+struct str
+forward_head_finish(struct request *request)
+{
+	if (!request->sends_length)
+		return arena_printf(&request->arena, "%.*s\r\n", STR_ARG(request->upstream_head));
+	return arena_printf(&request->arena, "%.*sContent-Length: %zu\r\n\r\n", STR_ARG(request->upstream_head),
+	    request->body.n);
+}
+
+/* The rule by which this configuration rewrites Locations. */
+static struct location_rule
+forward_rule(const struct config *config)
+{
+	return (struct location_rule){ config->upstream.origin, config->public_origin, config->public_path };
+}
+
+struct str
+forward_instances_location(struct request *request)
+{
+	const struct config *config = request->config;
+
+	if (request->route.instances_path.p == NULL)
+		return (struct str){ NULL, 0 };
+	if (forward_rewrites(request))
+		return arena_printf(&request->arena, "%.*s%.*s%.*s", STR_ARG(config->public_origin),
+		    STR_ARG(config->public_path), STR_ARG(request->route.instances_path));
+	return arena_printf(&request->arena, "%.*s%.*s", STR_ARG(config->upstream.origin),
+	    STR_ARG(request->route.instances_path));
+}
+
+/* Keep one field of the response for the caller. */
+static void
+forward_take_field(struct request *request, const struct http1_field *field)
+{
+	struct arena *arena = &request->arena;
+	struct http1_field *kept = &request->answer.fields[request->answer.field_count++];
+	struct location_rule rule = forward_rule(request->config);
+
+	kept->name = arena_copy(arena, field->name);
+	kept->value = arena_copy(arena, field->value);
+	if (!str_eq_nocase(field->name, STR("Location")))
+		return;
+	request->location = kept->value;
+	if (forward_rewrites(request))
+		kept->value = location_rewrite(arena, kept->value, &rule);
+}
+
+/* The value of a response's field, in the arena; p NULL where there is none. */
+static struct str
+forward_value(struct request *request, const struct http1_head *head, struct str name)
+{
+	const struct http1_field *field = http1_find(head, name);
+
+	return field ? arena_copy(&request->arena, field->value) : (struct str){ NULL, 0 };
+}
+
+/* Keep the body, a list's continuationUri rewritten where the caller's Locations are. */
+static void
+forward_take_body(struct request *request, const struct upstream_response *response)
+{
+	struct location_rule rule = forward_rule(request->config);
+	struct str body = response->body;
+
+	if (forward_rewrites_list(request) && response->head->status == 200)
+		body = location_rewrite_list(&request->arena, body, &rule);
+	buf_add(&request->answer.body, body);
+}
+
+/* Read what an error says of itself: the header repeats errorCode, the body may say that it is retriable. */
+static void
+forward_take_error(struct request *request, const struct upstream_response *response)
+{
+	struct jobbody_error error = jobbody_read_error(&request->arena, response->body);
+
+	request->upstream_retriable = error.is_retriable;
+	request->upstream_error_code = forward_value(request, response->head, STR("x-ms-public-api-error-code"));
+	if (request->upstream_error_code.p == NULL)
+		request->upstream_error_code = error.error_code;
+}
+
+void
+forward_answer_take(struct request *request, const struct upstream_response *response)
+{
+	const struct http1_head *head = response->head;
+	struct request_answer *answer = &request->answer;
+
+	request->upstream_status = answer->status = head->status;
+	answer->fields = arena_alloc(&request->arena, (head->field_count + 1) * sizeof(*answer->fields));
+	for (size_t i = 0; i < head->field_count; i++)
+		if (header_is_relayed(head, &head->fields[i]))
+			forward_take_field(request, &head->fields[i]);
+	if (str_eq(request->method, STR("HEAD")) && http1_count(head, STR("Content-Length")) == 1)
+		answer->fields[answer->field_count++] = (struct http1_field){ STR("Content-Length"),
+			forward_value(request, head, STR("Content-Length")) };
+	request->upstream_request_id = forward_value(request, head, STR("RequestId"));
+	if (head->status >= 400)
+		forward_take_error(request, response);
+	else if (operation_is_trigger(request->route.operation))
+		request->instance_id = location_instance_id(&request->arena, request->location,
+		    forward_value(request, head, STR("x-ms-job-id")));
+	forward_take_body(request, response);
+}

@@ -1,0 +1,299 @@
+/* The instance: start, reload, drain. */
+#include "gate/instance.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "gate/admin.h"
+#include "gate/instance_private.h"
+#include "gate/settings.h"
+#include "io/machine.h"
+
+/* Workers where the configuration names no number: more than this one quota of calls a minute never needs. */
+#define INSTANCE_WORKERS_MAX 4
+/* How often the start looks whether the store was tried. */
+#define INSTANCE_LOOK_US (2 * CLOCK_MS)
+/* A journal file's size before the next begins. */
+#define INSTANCE_SEGMENT_BYTES (64 << 20)
+#define INSTANCE_RING_RECORDS 8192
+
+/* A limiter's event for a worker, on that worker's loop. */
+static void
+on_limiter(void *arg, const struct limiter_event *event)
+{
+	struct instance *instance = arg;
+
+	worker_on_limiter(instance->workers[event->ticket.worker], event);
+}
+
+/* Whether callers should be sent here; any thread. */
+static bool
+instance_is_ready(void *arg)
+{
+	struct instance *instance = arg;
+
+	return atomic_load(&instance->open) && !atomic_load(&instance->draining) && journal_is_up(instance->journal);
+}
+
+/* Append a reason. */
+static void
+instance_reason(struct buf *reasons, const char *text)
+{
+	buf_printf(reasons, "%s\"%s\"", reasons->n ? "," : "", text);
+}
+
+/* What readyz of the admin listener says. */
+static int
+on_readiness(void *arg, struct buf *reasons)
+{
+	struct instance *instance = arg;
+
+	if (!atomic_load(&instance->open))
+		instance_reason(reasons, "starting");
+	if (atomic_load(&instance->draining))
+		instance_reason(reasons, "draining");
+	if (!journal_is_up(instance->journal))
+		instance_reason(reasons, "the audit journal cannot be written");
+	if (instance->limiter && !limiter_counts(instance->limiter).store_up)
+		instance_reason(reasons, "the quota's store does not answer");
+	if (condition_is_ill(&instance->upstream))
+		instance_reason(reasons, "the upstream cannot be reached");
+	return instance_is_ready(instance) ? 200 : 503;
+}
+
+/* What metrics are written from. */
+static bool
+on_metrics(void *arg, struct metrics_source *source)
+{
+	struct instance *instance = arg;
+
+	if (instance->worker_count == 0)
+		return false;
+	*source = (struct metrics_source){ instance->workers, instance->worker_count, instance->config, instance->limiter,
+		instance->journal };
+	return true;
+}
+
+/* Bind every address for every worker before anything else is touched. */
+static bool
+instance_bind(struct instance *instance, struct buf *error)
+{
+	struct config *config = instance->config;
+	uint16_t port = config->admin.port;
+
+	if (front_address_taken(config->admin.host, port, error)
+	    || (instance->admin_fd = front_bind(config->admin.host, &port, error)) < 0)
+		return false;
+	for (size_t i = 0; i < config->listen_count; i++)
+		if (front_address_taken(config->listen[i].host, config->listen[i].port, error))
+			return false;
+	for (size_t w = 0; w < instance->worker_count; w++)
+		for (size_t i = 0; i < config->listen_count; i++) {
+			int fd = front_bind(config->listen[i].host, &config->listen[i].port, error);
+
+			if (fd < 0)
+				return false;
+			instance->fds[w * config->listen_count + i] = fd;
+		}
+	return true;
+}
+
+/* Open the journal: locked, recovered. */
+static bool
+instance_open_journal(struct instance *instance, struct buf *error)
+{
+	struct journal_settings settings = {
+		.instance = buf_str(&instance->name),
+		.segment_bytes = INSTANCE_SEGMENT_BYTES,
+		.ring_records = INSTANCE_RING_RECORDS,
+		.make_unknown = record_unknown_from_intent,
+	};
+	struct buf directory = BUF_EMPTY;
+
+	settings_audit_directory(instance->config, &directory);
+	settings.directory = buf_str(&directory);
+	instance->journal = journal_open(&settings, error);
+	buf_fini(&directory);
+	return instance->journal != NULL;
+}
+
+/* Make the limiter and the workers. */
+static bool
+instance_make_workers(struct instance *instance, struct buf *error)
+{
+	struct limiter_settings settings = { .loops = instance->loops, .loop_count = instance->worker_count,
+		.deliver = on_limiter, .arg = instance };
+	struct buf password = BUF_EMPTY;
+
+	for (size_t i = 0; i < instance->worker_count; i++) {
+		struct instance_tls tls;
+
+		if (!instance_load_tls(instance->config, &tls, error))
+			return false;
+		instance->workers[i] = worker_new((unsigned)i, &instance->shared, instance->config, tls.client, tls.servers);
+		instance->loops[i] = instance->workers[i]->loop;
+	}
+	if (!settings_secret(&instance->config->store.password_secret, &password, error))
+		return false;
+	instance->limiter = limiter_new(&settings, instance->resolver, instance->config, buf_str(&password));
+	buf_wipe(&password);
+	instance->shared.limiter = instance->limiter;
+	return true;
+}
+
+/* Log that requests are served, and where. */
+static void
+instance_say_ready(struct instance *instance)
+{
+	struct buf addresses = BUF_EMPTY;
+
+	for (size_t i = 0; i < instance->config->listen_count; i++) {
+		const struct config_listen *l = &instance->config->listen[i];
+
+		buf_printf(&addresses, "%s%s://%.*s:%u", i ? " " : "", l->tls ? "https" : "http", STR_ARG(l->host), l->port);
+	}
+	log_line(LOG_INFO, "jobgate ready", log_s("addresses", buf_str(&addresses)),
+	    log_s("admin", instance->config->admin.address), log_z("version", JOBGATE_VERSION),
+	    log_s("instance", buf_str(&instance->name)), log_s("journal", journal_uuid(instance->journal)),
+	    log_i("workers", (int64_t)instance->worker_count));
+	buf_fini(&addresses);
+	machine_notify("READY=1");
+}
+
+/* Begin to accept. */
+static void
+instance_open(struct instance *instance)
+{
+	size_t listens = instance->config->listen_count;
+
+	for (size_t w = 0; w < instance->worker_count; w++) {
+		int *fds = malloc(listens * sizeof(*fds));
+
+		check(fds != NULL);
+		memcpy(fds, instance->fds + w * listens, listens * sizeof(*fds));
+		worker_open(instance->workers[w], fds);
+	}
+	for (size_t i = 0; i < instance->worker_count * listens; i++)
+		instance->fds[i] = -1;
+	atomic_store(&instance->open, true);
+	instance_say_ready(instance);
+}
+
+/* Look whether the store was tried; the requests' order begins then. */
+static void
+on_look(void *arg)
+{
+	struct instance *instance = arg;
+
+	if (limiter_counts(instance->limiter).store_tried)
+		instance_open(instance);
+	else
+		loop_timer_at(&instance->look, mono_add(loop_now(instance->loop), INSTANCE_LOOK_US));
+}
+
+/* Say the configuration's warnings once. */
+static void
+instance_say_warnings(const struct config *config)
+{
+	for (size_t i = 0; i < config->warning_count; i++)
+		log_line(LOG_WARN, "configuration", log_s("message", config->warnings[i]));
+}
+
+/* The parts that do not depend on each other. */
+static struct instance *
+instance_new(struct loop *loop, const char *file, struct config *config)
+{
+	struct instance *instance = calloc(1, sizeof(*instance));
+	int cores = machine_cores();
+
+	check(instance != NULL);
+	instance->loop = loop;
+	instance->file = file;
+	instance->config = config_ref(config);
+	instance->admin_fd = -1;
+	instance->worker_count = config->workers ? (size_t)config->workers
+	    : cores < INSTANCE_WORKERS_MAX	  ? (size_t)cores
+						  : INSTANCE_WORKERS_MAX;
+	instance->workers = calloc(instance->worker_count, sizeof(*instance->workers));
+	instance->loops = calloc(instance->worker_count, sizeof(*instance->loops));
+	instance->fds = malloc(instance->worker_count * config->listen_count * sizeof(*instance->fds));
+	check(instance->workers && instance->loops && instance->fds);
+	for (size_t i = 0; i < instance->worker_count * config->listen_count; i++)
+		instance->fds[i] = -1;
+	if (config->instance.n)
+		buf_add(&instance->name, config->instance);
+	else
+		machine_host_name(&instance->name);
+	instance->upstream = (struct condition)CONDITION_INIT("upstream unreachable", "upstream back");
+	instance->resolver = resolver_new();
+	instance->shared = (struct worker_shared){ .resolver = instance->resolver, .is_ready = instance_is_ready,
+		.arg = instance, .worker_count = instance->worker_count, .upstream = &instance->upstream,
+		.on_drained = instance_on_drained };
+	instance_init_drain(instance);
+	loop_timer_init(&instance->look, loop, on_look, instance);
+	return instance;
+}
+
+struct instance *
+instance_start(struct loop *loop, const char *file, struct config *config, struct buf *error)
+{
+	static const struct admin_hooks hooks = { on_readiness, on_metrics };
+	struct instance *instance = instance_new(loop, file, config);
+
+	if (!instance_bind(instance, error) || !instance_open_journal(instance, error)) {
+		instance_free(&instance);
+		return NULL;
+	}
+	instance->audit = audit_new(loop, instance->journal, config->audit_refusals);
+	instance->shared.audit = instance->audit;
+	if (!instance_make_workers(instance, error)) {
+		instance_free(&instance);
+		return NULL;
+	}
+	instance_say_warnings(config);
+	audit_config(instance->audit, config, "start");
+	instance->admin = admin_new(loop, instance->admin_fd, &hooks, instance);
+	instance->admin_fd = -1;
+	for (size_t i = 0; i < instance->worker_count; i++)
+		worker_start(instance->workers[i]);
+	on_look(instance);
+	return instance;
+}
+
+void
+instance_free(struct instance **instance_p)
+{
+	struct instance *instance = *instance_p;
+
+	if (instance == NULL)
+		return;
+	*instance_p = NULL;
+	for (size_t i = 0; i < instance->worker_count; i++)
+		if (instance->workers[i])
+			worker_stop(instance->workers[i]);
+	limiter_free(&instance->limiter);
+	for (size_t i = 0; i < instance->worker_count; i++)
+		worker_free(&instance->workers[i]);
+	admin_free(&instance->admin);
+	if (instance->audit && atomic_load(&instance->open))
+		audit_stop(instance->audit, "drained");
+	audit_free(&instance->audit);
+	journal_close(&instance->journal);
+	resolver_free(&instance->resolver);
+	for (size_t i = 0; i < instance->worker_count * instance->config->listen_count; i++)
+		if (instance->fds[i] >= 0)
+			close(instance->fds[i]);
+	if (instance->admin_fd >= 0)
+		close(instance->admin_fd);
+	loop_timer_fini(&instance->look);
+	instance_fini_drain(instance);
+	config_unref(&instance->config);
+	buf_fini(&instance->name);
+	free(instance->workers);
+	free(instance->loops);
+	free(instance->fds);
+	free(instance);
+}

@@ -1,0 +1,118 @@
+/* Draining: readyz first, then the listeners, then who waits, then who was sent. */
+#include "gate/instance.h"
+
+#include <stdlib.h>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "gate/instance_private.h"
+#include "io/machine.h"
+
+/* After the abort records are written and answers flushed; this long at most. */
+#define DRAIN_LAST_US (3 * (int64_t)CLOCK_SECOND)
+
+/* Close the listeners and let the workers finish. */
+static void
+drain_close(struct instance *instance)
+{
+	if (instance->listeners_closed)
+		return;
+	instance->listeners_closed = true;
+	loop_timer_clear(&instance->delay);
+	for (size_t i = 0; i < instance->worker_count; i++)
+		worker_drain(instance->workers[i]);
+}
+
+/* drain.delay is over. */
+static void
+on_delay(void *arg)
+{
+	drain_close(arg);
+}
+
+/* What is open now is recorded as unknown. */
+static void
+drain_abort(struct instance *instance)
+{
+	if (instance->aborted) {
+		log_line(LOG_ERROR, "drain gave up waiting for the last records");
+		loop_stop(instance->loop);
+		return;
+	}
+	instance->aborted = true;
+	drain_close(instance);
+	for (size_t i = 0; i < instance->worker_count; i++)
+		worker_abort(instance->workers[i]);
+	loop_timer_at(&instance->timeout, mono_add(loop_now(instance->loop), DRAIN_LAST_US));
+}
+
+/* drain.timeout is over. */
+static void
+on_timeout(void *arg)
+{
+	drain_abort(arg);
+}
+
+struct drained_mail {
+	struct mail mail;
+	struct instance *instance;
+};
+
+/* A worker has nothing left; on main's loop. */
+static void
+on_worker_drained(struct mail *mail)
+{
+	struct instance *instance = ((struct drained_mail *)mail)->instance;
+
+	free(mail);
+	if (++instance->drained == instance->worker_count) {
+		loop_timer_clear(&instance->timeout);
+		loop_stop(instance->loop);
+	}
+}
+
+void
+instance_on_drained(struct worker *worker)
+{
+	struct instance *instance = worker->shared->arg;
+	struct drained_mail *mail = calloc(1, sizeof(*mail));
+
+	check(mail != NULL);
+	mail->mail.run = on_worker_drained;
+	mail->instance = instance;
+	loop_post(instance->loop, &mail->mail);
+}
+
+void
+instance_init_drain(struct instance *instance)
+{
+	loop_timer_init(&instance->delay, instance->loop, on_delay, instance);
+	loop_timer_init(&instance->timeout, instance->loop, on_timeout, instance);
+}
+
+void
+instance_fini_drain(struct instance *instance)
+{
+	loop_timer_fini(&instance->delay);
+	loop_timer_fini(&instance->timeout);
+}
+
+void
+instance_drain(struct instance *instance)
+{
+	struct mono_time now = loop_now(instance->loop);
+
+	if (atomic_exchange(&instance->draining, true)) {
+		log_line(LOG_WARN, "second signal: what is open is recorded as unknown");
+		drain_abort(instance);
+		return;
+	}
+	log_line(LOG_INFO, "draining");
+	machine_notify("STOPPING=1");
+	loop_timer_clear(&instance->look);
+	loop_timer_at(&instance->timeout, mono_add(now, instance->config->drain_timeout_us));
+	if (instance->config->drain_delay_us > 0)
+		loop_timer_at(&instance->delay, mono_add(now, instance->config->drain_delay_us));
+	else
+		drain_close(instance);
+}

@@ -1,0 +1,50 @@
+/* For instance*.c alone. */
+#ifndef JOBGATE_GATE_INSTANCE_PRIVATE_H
+#define JOBGATE_GATE_INSTANCE_PRIVATE_H
+
+#include <stdatomic.h>
+
+#include "gate/admin.h"
+#include "gate/instance.h"
+#include "gate/worker.h"
+#include "io/resolver.h"
+
+struct instance {
+	struct loop *loop;		/* main's */
+	const char *file;
+	struct config *config;		/* referenced */
+	struct buf name;		/* label in records and metrics */
+	struct resolver *resolver;
+	struct journal *journal;
+	struct audit *audit;
+	struct limiter *limiter;
+	struct admin *admin;
+	struct worker_shared shared;
+	struct worker **workers;
+	struct loop **loops;
+	size_t worker_count;
+	int *fds;			/* worker_count times listen_count listening sockets; -1 once handed over */
+	int admin_fd;
+	struct condition upstream;
+	struct loop_timer look;		/* whether the store was tried */
+	atomic_bool open;		/* requests are served */
+	atomic_bool draining;
+	/* Drain. */
+	struct loop_timer delay, timeout;
+	size_t drained;			/* workers that have told so */
+	bool listeners_closed, aborted;
+};
+
+/* What a worker needs of OpenSSL: one set each, since contexts are not shared between threads. */
+struct instance_tls {
+	struct tls_client *client;
+	struct tls_server **servers;	/* one per listener, NULL for plain ones */
+};
+bool instance_load_tls(const struct config *config, struct instance_tls *tls, struct buf *error);
+
+/* instance_drain.c */
+void instance_init_drain(struct instance *instance);
+void instance_fini_drain(struct instance *instance);
+void instance_on_drained(struct worker *worker);
+
+#endif

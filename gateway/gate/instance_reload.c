@@ -1,0 +1,117 @@
+/* Reload: a valid new configuration is swapped in whole, any other is refused whole. */
+#include "gate/instance.h"
+
+#include <stdlib.h>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "gate/instance_private.h"
+#include "gate/settings.h"
+#include "io/machine.h"
+
+/* Free the servers of a set. */
+static void
+instance_free_tls(const struct config *config, struct instance_tls *tls)
+{
+	for (size_t i = 0; tls->servers && i < config->listen_count; i++)
+		tls_server_free(&tls->servers[i]);
+	free(tls->servers);
+	tls_client_free(&tls->client);
+}
+
+bool
+instance_load_tls(const struct config *config, struct instance_tls *tls, struct buf *error)
+{
+	*tls = (struct instance_tls){ NULL, calloc(config->listen_count, sizeof(*tls->servers)) };
+	check(tls->servers != NULL);
+	/* Paths and names in a snapshot are copied with a NUL behind them (arena_copy). */
+	tls->client = tls_client_new(config->upstream.ca_file.p, config->upstream.server_name.p, error);
+	for (size_t i = 0; tls->client && i < config->listen_count; i++) {
+		const struct config_listen *listen = &config->listen[i];
+
+		if (!listen->tls)
+			continue;
+		tls->servers[i] = tls_server_new(listen->cert_file.p, listen->key_file.p, error);
+		if (tls->servers[i] == NULL)
+			break;
+	}
+	if (error->n == 0)
+		return true;
+	instance_free_tls(config, tls);
+	return false;
+}
+
+/* What of the new configuration a running instance cannot take over, or NULL. */
+static const char *
+instance_needs_restart(const struct config *old, const struct config *new)
+{
+	if (old->listen_count != new->listen_count)
+		return "listen";
+	for (size_t i = 0; i < old->listen_count; i++)
+		if (!str_eq(old->listen[i].address, new->listen[i].address) || old->listen[i].tls != new->listen[i].tls)
+			return "listen";
+	if (!str_eq(old->admin.address, new->admin.address))
+		return "admin.address";
+	if (old->workers != new->workers)
+		return "workers";
+	if (!str_eq(old->instance, new->instance))
+		return "instance";
+	if (!str_eq(old->audit_directory, new->audit_directory))
+		return "audit.directory";
+	if (!str_eq(old->upstream.host, new->upstream.host) || old->upstream.port != new->upstream.port)
+		return "upstream.url";
+	return NULL;
+}
+
+/* Say why a reload did not happen; the old configuration stays. */
+static void
+instance_refuse_reload(struct config **config, struct buf *errors)
+{
+	log_line(LOG_ERROR, "reload refused", log_s("message", str_trim(buf_str(errors))));
+	if (*config)
+		config_unref(config);
+	buf_fini(errors);
+}
+
+/* Load one set of TLS settings per worker; false where one cannot be. */
+static bool
+instance_load_all_tls(struct instance *instance, const struct config *config, struct instance_tls *sets, struct buf *errors)
+{
+	for (size_t i = 0; i < instance->worker_count; i++)
+		if (!instance_load_tls(config, &sets[i], errors)) {
+			while (i-- > 0)
+				instance_free_tls(config, &sets[i]);
+			return false;
+		}
+	return true;
+}
+
+void
+instance_reload(struct instance *instance)
+{
+	struct buf errors = BUF_EMPTY, password = BUF_EMPTY;
+	struct config *config = settings_load(instance->file, &errors);
+	const char *key = config ? instance_needs_restart(instance->config, config) : NULL;
+	struct instance_tls *sets = calloc(instance->worker_count, sizeof(*sets));
+
+	check(sets != NULL);
+	if (key)
+		buf_printf(&errors, "%s cannot change without a restart", key);
+	if (config == NULL || key || !settings_secret(&config->store.password_secret, &password, &errors)
+	    || !instance_load_all_tls(instance, config, sets, &errors)) {
+		instance_refuse_reload(&config, &errors);
+		goto out;
+	}
+	for (size_t i = 0; i < instance->worker_count; i++)
+		worker_reload(instance->workers[i], config, sets[i].client, sets[i].servers);
+	limiter_reload(instance->limiter, config, buf_str(&password));
+	audit_set_refusals(instance->audit, config->audit_refusals);
+	audit_config(instance->audit, config, "reload");
+	log_set_level((enum log_level)config->log_level);
+	config_unref(&instance->config);
+	instance->config = config;
+	log_line(LOG_INFO, "configuration reloaded");
+out:
+	buf_wipe(&password);
+	free(sets);
+}

@@ -1,0 +1,168 @@
+/* The limiter: its life, what its mails ask for, and its figures. */
+#include "gate/limiter_private.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+
+_Static_assert((int)LIMITER_CANCEL == (int)QUEUE_CANCEL && (int)LIMITER_SUBMIT == (int)QUEUE_SUBMIT
+    && (int)LIMITER_POLL == (int)QUEUE_POLL && (int)LIMITER_CLASS_COUNT == (int)QUEUE_CLASS_COUNT,
+    "the limiter's classes are the queue's");
+
+struct limiter *
+limiter_new(const struct limiter_settings *settings, struct resolver *resolver, struct config *config, struct str password)
+{
+	struct limiter *limiter = calloc(1, sizeof(*limiter));
+
+	check(limiter != NULL && settings->loop_count > 0);
+	limiter->loops = calloc(settings->loop_count, sizeof(struct loop *));
+	check(limiter->loops != NULL);
+	memcpy(limiter->loops, settings->loops, settings->loop_count * sizeof(struct loop *));
+	limiter->loop_count = settings->loop_count;
+	limiter->deliver = settings->deliver;
+	limiter->arg = settings->arg;
+	limiter->resolver = resolver;
+	atomic_store(&limiter->refs, 1);
+	limiter_config_init(limiter);
+	limiter_take_config(limiter, config, password);
+	return limiter;
+}
+
+/* Forget every request. */
+static void
+limiter_forget_all(struct limiter *limiter)
+{
+	for (size_t i = 0; i < LIMITER_TABLE_SIZE; i++)
+		while (limiter->table[i])
+			limiter_forget(limiter->table[i]);
+}
+
+void
+limiter_free(struct limiter **limiter_p)
+{
+	struct limiter *limiter = *limiter_p;
+
+	if (limiter == NULL)
+		return;
+	*limiter_p = NULL;
+	atomic_store(&limiter->closed, true);
+	limiter_forget_all(limiter);
+	limiter_config_fini(limiter);
+	free(limiter->loops);
+	limiter->loops = NULL;
+	limiter_unref(limiter);		/* mails that nobody has read yet hold it */
+}
+
+/* Make the request that ASK describes. */
+static struct limiter_request *
+limiter_request_new(struct limiter *limiter, const struct limiter_ask *ask, struct limiter_identity *identity)
+{
+	struct limiter_request *request = limiter_table_find(limiter, ask->ticket);
+
+	if (request) {
+		check(request->granted);	/* its token lapsed and it asks for another */
+		limiter_forget(request);
+	}
+	request = calloc(1, sizeof(*request));
+	check(request != NULL);
+	request->entry.class = (enum queue_class)ask->class;
+	request->entry.deadline = ask->deadline;
+	request->entry.stage = QUEUE_OUT;
+	request->ticket = ask->ticket;
+	request->identity = identity;
+	limiter_table_add(limiter, request);
+	return request;
+}
+
+/* Count the request among its caller's; false where those are as many as may wait. */
+static bool
+limiter_count_caller(const struct limiter_view *view, struct limiter_request *request, size_t caller)
+{
+	if (caller >= view->caller_count)
+		return true;
+	if (view->caller_waiting[caller] >= view->caller_queue[caller])
+		return false;
+	request->caller_waiting = &view->caller_waiting[caller];
+	++*request->caller_waiting;
+	return true;
+}
+
+void
+limiter_take_submit(struct limiter *limiter, const struct limiter_ask *ask)
+{
+	const struct limiter_view *view = limiter_view_of(limiter, ask->config);
+	struct mono_time now = loop_now(limiter->loops[0]);
+	int64_t patience_us = mono_since(ask->deadline, now);
+	struct limiter_request *request;
+	enum queue_verdict verdict;
+
+	if (ask->identity >= view->identity_count) {	/* an index of a configuration that is gone */
+		limiter_tell(limiter, &(struct limiter_event){
+			.ticket = ask->ticket, .verdict = LIMITER_NO_TOKEN, .retry_after_s = 1 });
+		return;
+	}
+	request = limiter_request_new(limiter, ask, view->identities[ask->identity]);
+	if (!limiter_count_caller(view, request, ask->caller)) {
+		limiter_refuse(request, LIMITER_QUEUE_FULL, patience_us);
+		return;
+	}
+	verdict = queue_submit(&request->identity->queue, &request->entry, now);
+	if (verdict == QUEUE_TAKEN)
+		limiter_wake(request->identity);
+	else
+		limiter_refuse(request, verdict == QUEUE_FULL ? LIMITER_QUEUE_FULL : LIMITER_NO_TOKEN, patience_us);
+}
+
+void
+limiter_take_ready(struct limiter *limiter, struct limiter_ticket ticket)
+{
+	struct limiter_request *request = limiter_table_find(limiter, ticket);
+
+	if (request == NULL || request->granted)
+		return;		/* it crossed the last word on its way */
+	queue_ready(&request->identity->queue, &request->entry);
+	limiter_wake(request->identity);
+}
+
+void
+limiter_take_cancel(struct limiter *limiter, struct limiter_ticket ticket, bool unused_token)
+{
+	struct limiter_request *request = limiter_table_find(limiter, ticket);
+	struct limiter_identity *identity;
+
+	if (request == NULL)
+		return;
+	identity = request->identity;
+	/* Without its holder's word a granted token may have been used: it lapses. */
+	if (request->granted && unused_token)
+		queue_give_back(&identity->queue, request->asked_at);
+	limiter_forget(request);
+	limiter_wake(identity);
+}
+
+struct limiter_counts
+limiter_counts(const struct limiter *limiter)
+{
+	return (struct limiter_counts){
+		.store_up = atomic_load(&limiter->store_up),
+		.store_tried = atomic_load(&limiter->store_tried),
+		.commands_ok = atomic_load(&limiter->commands_ok),
+		.commands_failed = atomic_load(&limiter->commands_failed),
+	};
+}
+
+struct limiter_identity_counts
+limiter_identity_counts(const struct limiter *limiter, size_t identity)
+{
+	const struct limiter_view *view = atomic_load(&limiter->view);
+	const struct limiter_identity *found = identity < view->identity_count ? view->identities[identity] : NULL;
+
+	if (found == NULL)
+		return (struct limiter_identity_counts){ 0 };
+	return (struct limiter_identity_counts){
+		.grants = atomic_load(&found->grants),
+		.queued = atomic_load(&found->queued),
+		.limit = atomic_load(&found->limit),
+	};
+}

@@ -1,0 +1,81 @@
+/*
+ * The limiter: who goes next. One per instance, on worker 0's loop; the other workers speak to it by mail.
+ *
+ * A request asks (waits in the queue of its identity, without connection or record), is told to make ready when its token is
+ * expected within a second (LIMITER_NEXT), says that it is ready (connection borrowed, intent durable), and is granted (LIMITER_GRANTED)
+ * or refused. Tokens come from a store: Redis, or the embedded one of the same arithmetic (rules/bucket). At most one call to the store is
+ * under way; what became ready meanwhile goes into the next with a count; "nothing before t" is kept, so that waiting costs no command.
+ */
+#ifndef JOBGATE_GATE_LIMITER_H
+#define JOBGATE_GATE_LIMITER_H
+
+#include "io/loop.h"
+#include "io/resolver.h"
+#include "rules/config.h"
+
+struct limiter;
+
+/* Names a request across threads: never by pointer. */
+struct limiter_ticket { uint16_t worker; uint32_t slot; uint32_t generation; };
+
+enum limiter_class { LIMITER_CANCEL, LIMITER_SUBMIT, LIMITER_POLL, LIMITER_CLASS_COUNT };	/* served in this order; polls have a floor of 10 % */
+
+struct limiter_ask {
+	struct limiter_ticket ticket;
+	size_t identity, caller;	/* indices of the configuration's */
+	const struct config *config;	/* whose indices these are (compared, never read); NULL: the limiter's present one */
+	enum limiter_class class;
+	struct mono_time deadline;	/* not granted by then: refused */
+};
+
+enum limiter_verdict {
+	LIMITER_NEXT,		/* make ready */
+	LIMITER_GRANTED,	/* send now; the token is dated asked_at and not to be used later than J/2 after it */
+	LIMITER_NO_TOKEN,	/* 429 JobgateIdentityQuota: not in time; final */
+	LIMITER_QUEUE_FULL,	/* 429 JobgateQueueFull; final */
+	LIMITER_STORE_DOWN,	/* 503: its time was up while the store was away; final */
+};
+
+struct limiter_event {
+	struct limiter_ticket ticket;
+	enum limiter_verdict verdict;
+	struct mono_time asked_at;	/* GRANTED: when the store call that took it was sent */
+	int64_t retry_after_s;		/* refusals: 1 to 60 */
+};
+
+/* DELIVER(arg, event) is called on the loop of ticket.worker, never inside limiter_submit. */
+struct limiter_settings {
+	struct loop **loops;		/* of the workers; loops[0] is the limiter's own */
+	size_t loop_count;
+	void (*deliver)(void *arg, const struct limiter_event *event);
+	void *arg;
+};
+
+/* Called before the workers run; CONFIG is borrowed by reference. PASSWORD: the store's secret as read by gate, or empty. */
+struct limiter *limiter_new(const struct limiter_settings *settings, struct resolver *resolver, struct config *config, struct str password);
+/* After the workers have ended. */
+void limiter_free(struct limiter **limiter);
+
+/* Swap the configuration (any thread; by mail). Queues stay; identities are matched by name. */
+void limiter_reload(struct limiter *limiter, struct config *config, struct str password);
+
+/* Any thread; by mail. After LIMITER_NEXT or before, the ticket stays known until GRANTED, a final verdict or limiter_cancel. */
+void limiter_submit(struct limiter *limiter, const struct limiter_ask *ask);
+void limiter_ready(struct limiter *limiter, struct limiter_ticket ticket);
+/*
+ * The caller went, or was refused elsewhere. UNUSED_TOKEN: it had been granted and no byte was sent, its token (dated ASKED_AT) goes to the next
+ * that is ready for the same bucket within J/2, else it lapses. A verdict that crosses the cancel on its way is dropped by the receiver (generation).
+ */
+void limiter_cancel(struct limiter *limiter, size_t identity, struct limiter_ticket ticket, bool unused_token, struct mono_time asked_at);
+
+/* Readable from any thread (atomics). */
+struct limiter_identity_counts { uint64_t grants; uint64_t queued; int64_t limit; };
+struct limiter_counts {
+	bool store_up;			/* true for the embedded store */
+	bool store_tried;		/* the first attempt has ended, whatever its result */
+	uint64_t commands_ok, commands_failed;
+};
+struct limiter_counts limiter_counts(const struct limiter *limiter);
+struct limiter_identity_counts limiter_identity_counts(const struct limiter *limiter, size_t identity);
+
+#endif

@@ -1,0 +1,128 @@
+/* How threads speak with the limiter: each mail owns its bytes and holds the limiter until it has been read. */
+#include "gate/limiter_private.h"
+
+#include <stdlib.h>
+
+#include "base/check.h"
+
+enum limiter_subject { LIMITER_SUBMIT_MAIL, LIMITER_READY_MAIL, LIMITER_CANCEL_MAIL, LIMITER_CONFIG_MAIL, LIMITER_EVENT_MAIL };
+
+struct limiter_mail {
+	struct mail mail;
+	struct limiter *limiter;		/* a reference */
+	enum limiter_subject subject;
+	struct limiter_ask ask;			/* submit; ready and cancel use its ticket */
+	bool unused_token;			/* cancel */
+	struct config *config;			/* reload: a reference */
+	struct buf password;
+	struct limiter_event event;
+};
+
+void
+limiter_unref(struct limiter *limiter)
+{
+	if (atomic_fetch_sub(&limiter->refs, 1) == 1)
+		free(limiter);
+}
+
+/* Do what a mail says, on the loop it was sent to. */
+static void
+mail_read(struct limiter_mail *m)
+{
+	switch (m->subject) {
+	case LIMITER_SUBMIT_MAIL:
+		limiter_take_submit(m->limiter, &m->ask);
+		break;
+	case LIMITER_READY_MAIL:
+		limiter_take_ready(m->limiter, m->ask.ticket);
+		break;
+	case LIMITER_CANCEL_MAIL:
+		limiter_take_cancel(m->limiter, m->ask.ticket, m->unused_token);
+		break;
+	case LIMITER_CONFIG_MAIL:
+		limiter_take_config(m->limiter, m->config, buf_str(&m->password));
+		break;
+	case LIMITER_EVENT_MAIL:
+		m->limiter->deliver(m->limiter->arg, &m->event);
+		break;
+	}
+}
+
+/* A mail arrived; after limiter_free it is only thrown away. */
+static void
+on_mail(struct mail *mail)
+{
+	struct limiter_mail *m = (struct limiter_mail *)mail;
+
+	if (!atomic_load(&m->limiter->closed))
+		mail_read(m);
+	config_unref(&m->config);
+	buf_wipe(&m->password);
+	limiter_unref(m->limiter);
+	free(m);
+}
+
+/* A mail of SUBJECT, to be filled and posted. */
+static struct limiter_mail *
+mail_new(struct limiter *limiter, enum limiter_subject subject)
+{
+	struct limiter_mail *m = calloc(1, sizeof(*m));
+
+	check(m != NULL);
+	m->mail.run = on_mail;
+	m->limiter = limiter;
+	m->subject = subject;
+	atomic_fetch_add(&limiter->refs, 1);
+	return m;
+}
+
+void
+limiter_submit(struct limiter *limiter, const struct limiter_ask *ask)
+{
+	struct limiter_mail *m = mail_new(limiter, LIMITER_SUBMIT_MAIL);
+
+	check(ask->ticket.worker < limiter->loop_count && (unsigned)ask->class < LIMITER_CLASS_COUNT);
+	m->ask = *ask;
+	loop_post(limiter->loops[0], &m->mail);
+}
+
+void
+limiter_ready(struct limiter *limiter, struct limiter_ticket ticket)
+{
+	struct limiter_mail *m = mail_new(limiter, LIMITER_READY_MAIL);
+
+	m->ask.ticket = ticket;
+	loop_post(limiter->loops[0], &m->mail);
+}
+
+void
+limiter_cancel(struct limiter *limiter, size_t identity, struct limiter_ticket ticket, bool unused_token, struct mono_time asked_at)
+{
+	struct limiter_mail *m = mail_new(limiter, LIMITER_CANCEL_MAIL);
+
+	/* Both are known by the ticket, and better: an index may be another configuration's, a date another token's. */
+	(void)identity;
+	(void)asked_at;
+	m->ask.ticket = ticket;
+	m->unused_token = unused_token;
+	loop_post(limiter->loops[0], &m->mail);
+}
+
+void
+limiter_reload(struct limiter *limiter, struct config *config, struct str password)
+{
+	struct limiter_mail *m = mail_new(limiter, LIMITER_CONFIG_MAIL);
+
+	m->config = config_ref(config);
+	buf_add(&m->password, password);
+	loop_post(limiter->loops[0], &m->mail);
+}
+
+void
+limiter_tell(struct limiter *limiter, const struct limiter_event *event)
+{
+	struct limiter_mail *m = mail_new(limiter, LIMITER_EVENT_MAIL);
+
+	m->event = *event;
+	loop_post(limiter->loops[event->ticket.worker], &m->mail);
+}

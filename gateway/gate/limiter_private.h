@@ -1,0 +1,106 @@
+/*
+ * What the files of the limiter share.
+ *
+ * Everything here belongs to worker 0's loop, save what is marked atomic and the mails. The life of a request in the limiter:
+ *
+ *   submitted -> waiting -> next -> ready -> granted -(J/2)-> forgotten
+ *        |__________|_________|_______|-> refused or cancelled: forgotten at once
+ *
+ * A granted one is remembered as long as its token could be used, so that only who holds a token can give it back, and only once.
+ */
+#ifndef JOBGATE_GATE_LIMITER_PRIVATE_H
+#define JOBGATE_GATE_LIMITER_PRIVATE_H
+
+#include <stdatomic.h>
+
+#include "gate/limiter.h"
+#include "gate/store.h"
+#include "rules/queue.h"
+
+#define LIMITER_TABLE_SIZE 4096		/* chains; a few thousand requests wait at most */
+
+struct limiter_request {
+	struct queue_entry entry;		/* first: the queue hands it back */
+	struct limiter_request *table_next;
+	TAILQ_ENTRY(limiter_request) out_link;	/* in identity->out, once granted */
+	struct limiter_ticket ticket;
+	struct limiter_identity *identity;
+	int64_t *caller_waiting;		/* its caller's count, in a view */
+	bool granted;
+	struct mono_time asked_at;
+};
+
+TAILQ_HEAD(limiter_out, limiter_request);
+
+/* One bucket. Never freed before the limiter: requests of an older configuration may still want it. */
+struct limiter_identity {
+	struct limiter_identity *next;
+	struct limiter *limiter;
+	struct buf name;
+	struct queue queue;
+	struct limiter_out out;			/* granted, in the order of their grants */
+	struct loop_hook hook;			/* its step at the end of the turn */
+	struct loop_timer timer;		/* its step when time has passed */
+	atomic_uint_fast64_t grants, queued;
+	atomic_int_fast64_t limit;
+};
+
+/* What the indices of one configuration mean. Never freed before the limiter, since other threads read the newest one. */
+struct limiter_view {
+	struct limiter_view *next;		/* the one before */
+	struct config *config;			/* a reference; NULL where too old for any request */
+	struct limiter_identity **identities;
+	size_t identity_count;
+	int64_t *caller_waiting, *caller_queue;	/* how many wait, how many may */
+	size_t caller_count;
+};
+
+struct limiter {
+	struct loop **loops;			/* the array is ours, the loops are not */
+	size_t loop_count;
+	void (*deliver)(void *arg, const struct limiter_event *event);
+	void *arg;
+	struct resolver *resolver;
+	struct store *store;
+	struct config *store_config;		/* a reference: what the store was made from */
+	struct buf password;
+	struct limiter_identity *identities;
+	_Atomic(struct limiter_view *) view;	/* the newest */
+	struct limiter_request *table[LIMITER_TABLE_SIZE];
+	struct loop_timer still_down;
+	struct mono_time down_since;
+	struct buf down_why;
+	atomic_bool store_up, store_tried, closed;
+	atomic_uint_fast64_t commands_ok, commands_failed;
+	atomic_int refs;			/* the owner's, and one for each mail under way */
+};
+
+/* limiter_table.c: requests by ticket */
+struct limiter_request *limiter_table_find(struct limiter *limiter, struct limiter_ticket ticket);
+void limiter_table_add(struct limiter *limiter, struct limiter_request *request);
+void limiter_table_remove(struct limiter *limiter, struct limiter_request *request);
+
+/* limiter_step.c: one identity's turn */
+void limiter_identity_init(struct limiter_identity *identity, struct limiter *limiter, struct str name);
+void limiter_identity_fini(struct limiter_identity *identity);
+/* Do at the end of this turn what has become possible. */
+void limiter_wake(struct limiter_identity *identity);
+/* Refuse a request that is in no queue, and forget it. PATIENCE_US: how long it would have waited. */
+void limiter_refuse(struct limiter_request *request, enum limiter_verdict verdict, int64_t patience_us);
+void limiter_forget(struct limiter_request *request);
+
+/* limiter_mail.c: in and out */
+void limiter_tell(struct limiter *limiter, const struct limiter_event *event);
+void limiter_unref(struct limiter *limiter);
+
+/* limiter.c: called by the mails, on the loop */
+void limiter_take_submit(struct limiter *limiter, const struct limiter_ask *ask);
+void limiter_take_ready(struct limiter *limiter, struct limiter_ticket ticket);
+void limiter_take_cancel(struct limiter *limiter, struct limiter_ticket ticket, bool unused_token);
+/* limiter_config.c: what the configuration says, and the store */
+void limiter_config_init(struct limiter *limiter);
+void limiter_take_config(struct limiter *limiter, struct config *config, struct str password);
+void limiter_config_fini(struct limiter *limiter);
+const struct limiter_view *limiter_view_of(struct limiter *limiter, const struct config *config);
+
+#endif

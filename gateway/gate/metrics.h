@@ -1,0 +1,20 @@
+/*
+ * Metrics of the instance as text: OpenMetrics 1.0, or Prometheus' classic format 0.0.4 where a scraper asks for text/plain.
+ */
+#ifndef JOBGATE_GATE_METRICS_H
+#define JOBGATE_GATE_METRICS_H
+
+#include "gate/worker.h"
+
+struct metrics_source {
+	struct worker **workers;
+	size_t worker_count;
+	const struct config *config;
+	const struct limiter *limiter;
+	const struct journal *journal;
+};
+
+/* Append everything. Main's thread; reads only atomics. */
+void metrics_write(struct buf *out, const struct metrics_source *source, bool open_metrics);
+
+#endif

@@ -1,0 +1,177 @@
+/* A request's life: the object, its states and the one mover. The chart stands in request.h. */
+#include "gate/request.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "gate/steps.h"
+#include "gate/worker.h"
+#include "io/tls.h"
+#include "rules/uuid.h"
+
+#define TO(state) (1u << (state))
+
+static const struct {
+	const char *name;
+	void (*step)(struct request *request);
+	unsigned next;		/* states that may follow */
+} states[REQUEST_STATE_COUNT] = {
+	[REQUEST_HEAD] = { "head", step_head, TO(REQUEST_BODY) | TO(REQUEST_RECORDING) },
+	[REQUEST_BODY] = { "body", step_body, TO(REQUEST_WAITING) | TO(REQUEST_RECORDING) },
+	[REQUEST_WAITING] = { "waiting", step_waiting, TO(REQUEST_NEXT) | TO(REQUEST_RECORDING) },
+	[REQUEST_NEXT] = { "next", step_next, TO(REQUEST_READY) | TO(REQUEST_RECORDING) },
+	[REQUEST_READY] = { "ready", step_ready, TO(REQUEST_FORWARDING) | TO(REQUEST_RECORDING) },
+	[REQUEST_FORWARDING] = { "forwarding", step_forwarding, TO(REQUEST_READY) | TO(REQUEST_RECORDING) },
+	[REQUEST_RECORDING] = { "recording", step_recording, TO(REQUEST_DONE) },
+	[REQUEST_DONE] = { "done", NULL, 0 },
+};
+
+/* The deadline of the present state has passed. */
+static void
+on_timer(void *arg)
+{
+	struct request *request = arg;
+
+	check_magic(request, REQUEST_MAGIC);
+	request->timer_due = true;
+	request_make_ready(request);
+}
+
+struct request *
+request_new(struct worker *worker, struct front_request *client)
+{
+	struct request *request = calloc(1, sizeof(*request));
+	uint8_t random[10];
+
+	check(request != NULL);
+	request->magic = REQUEST_MAGIC;
+	request->worker = worker;
+	request->client = client;
+	request->config = config_ref(worker->config);
+	request->arrived = request->wait_began = request->wait_ended = loop_now(worker->loop);
+	request->body_bytes = -1;
+	request->route.operation = OPERATION_NONE;
+	request->draining = worker->draining;
+	arena_init(&request->arena);
+	request->peer = arena_copy(&request->arena, front_peer(client));
+	random_bytes(random, sizeof(random));
+	uuid_v7(clock_now_wall(), random, request->id);
+	loop_timer_init(&request->timer, worker->loop, on_timer, request);
+	front_set_owner(client, request);
+	worker_add(worker, request);
+	return request;
+}
+
+/* Free a request that is done: nothing of it is pending anywhere. */
+static void
+request_free(struct request *request)
+{
+	check(request->client == NULL && request->call == NULL);
+	check(request->intent_put == request->intent_done && request->outcome_put == request->outcome_done);
+	worker_remove(request->worker, request);
+	loop_timer_fini(&request->timer);
+	buf_fini(&request->body);
+	buf_fini(&request->answer.body);
+	arena_fini(&request->arena);
+	config_unref(&request->config);
+	request->magic = 0;
+	free(request);
+}
+
+void
+request_run(struct request *request)
+{
+	enum request_state before;
+
+	check_magic(request, REQUEST_MAGIC);
+	do {
+		before = request->state;
+		states[before].step(request);
+	} while (request->state != before && request->state != REQUEST_DONE);
+	if (request->state == REQUEST_DONE)
+		request_free(request);
+}
+
+void
+request_make_ready(struct request *request)
+{
+	worker_make_ready(request->worker, request);
+}
+
+void
+request_goto(struct request *request, enum request_state state)
+{
+	check(states[request->state].next & TO(state));
+	loop_timer_clear(&request->timer);
+	request->timer_due = false;
+	request->state = state;
+}
+
+const char *
+request_state_name(enum request_state state)
+{
+	return states[state].name;
+}
+
+void
+request_refuse(struct request *request, enum refusal refusal, const char *format, ...)
+{
+	char text[512];
+	va_list args;
+
+	if (request->refusal != REFUSAL_NONE)
+		return;
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	request->refusal = refusal;
+	request->message = arena_copy(&request->arena, str_from(text));
+}
+
+void
+request_add_detail(struct request *request, struct str code, struct str message)
+{
+	if (request->detail_count == REQUEST_DETAILS_MAX)
+		return;
+	request->details[request->detail_count].code = arena_copy(&request->arena, code);
+	request->details[request->detail_count++].message = arena_copy(&request->arena, message);
+}
+
+void
+request_set_deadline(struct request *request, struct mono_time due)
+{
+	request->timer_due = false;
+	loop_timer_at(&request->timer, due);
+}
+
+struct str
+request_id(const struct request *request)
+{
+	return (struct str){ request->id, sizeof(request->id) };
+}
+
+struct record_request
+request_record(const struct request *request)
+{
+	const struct config_caller *caller = request->caller;
+	const struct str none = { NULL, 0 };
+
+	return (struct record_request){
+		.request_id = request_id(request),
+		.client_request_id = request->client_request_id,
+		.caller = caller ? caller->name : none,
+		.key = request->key ? request->key->id : none,
+		.identity = caller ? request->config->identities[caller->identity].name : none,
+		.peer = request->peer,
+		.operation = request->route.operation,
+		.workspace = request->route.workspace,
+		.item = request->route.item,
+		.job_type = request->route.job_type,
+		.legacy = request->route.legacy,
+		.body_bytes = request->body_bytes,
+		.body_sha256 = request->body_bytes < 0 ? none : (struct str){ request->body_sha256, sizeof(request->body_sha256) },
+	};
+}

@@ -1,0 +1,148 @@
+/*
+ * A request's life. The client half (a front_request) may vanish at any time; the job half must reach an audited ending.
+ *
+ *   HEAD ──► BODY ──► WAITING ──► NEXT ──► READY ──► FORWARDING ──► RECORDING ──► DONE
+ *    └────────┴─────────┴──────────┴────────┴──── refused, gone ────────┘
+ *
+ * HEAD: identify, recognise the route, permit. BODY: wait for it, validate. WAITING: in the limiter's queue, without connection
+ * or record. NEXT: its token is near: borrow a connection, then make the intent durable. READY: wait for the token, then send.
+ * FORWARDING: wait for the answer; after upstream.timeout the caller is answered and the job half reads on. RECORDING: outcome
+ * or refusal into the journal, then answer. DONE: nothing is pending; freed at the end of the turn.
+ *
+ * Callbacks write down what happened (the `said` fields) and call request_make_ready; the worker's turn runs the states' steps.
+ */
+#ifndef JOBGATE_GATE_REQUEST_H
+#define JOBGATE_GATE_REQUEST_H
+
+#include "base/arena.h"
+#include "gate/limiter.h"
+#include "io/front.h"
+#include "io/journal.h"
+#include "io/upstream.h"
+#include "rules/config.h"
+#include "rules/record.h"
+#include "rules/reply.h"
+#include "rules/route.h"
+
+#define REQUEST_MAGIC 0x4e90e57u
+/* Every offending parameter is named (jobbody lists at most 100). */
+#define REQUEST_DETAILS_MAX 100
+
+struct worker;
+
+enum request_state {
+	REQUEST_HEAD,
+	REQUEST_BODY,
+	REQUEST_WAITING,
+	REQUEST_NEXT,
+	REQUEST_READY,
+	REQUEST_FORWARDING,
+	REQUEST_RECORDING,
+	REQUEST_DONE,
+	REQUEST_STATE_COUNT
+};
+
+/* The upstream's answer as far as it is relayed; everything in the request's arena. */
+struct request_answer {
+	int status;			/* 0: none yet */
+	struct http1_field *fields;	/* relayed ones, Location rewritten */
+	size_t field_count;
+	struct buf body;
+};
+
+struct request {
+	unsigned magic;
+	struct worker *worker;
+	enum request_state state;
+	struct request *ready_next;	/* in the worker's list of requests to run */
+	bool ready_queued;
+	struct arena arena;
+	struct config *config;		/* referenced: the snapshot it arrived under */
+
+	/* The client half. */
+	struct front_request *client;	/* NULL once answered or gone */
+	bool body_came, client_gone, draining, aborted;
+	bool must_close;		/* the answer ends the connection */
+	bool faulted;
+	enum front_fault fault;
+
+	/* What it is. */
+	char id[36];
+	struct str method, peer, client_request_id;
+	const struct config_caller *caller;	/* NULL: unknown */
+	const struct config_key *key;
+	struct route route;
+	struct buf body;		/* as received, without transfer coding */
+	int64_t body_bytes;		/* -1 until it is whole */
+	char body_sha256[64];
+	struct str upstream_head;	/* start line and fields but Content-Length */
+	bool sends_length;
+	bool is_health;			/* healthz or readyz: no record, no log line */
+
+	/* Times. */
+	struct mono_time arrived, wait_began, wait_ended, sent, ended;
+	bool was_sent;
+	struct loop_timer timer;	/* the deadline of the state */
+	bool timer_due;
+
+	/* The limiter's word. */
+	struct limiter_ticket ticket;
+	bool asked, said_next, said_ready, granted;
+	struct mono_time token_asked_at;
+	bool limiter_final;
+	struct limiter_event final;
+
+	/* The upstream's. */
+	struct upstream_call *call;
+	bool borrowed, retried, late;
+	int borrows;
+	bool call_failed;
+	struct upstream_failure failure;
+	struct request_answer answer;
+	int upstream_status;		/* as it answered; 0: no whole answer */
+	struct str upstream_error_code, upstream_request_id, location, instance_id;
+	bool upstream_retriable;
+	int attempts;
+
+	/* The journal's. */
+	struct journal_entry intent, outcome;
+	bool intent_put, intent_done, intent_ok, outcome_put, outcome_done;
+	bool recorded;			/* outcome or refusal is on its way, or there is none */
+
+	/* How it ends. */
+	enum refusal refusal;		/* first wins */
+	struct str message;
+	struct reply_detail details[REQUEST_DETAILS_MAX];
+	size_t detail_count;
+	const char *allow;		/* of a 405 */
+	int64_t retry_after_s;		/* 0: none */
+	enum record_result result;
+	int answered;			/* status handed to the client; 0: none */
+};
+
+/* Begin the life of what the front has received (HEAD); the request belongs to WORKER. */
+struct request *request_new(struct worker *worker, struct front_request *client);
+
+/* Run its steps until it waits for something; frees it when it is done. */
+void request_run(struct request *request);
+
+/* Run it at the end of the turn: what callbacks do after having written down what happened. */
+void request_make_ready(struct request *request);
+
+/* The one mover. */
+void request_goto(struct request *request, enum request_state state);
+const char *request_state_name(enum request_state state);
+
+/* Say how it ends, unless that was said already; the message is formatted into the arena. */
+void request_refuse(struct request *request, enum refusal refusal, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+void request_add_detail(struct request *request, struct str code, struct str message);
+
+/* Wake it at DUE (timer_due), replacing an earlier deadline. */
+void request_set_deadline(struct request *request, struct mono_time due);
+
+struct str request_id(const struct request *request);
+/* The members that its records share. */
+struct record_request request_record(const struct request *request);
+
+#endif

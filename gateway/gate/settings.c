@@ -1,0 +1,111 @@
+/* Settings: the configuration and the secrets it names, as read. */
+#include "gate/settings.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "io/file.h"
+#include "io/tls.h"
+
+/* 10,000 callers with two keys each take 4 MB; beyond 16 MiB somebody has named the wrong file. */
+#define SETTINGS_BYTES_MAX (16u << 20)
+
+/* Tokens and passwords have a few KB at most. */
+#define SETTINGS_SECRET_BYTES_MAX (64u << 10)
+
+#define SETTINGS_AUDIT_DEFAULT "/var/lib/jobgate/audit"
+
+/* The folder of FILE as a slice of it; "." where FILE has none. */
+static struct str
+settings_directory(const char *file)
+{
+	const char *slash = strrchr(file, '/');
+
+	if (slash == NULL)
+		return STR(".");
+	return (struct str){ file, slash == file ? 1 : (size_t)(slash - file) };
+}
+
+struct config *
+settings_load(const char *file, struct buf *errors)
+{
+	struct buf text = BUF_EMPTY;
+	struct config *config = NULL;
+
+	if (file_read(file, SETTINGS_BYTES_MAX, &text, errors)) {
+		config = config_parse(buf_str(&text), str_from(file), settings_directory(file), errors);
+		if (config)
+			digest_sha256(buf_str(&text), config->digest);
+	} else {
+		buf_add_char(errors, '\n');
+	}
+	buf_wipe(&text);	/* the store's URL may hold a password */
+	return config;
+}
+
+/* Append the content of file NAME without a newline at its end. */
+static bool
+secret_of_file(struct str name, struct buf *out, struct buf *error)
+{
+	size_t start = out->n;
+
+	/* One byte more than a secret may have: the newline. */
+	if (!file_read(name.p, SETTINGS_SECRET_BYTES_MAX + 1, out, error))
+		return false;
+	if (out->n > start && out->p[out->n - 1] == '\n') {
+		out->n--;
+		if (out->n > start && out->p[out->n - 1] == '\r')
+			out->n--;
+	}
+	if (out->n == start)
+		buf_printf(error, "%s: is empty", name.p);
+	else if (out->n - start > SETTINGS_SECRET_BYTES_MAX)
+		buf_printf(error, "%s: is larger than %u bytes", name.p, SETTINGS_SECRET_BYTES_MAX);
+	else
+		return true;
+	out->n = start;
+	return false;
+}
+
+/* Append the value of the environment's variable NAME. */
+static bool
+secret_of_env(struct str name, struct buf *out, struct buf *error)
+{
+	const char *value = getenv(name.p);
+
+	if (value == NULL || *value == '\0') {
+		buf_printf(error, "environment variable %s: is %s", name.p, value ? "empty" : "not set");
+		return false;
+	}
+	if (strlen(value) > SETTINGS_SECRET_BYTES_MAX) {
+		buf_printf(error, "environment variable %s: is larger than %u bytes", name.p, SETTINGS_SECRET_BYTES_MAX);
+		return false;
+	}
+	buf_add_z(out, value);
+	return true;
+}
+
+bool
+settings_secret(const struct config_secret *secret, struct buf *out, struct buf *error)
+{
+	if (secret->file.n)
+		return secret_of_file(secret->file, out, error);
+	if (secret->env.n)
+		return secret_of_env(secret->env, out, error);
+	return true;
+}
+
+void
+settings_audit_directory(const struct config *config, struct buf *out)
+{
+	struct str state = str_from(getenv("STATE_DIRECTORY")), first;
+
+	if (config->audit_directory.n) {
+		buf_add(out, config->audit_directory);
+	} else if (str_next(&state, ':', &first) && first.n) {	/* systemd.exec(5): several are divided by colons */
+		buf_add(out, first);
+		buf_add_z(out, "/audit");
+	} else {
+		buf_add_z(out, SETTINGS_AUDIT_DEFAULT);
+	}
+}

@@ -1,0 +1,35 @@
+/* The steps of a request's states; each does what can be done now and moves the request on, or leaves it to wait. */
+#ifndef JOBGATE_GATE_STEPS_H
+#define JOBGATE_GATE_STEPS_H
+
+#include "gate/request.h"
+
+/* steps_in.c: who calls, what is asked, whether it may */
+void step_head(struct request *request);
+void step_body(struct request *request);
+
+/* steps_admit.c: when */
+void step_waiting(struct request *request);
+void step_next(struct request *request);
+void step_ready(struct request *request);
+
+/* steps_forward.c: what came of it */
+void step_forwarding(struct request *request);
+
+/* steps_out.c: what is recorded and answered */
+void step_recording(struct request *request);
+/* Answer the client now, if it is there and was not answered. */
+void step_out_answer(struct request *request);
+
+/* forward.c: what crosses the gate, in both directions */
+
+/* Make the head that goes upstream from the caller's, while that is there. */
+void forward_head_keep(struct request *request);
+/* The whole head, now that the body's length is known. */
+struct str forward_head_finish(struct request *request);
+/* Keep of the upstream's response what is relayed and recorded. */
+void forward_answer_take(struct request *request, const struct upstream_response *response);
+/* The list of the item's instances, as an unknown outcome's Location. */
+struct str forward_instances_location(struct request *request);
+
+#endif

@@ -1,0 +1,297 @@
+/* Steps of admission: wait for the token, borrow a connection, make the intent durable, take the token last. */
+#include "gate/steps.h"
+
+#include "base/check.h"
+#include "gate/worker.h"
+
+/* Connections that the upstream closed under a request that was ready: so many are borrowed anew before it is called ill. */
+#define ADMIT_BORROWS_MAX 3
+/* After upstream.timeout the caller is answered and the job half reads on so long, so that the record learns the truth. */
+#define ADMIT_LATE_US (300 * (int64_t)CLOCK_SECOND)
+
+static void on_borrowed(void *arg);
+static void on_response(void *arg, const struct upstream_response *response);
+static void on_failed(void *arg, const struct upstream_failure *failure);
+
+static const struct upstream_hooks hooks = { on_borrowed, on_response, on_failed };
+
+/* A verified connection is ours. */
+static void
+on_borrowed(void *arg)
+{
+	struct request *request = arg;
+
+	check_magic(request, REQUEST_MAGIC);
+	request->borrowed = true;
+	condition_set(request->worker->shared->upstream, true, "", loop_now(request->worker->loop));
+	request_make_ready(request);
+}
+
+/* The upstream has answered. */
+static void
+on_response(void *arg, const struct upstream_response *response)
+{
+	struct request *request = arg;
+
+	check_magic(request, REQUEST_MAGIC);
+	forward_answer_take(request, response);
+	request_make_ready(request);
+}
+
+/* The call has failed, in whatever phase. */
+static void
+on_failed(void *arg, const struct upstream_failure *failure)
+{
+	struct request *request = arg;
+
+	check_magic(request, REQUEST_MAGIC);
+	request->call_failed = true;
+	request->failure = *failure;
+	request_make_ready(request);
+}
+
+/* The intent is durable, or cannot be. */
+static void
+on_intent(struct journal_entry *entry, bool ok)
+{
+	struct request *request = entry->arg;
+
+	check_magic(request, REQUEST_MAGIC);
+	request->intent_done = true;
+	request->intent_ok = ok;
+	request_make_ready(request);
+}
+
+/* Leave the limiter's queue, or give back the token that was not used. */
+static void
+admit_leave(struct request *request)
+{
+	if (request->asked && !request->limiter_final)
+		limiter_cancel(request->worker->shared->limiter, request->caller->identity, request->ticket, request->granted,
+		    request->token_asked_at);
+	request->asked = request->granted = false;
+	request->wait_ended = loop_now(request->worker->loop);
+	if (request->call)
+		upstream_cancel(&request->call);
+	request->borrowed = false;
+}
+
+/* Refuse by the limiter's final word. */
+static void
+admit_refuse_final(struct request *request)
+{
+	const struct config_identity *identity = &request->config->identities[request->caller->identity];
+	enum limiter_verdict verdict = request->final.verdict;
+
+	request->retry_after_s = request->final.retry_after_s;
+	if (verdict == LIMITER_STORE_DOWN)
+		request_refuse(request, REFUSAL_UNAVAILABLE, "The quota's store did not answer in time; nothing was sent.");
+	else if (request->state == REQUEST_NEXT && !request->borrowed)
+		request_refuse(request, REFUSAL_UPSTREAM_TIMEOUT, "No connection to the upstream in time; nothing was sent.");
+	else if (verdict == LIMITER_QUEUE_FULL)
+		request_refuse(request, REFUSAL_QUEUE_FULL, "Too many requests of identity %.*s are waiting; retry in %d s.",
+		    STR_ARG(identity->name), (int)request->retry_after_s);
+	else
+		request_refuse(request, REFUSAL_QUOTA,
+		    "Identity %.*s has no call left in time (%lld calls per %lld s for all callers); retry in %d s.",
+		    STR_ARG(identity->name), (long long)identity->quota.requests,
+		    (long long)(identity->quota.window_us / CLOCK_SECOND), (int)request->retry_after_s);
+}
+
+/* What ends a request that waits; true where it was ended. */
+static bool
+admit_interrupted(struct request *request)
+{
+	if (request->client_gone)
+		request_refuse(request, REFUSAL_CALLER_GONE, "The caller went while its request was waiting.");
+	else if (request->draining) {
+		request->retry_after_s = 1;
+		request_refuse(request, REFUSAL_UNAVAILABLE, "This instance is shutting down; nothing was sent.");
+	} else if (request->limiter_final)
+		admit_refuse_final(request);
+	if (request->refusal == REFUSAL_NONE)
+		return false;
+	admit_leave(request);
+	request_goto(request, REQUEST_RECORDING);
+	return true;
+}
+
+/* End a request that cannot be sent for a reason of ours or the upstream's. */
+static void
+admit_fail(struct request *request)
+{
+	admit_leave(request);
+	request_goto(request, REQUEST_RECORDING);
+}
+
+/* Get into the limiter's queue. */
+static void
+admit_ask(struct request *request)
+{
+	static const enum limiter_class classes[OPERATION_COUNT] = {
+		[OPERATION_RUN] = LIMITER_SUBMIT,
+		[OPERATION_GET] = LIMITER_POLL,
+		[OPERATION_LIST] = LIMITER_POLL,
+		[OPERATION_CANCEL] = LIMITER_CANCEL,
+		[OPERATION_SCHEDULE_GET] = LIMITER_POLL,
+		[OPERATION_SCHEDULE_LIST] = LIMITER_POLL,
+		[OPERATION_SCHEDULE_CREATE] = LIMITER_SUBMIT,
+		[OPERATION_SCHEDULE_UPDATE] = LIMITER_SUBMIT,
+		[OPERATION_SCHEDULE_DELETE] = LIMITER_SUBMIT,
+	};
+	struct limiter_ask ask;
+
+	request->ticket = worker_ticket(request->worker, request);
+	request->asked = true;
+	request->said_next = request->said_ready = request->granted = false;
+	ask = (struct limiter_ask){
+		.ticket = request->ticket,
+		.identity = request->caller->identity,
+		.caller = request->caller->index,
+		.class = classes[request->route.operation],
+		.deadline = mono_add(request->wait_began, request->caller->wait_max_us),
+	};
+	limiter_submit(request->worker->shared->limiter, &ask);
+}
+
+/* Borrow a connection. */
+static void
+admit_borrow(struct request *request, bool fresh)
+{
+	request->borrows++;
+	request->borrowed = request->call_failed = false;
+	request->call = upstream_borrow(request->worker->upstream, fresh, &hooks, request);
+}
+
+void
+step_waiting(struct request *request)
+{
+	if (admit_interrupted(request))
+		return;
+	if (!request->asked) {
+		request->wait_began = loop_now(request->worker->loop);
+		admit_ask(request);
+	}
+	if (request->said_next)
+		request_goto(request, REQUEST_NEXT);
+}
+
+/* Refuse because no connection could be made; nothing was sent. */
+static void
+admit_refuse_unreachable(struct request *request)
+{
+	condition_set(request->worker->shared->upstream, false, request->failure.detail, loop_now(request->worker->loop));
+	request_refuse(request,
+	    request->failure.reason == UPSTREAM_REASON_TIMEOUT ? REFUSAL_UPSTREAM_TIMEOUT : REFUSAL_UPSTREAM,
+	    "The upstream could not be reached (%s: %s); nothing was sent.", upstream_phase_name(request->failure.phase),
+	    upstream_reason_name(request->failure.reason));
+	admit_fail(request);
+}
+
+/* Have a connection borrowed or on its way, another one where the upstream closed ours unused; false where it was given up. */
+static bool
+admit_connect(struct request *request, bool fresh)
+{
+	if (request->call_failed && request->failure.phase == UPSTREAM_READY && request->borrows < ADMIT_BORROWS_MAX) {
+		upstream_cancel(&request->call);
+		fresh = true;
+	}
+	if (request->call == NULL)
+		admit_borrow(request, fresh);
+	if (request->call_failed)
+		admit_refuse_unreachable(request);
+	return !request->call_failed;
+}
+
+/* Hand the intent to the journal; false where the journal takes none. */
+static bool
+admit_put_intent(struct request *request)
+{
+	struct record_request record = request_record(request);
+	struct buf members = BUF_EMPTY;
+
+	record_intent(&members, &record);
+	request->intent = (struct journal_entry){
+		.kind = JOURNAL_INTENT,
+		.members = members,
+		.time = clock_now_wall(),
+		.loop = request->worker->loop,
+		.on_done = on_intent,
+		.arg = request,
+	};
+	request->intent_put = journal_put(audit_journal(request->worker->shared->audit), &request->intent);
+	if (!request->intent_put)
+		buf_fini(&request->intent.members);
+	return request->intent_put;
+}
+
+/* Refuse because the trigger cannot be recorded. */
+static void
+admit_refuse_unrecorded(struct request *request)
+{
+	request->retry_after_s = 1;
+	request_refuse(request, REFUSAL_UNAVAILABLE, "The audit journal cannot be written; nothing was sent.");
+	admit_fail(request);
+}
+
+void
+step_next(struct request *request)
+{
+	bool trigger = operation_is_trigger(request->route.operation);
+
+	if (admit_interrupted(request))
+		return;
+	if (!admit_connect(request, false) || !request->borrowed)
+		return;
+	if (trigger && !request->intent_put && !admit_put_intent(request))
+		admit_refuse_unrecorded(request);
+	else if (trigger && request->intent_done && !request->intent_ok)
+		admit_refuse_unrecorded(request);
+	else if (!trigger || request->intent_done)
+		request_goto(request, REQUEST_READY);
+}
+
+/* Send: the token is fresh, the intent durable, the connection up. */
+static void
+admit_send(struct request *request)
+{
+	struct mono_time now = loop_now(request->worker->loop);
+	struct buf body = BUF_EMPTY;
+
+	buf_add(&body, buf_str(&request->body));	/* kept as long as nothing of it was written: it may be sent on another connection */
+	request->sent = now;
+	if (request->attempts++ == 0)
+		request->wait_ended = now;
+	request->was_sent = true;
+	upstream_send(request->call, request->method, forward_head_finish(request), &body, mono_add(now, ADMIT_LATE_US));
+	request_goto(request, REQUEST_FORWARDING);
+	request_set_deadline(request, mono_add(now, request->config->upstream.timeout_us));
+}
+
+/* Whether the token may still be used: its grant is at most half the jitter old (P1). */
+static bool
+admit_token_is_fresh(const struct request *request)
+{
+	const struct config_quota *quota = &request->config->identities[request->caller->identity].quota;
+
+	return mono_since(loop_now(request->worker->loop), request->token_asked_at) <= quota->jitter_us / 2;
+}
+
+void
+step_ready(struct request *request)
+{
+	if (admit_interrupted(request))
+		return;
+	if (!admit_connect(request, true))
+		return;
+	if (request->granted && !admit_token_is_fresh(request)) {
+		admit_ask(request);	/* it lapses; another is waited for */
+		return;
+	}
+	if (request->said_next && !request->said_ready && request->borrowed) {
+		request->said_ready = true;
+		limiter_ready(request->worker->shared->limiter, request->ticket);
+	}
+	if (request->granted && request->borrowed)
+		admit_send(request);
+}

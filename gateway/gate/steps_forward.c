@@ -1,0 +1,128 @@
+/* Step of forwarding: what came of a request that was sent. */
+#include "gate/steps.h"
+
+#include <stdio.h>
+#include "gate/worker.h"
+
+/* Whether the upstream's answer leaves open if a job was started (contract, the 409 row). */
+static bool
+forwarding_is_ambiguous(const struct request *request)
+{
+	int status = request->upstream_status;
+
+	if (!operation_starts_job(request->route.operation) || request->upstream_retriable)
+		return false;
+	return status == 408 || status == 500 || status == 502 || status == 503 || status == 504;
+}
+
+/* What the record says of a whole answer. */
+static enum record_result
+forwarding_result(const struct request *request)
+{
+	int status = request->upstream_status;
+
+	if (status >= 200 && status < 300)
+		return RESULT_ACCEPTED;
+	if ((status >= 500 || status == 408) && !request->upstream_retriable)
+		return RESULT_UNKNOWN;	/* of a cancel or a schedule's change: relayed as it is, not known what it did */
+	return RESULT_REJECTED;
+}
+
+/* Say that the fate is unknown, with a status that the known clients do not retry. */
+static void
+forwarding_refuse_unknown(struct request *request, const char *why)
+{
+	char detail[160];
+
+	request->result = RESULT_UNKNOWN;
+	if (!operation_starts_job(request->route.operation))
+		return;
+	request_refuse(request, REFUSAL_OUTCOME_UNKNOWN,
+	    "The request was sent, and %s: whether it started anything is not known. Look at the item's instances before "
+	    "sending it again.", why);
+	if (request->upstream_status && request->detail_count == 0) {
+		snprintf(detail, sizeof(detail), "The upstream answered %d.", request->upstream_status);
+		request_add_detail(request,
+		    request->upstream_error_code.p ? request->upstream_error_code : STR("UpstreamStatus"), str_from(detail));
+	}
+}
+
+/* The upstream has answered in whole. */
+static void
+forwarding_answered(struct request *request)
+{
+	request->result = forwarding_result(request);
+	if (forwarding_is_ambiguous(request))
+		forwarding_refuse_unknown(request, "the upstream failed while it was handling it");
+}
+
+/* The call ended without a whole answer; true where it may go on another connection. */
+static bool
+forwarding_failed(struct request *request)
+{
+	const struct upstream_failure *failure = &request->failure;
+	bool late = failure->reason == UPSTREAM_REASON_TIMEOUT;
+
+	if (failure->written_bytes == 0) {
+		if (!request->retried && !request->late && !request->client_gone)
+			return true;
+		request->result = RESULT_FAILED;
+		request_refuse(request, late ? REFUSAL_UPSTREAM_TIMEOUT : REFUSAL_UPSTREAM,
+		    "The upstream could not be reached (%s); nothing was sent.", upstream_reason_name(failure->reason));
+		return false;
+	}
+	forwarding_refuse_unknown(request, late ? "no answer came in time" : "no whole answer came back");
+	request_refuse(request, late ? REFUSAL_UPSTREAM_TIMEOUT : REFUSAL_UPSTREAM,
+	    "The upstream gave no usable answer (%s: %s).", upstream_phase_name(failure->phase),
+	    upstream_reason_name(failure->reason));
+	return false;
+}
+
+/* upstream.timeout is over: answer the caller; a trigger's job half reads on so that its record learns the truth. */
+static void
+forwarding_late(struct request *request)
+{
+	request->late = true;
+	if (upstream_written(request->call) == 0) {
+		request->result = RESULT_FAILED;
+		request_refuse(request, REFUSAL_UPSTREAM_TIMEOUT, "The upstream took nothing in time; nothing was sent.");
+		request_goto(request, REQUEST_RECORDING);
+		return;
+	}
+	forwarding_refuse_unknown(request, "no answer came in time");
+	request_refuse(request, REFUSAL_UPSTREAM_TIMEOUT, "The upstream did not answer within %lld s.",
+	    (long long)(request->config->upstream.timeout_us / CLOCK_SECOND));
+	if (operation_is_trigger(request->route.operation))
+		step_out_answer(request);
+	else
+		request_goto(request, REQUEST_RECORDING);
+}
+
+/* The instance ends: what is open is recorded as unknown. */
+static void
+forwarding_aborted(struct request *request)
+{
+	forwarding_refuse_unknown(request, "this instance had to end before the answer came");
+	request_refuse(request, REFUSAL_UNAVAILABLE, "This instance had to end before the upstream answered.");
+	request_goto(request, REQUEST_RECORDING);
+}
+
+void
+step_forwarding(struct request *request)
+{
+	if (request->upstream_status) {
+		forwarding_answered(request);
+		request_goto(request, REQUEST_RECORDING);
+	} else if (request->call_failed) {
+		bool again = forwarding_failed(request);
+
+		upstream_cancel(&request->call);
+		request->borrowed = request->call_failed = false;
+		request->retried = true;
+		request_goto(request, again ? REQUEST_READY : REQUEST_RECORDING);
+	} else if (request->aborted) {
+		forwarding_aborted(request);
+	} else if (request->timer_due && !request->late) {
+		forwarding_late(request);
+	}
+}

@@ -1,0 +1,236 @@
+/* Steps in: who calls, what is asked, whether it may, and whether the body obeys the rules. */
+#include "gate/steps.h"
+
+#include "base/log.h"
+#include "gate/health.h"
+#include "gate/worker.h"
+#include "io/tls.h"
+#include "rules/header.h"
+#include "rules/jobbody.h"
+#include "rules/policy.h"
+#include "rules/target.h"
+
+/* Our pseudonym in Via (RFC 9110 7.6.3). */
+#define IN_PSEUDONYM STR("jobgate")
+
+/* Refuse what the guard could not accept; the front closes behind it. */
+static void
+in_refuse_fault(struct request *request)
+{
+	enum http1_fault fault = front_http1_fault(request->client);
+
+	request->must_close = true;
+	if (request->fault == FRONT_FAULT_OVERLOAD) {
+		request->retry_after_s = 1;
+		request_refuse(request, REFUSAL_UNAVAILABLE, "This instance has no room for another connection.");
+	} else if (request->fault == FRONT_FAULT_TIMEOUT) {
+		request_refuse(request, REFUSAL_TIMEOUT, "The request was not received in time.");
+	} else {
+		request_refuse(request, refusal_from_http1(fault), "%s.", http1_fault_text(fault));
+	}
+}
+
+/* What ends a request in any state before it is sent; true where it was ended. */
+static bool
+in_interrupted(struct request *request)
+{
+	if (request->client_gone)
+		request_refuse(request, REFUSAL_CALLER_GONE, "The caller went before its request was complete.");
+	else if (request->faulted)
+		in_refuse_fault(request);
+	else if (request->draining) {
+		request->retry_after_s = 1;
+		request->must_close = true;
+		request_refuse(request, REFUSAL_UNAVAILABLE, "This instance is shutting down; nothing was sent.");
+	}
+	if (request->refusal != REFUSAL_NONE)
+		request_goto(request, REQUEST_RECORDING);
+	return request->refusal != REFUSAL_NONE;
+}
+
+/* Whether AUTHORITY is one under which this gateway is reached. */
+static bool
+in_is_our_authority(const struct config *config, struct str authority)
+{
+	struct str origin = config->public_origin;
+	size_t scheme = str_find(origin, STR("://"));
+
+	if (origin.n && str_eq_nocase(authority, str_sub(origin, scheme + 3, origin.n)))
+		return true;
+	for (size_t i = 0; i < config->listen_count; i++)
+		if (str_eq_nocase(authority, config->listen[i].address))
+			return true;
+	return false;
+}
+
+/* The origin-form of the target; false where it is an absolute-form that is not ours. */
+static bool
+in_target(struct request *request, struct str *target)
+{
+	struct str authority, rest;
+
+	*target = front_head(request->client)->target;
+	if (target->n == 0 || target->p[0] == '/' || str_eq(*target, STR("*")))
+		return true;
+	if (!target_split_absolute(*target, &authority, &rest) || !in_is_our_authority(request->config, authority))
+		return false;
+	*target = rest;
+	return true;
+}
+
+/* Refuse by the route's verdict. */
+static void
+in_refuse_route(struct request *request, enum route_verdict verdict)
+{
+	static const enum refusal refusals[] = {
+		[ROUTE_BAD_TARGET] = REFUSAL_BAD_REQUEST,
+		[ROUTE_BAD_JOB_TYPE] = REFUSAL_BAD_JOB_TYPE,
+		[ROUTE_UNKNOWN] = REFUSAL_NO_ROUTE,
+		[ROUTE_BAD_METHOD] = REFUSAL_BAD_METHOD,
+	};
+
+	request->allow = request->route.allow;
+	request_refuse(request, refusals[verdict], "%s", request->route.fault);
+}
+
+/* Recognise what is asked. Malformed targets are refused here and now. */
+static enum route_verdict
+in_route(struct request *request)
+{
+	const struct http1_head *head = front_head(request->client);
+	struct route_origin origin = { request->config->public_path };
+	enum route_verdict verdict;
+	struct target split;
+	struct str target;
+
+	request->method = arena_copy(&request->arena, head->method);
+	if (!in_target(request, &target)) {
+		request->must_close = true;
+		request_refuse(request, REFUSAL_BAD_REQUEST, "The absolute target names an authority that is not this gateway's.");
+		return ROUTE_BAD_TARGET;
+	}
+	target = arena_copy(&request->arena, target);
+	verdict = route_parse(&request->arena, request->method, target, &origin, &request->route);
+	if (verdict == ROUTE_BAD_TARGET && target_split(&request->arena, target, &split) != NULL) {
+		request->must_close = true;
+		in_refuse_route(request, verdict);
+	}
+	return verdict;
+}
+
+/* Keep the caller's own id for the request, where it is one. */
+static void
+in_take_client_id(struct request *request)
+{
+	static const struct str names[] = { STR_INIT("X-Request-Id"), STR_INIT("x-ms-client-request-id") };
+
+	for (size_t i = 0; i < 2 && request->client_request_id.p == NULL; i++) {
+		const struct http1_field *field = http1_find(front_head(request->client), names[i]);
+
+		if (field && header_is_request_id(field->value))
+			request->client_request_id = arena_copy(&request->arena, field->value);
+	}
+}
+
+/* Find the caller by its key; refuse where there is none. */
+static void
+in_identify(struct request *request)
+{
+	const struct http1_head *head = front_head(request->client);
+	const struct http1_field *first = http1_find(head, STR("X-API-Key"));
+	uint8_t digest[32];
+
+	if (first == NULL || first->value.n == 0) {
+		request_refuse(request, REFUSAL_UNAUTHENTICATED, "No key was given; send it as X-API-Key.");
+		return;
+	}
+	for (size_t i = 0; i < head->field_count; i++)
+		if (str_eq_nocase(head->fields[i].name, first->name) && !str_eq(head->fields[i].value, first->value)) {
+			request_refuse(request, REFUSAL_UNAUTHENTICATED, "Two keys were given that disagree.");
+			return;
+		}
+	digest_sha256(first->value, digest);
+	request->caller = policy_find_key(request->config, digest, &request->key);
+	if (request->caller == NULL)
+		request_refuse(request, REFUSAL_UNAUTHENTICATED, "The key is not known here.");
+}
+
+/* Refuse what the caller may not do. */
+static void
+in_permit(struct request *request)
+{
+	if (!policy_permits(request->caller, &request->route))
+		request_refuse(request, REFUSAL_FORBIDDEN, "Caller %.*s may not %.*s here.",
+		    STR_ARG(request->caller->name), STR_ARG(operation_name(request->route.operation)));
+}
+
+void
+step_head(struct request *request)
+{
+	enum route_verdict verdict;
+
+	if (in_interrupted(request))
+		return;
+	if (health_answer(request)) {
+		request_goto(request, REQUEST_RECORDING);
+		return;
+	}
+	in_take_client_id(request);
+	verdict = in_route(request);
+	if (request->refusal == REFUSAL_NONE)
+		in_identify(request);
+	if (request->refusal == REFUSAL_NONE && verdict != ROUTE_OK)
+		in_refuse_route(request, verdict);
+	if (request->refusal == REFUSAL_NONE && header_is_loop(front_head(request->client), IN_PSEUDONYM))
+		request_refuse(request, REFUSAL_BAD_REQUEST, "The request has passed this gateway before.");
+	if (request->refusal == REFUSAL_NONE)
+		in_permit(request);
+	if (request->refusal == REFUSAL_NONE)
+		forward_head_keep(request);
+	request_goto(request, request->refusal == REFUSAL_NONE ? REQUEST_BODY : REQUEST_RECORDING);
+}
+
+/* Name every fault of the body, in the answer or, where the caller is only watched, in the log. */
+static void
+in_report_body(struct request *request, const struct jobbody_result *result)
+{
+	if (request->caller->validate == CONFIG_VALIDATE_REPORT) {
+		log_line(LOG_WARN, "body would be refused", log_s("request_id", request_id(request)),
+		    log_s("caller", request->caller->name), log_s("message", result->message));
+		return;
+	}
+	request_refuse(request, REFUSAL_BAD_PARAMETER, "%.*s", STR_ARG(result->message));
+	for (size_t i = 0; i < result->fault_count; i++)
+		request_add_detail(request, str_from(result->faults[i].code), result->faults[i].message);
+}
+
+/* Check the body of a run. */
+static void
+in_validate(struct request *request)
+{
+	struct jobbody_result *result;
+
+	if (request->route.operation != OPERATION_RUN || request->caller->validate == CONFIG_VALIDATE_OFF)
+		return;
+	result = arena_alloc(&request->arena, sizeof(*result));
+	jobbody_check(&request->arena, buf_str(&request->body), result);
+	if (!result->ok)
+		in_report_body(request, result);
+}
+
+void
+step_body(struct request *request)
+{
+	uint8_t digest[32];
+
+	if (in_interrupted(request))
+		return;
+	if (!request->body_came)
+		return;
+	request->body = buf_take(front_body(request->client));
+	request->body_bytes = (int64_t)request->body.n;
+	digest_sha256(buf_str(&request->body), digest);
+	str_hex_encode(digest, sizeof(digest), request->body_sha256);
+	in_validate(request);
+	request_goto(request, request->refusal == REFUSAL_NONE ? REQUEST_WAITING : REQUEST_RECORDING);
+}

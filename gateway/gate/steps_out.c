@@ -1,0 +1,268 @@
+/* Step out: what is recorded, what the caller is answered, what is counted. */
+#include "gate/steps.h"
+
+#include <stdio.h>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "gate/worker.h"
+
+/* The answer waits for its record's write, but no longer than this where the disk hangs. */
+#define OUT_RECORD_WAIT_US (2 * (int64_t)CLOCK_SECOND)
+/* Fields of an error of our own. */
+#define OUT_FIELDS_MAX 16
+
+/* The status that the client gets. */
+static int
+out_status(const struct request *request)
+{
+	return request->refusal != REFUSAL_NONE ? refusal_status(request->refusal) : request->answer.status;
+}
+
+/* The code that goes with it; p NULL for a relayed success. */
+static struct str
+out_error_code(const struct request *request)
+{
+	return request->refusal != REFUSAL_NONE ? refusal_code(request->refusal) : request->upstream_error_code;
+}
+
+/* Microseconds spent waiting for a token, and upstream. */
+static int64_t
+out_wait_us(const struct request *request)
+{
+	return mono_since(request->wait_ended, request->wait_began);
+}
+
+/* Microseconds from sending until now or the answer. */
+static int64_t
+out_upstream_us(const struct request *request)
+{
+	if (!request->was_sent)
+		return 0;
+	return mono_since(request->ended.us ? request->ended : loop_now(request->worker->loop), request->sent);
+}
+
+struct out_fields {
+	struct http1_field *list;
+	size_t count;
+};
+
+/* Append a field. */
+static void
+out_add(struct out_fields *fields, struct str name, struct str value)
+{
+	fields->list[fields->count++] = (struct http1_field){ name, value };
+}
+
+/* The fields that every answer carries. */
+static void
+out_add_common(struct request *request, struct out_fields *fields)
+{
+	out_add(fields, STR("X-Request-Id"), request_id(request));
+	out_add(fields, STR("Server-Timing"), arena_printf(&request->arena, "wait;dur=%.1f, upstream;dur=%.1f",
+	    (double)out_wait_us(request) / 1000, (double)out_upstream_us(request) / 1000));
+}
+
+/* The fields of an error of our own. */
+static void
+out_add_refusal(struct request *request, struct out_fields *fields)
+{
+	struct str location = { NULL, 0 };
+
+	out_add(fields, STR("Content-Type"), STR("application/json"));
+	out_add(fields, STR("RequestId"), request_id(request));
+	out_add(fields, STR("x-ms-public-api-error-code"), refusal_code(request->refusal));
+	out_add(fields, STR("Proxy-Status"), arena_printf(&request->arena, "jobgate; error=%.*s",
+	    STR_ARG(refusal_proxy_error(request->refusal))));
+	if (request->retry_after_s > 0)
+		out_add(fields, STR("Retry-After"), arena_printf(&request->arena, "%d", (int)request->retry_after_s));
+	if (request->allow)
+		out_add(fields, STR("Allow"), str_from(request->allow));
+	if (request->refusal == REFUSAL_UNAUTHENTICATED)
+		out_add(fields, STR("WWW-Authenticate"), STR("ApiKey realm=\"jobgate\""));
+	if (request->refusal == REFUSAL_OUTCOME_UNKNOWN)
+		location = forward_instances_location(request);
+	if (location.p)
+		out_add(fields, STR("Location"), location);
+}
+
+/* Answer with an error of our own. */
+static void
+out_answer_refusal(struct request *request)
+{
+	struct http1_field list[OUT_FIELDS_MAX];
+	struct out_fields fields = { list, 0 };
+	struct str detail = refusal_detail_code(request->refusal);
+	struct buf body = BUF_EMPTY;
+	struct front_reply reply;
+
+	if (detail.p && request->detail_count == 0)
+		request_add_detail(request, detail, request->message);
+	reply_error_body(&body, request->refusal, request_id(request), request->message, request->details,
+	    request->detail_count);
+	out_add_refusal(request, &fields);
+	out_add_common(request, &fields);
+	reply = (struct front_reply){ out_status(request), reply_reason(out_status(request)), list, fields.count,
+		buf_str(&body), request->must_close };
+	front_reply(request->client, &reply);
+	buf_fini(&body);
+}
+
+/* Relay the upstream's answer (or one of our own health). */
+static void
+out_answer_relay(struct request *request)
+{
+	struct request_answer *answer = &request->answer;
+	struct out_fields fields = { arena_alloc(&request->arena, (answer->field_count + 4) * sizeof(struct http1_field)), 0 };
+	struct front_reply reply;
+
+	for (size_t i = 0; i < answer->field_count; i++)
+		out_add(&fields, answer->fields[i].name, answer->fields[i].value);
+	out_add_common(request, &fields);
+	reply = (struct front_reply){ answer->status, reply_reason(answer->status), fields.list, fields.count,
+		buf_str(&answer->body), request->must_close || request->draining };
+	front_reply(request->client, &reply);
+}
+
+void
+step_out_answer(struct request *request)
+{
+	if (request->client == NULL)
+		return;
+	request->answered = out_status(request);
+	front_set_owner(request->client, NULL);
+	if (request->refusal != REFUSAL_NONE)
+		out_answer_refusal(request);
+	else
+		out_answer_relay(request);
+	request->client = NULL;	/* the front's until it is sent */
+}
+
+/* The outcome's record is written, or kept by the journal. */
+static void
+on_outcome(struct journal_entry *entry, bool ok)
+{
+	struct request *request = entry->arg;
+
+	(void)ok;	/* the journal announces its own illness; the answer goes out all the same */
+	check_magic(request, REQUEST_MAGIC);
+	request->outcome_done = true;
+	request_make_ready(request);
+}
+
+/* What came of an intent that was refused or cancelled before the first byte. */
+static enum record_result
+out_unsent_result(const struct request *request)
+{
+	if (request->refusal == REFUSAL_CALLER_GONE)
+		return RESULT_CANCELLED;
+	if (request->refusal == REFUSAL_UPSTREAM || request->refusal == REFUSAL_UPSTREAM_TIMEOUT)
+		return RESULT_FAILED;
+	return RESULT_REFUSED;
+}
+
+/* Hand the outcome to the journal. */
+static void
+out_put_outcome(struct request *request)
+{
+	struct record_request record = request_record(request);
+	struct record_outcome outcome = {
+		.result = request->was_sent ? request->result : out_unsent_result(request),
+		.status = request->upstream_status,
+		.answered = request->answered ? request->answered : request->client ? out_status(request) : 0,
+		.error_code = out_error_code(request),
+		.location = request->location,
+		.instance_id = request->instance_id,
+		.upstream_request_id = request->upstream_request_id,
+		.attempts = request->attempts,
+		.wait_ms = out_wait_us(request) / 1000,
+		.duration_ms = mono_since(request->ended, request->arrived) / 1000,
+	};
+	struct buf members = BUF_EMPTY;
+
+	stats_add(&request->worker->stats->outcomes[outcome.result], 1);
+	record_outcome(&members, &record, &outcome);
+	request->outcome = (struct journal_entry){ .kind = JOURNAL_OUTCOME, .members = members, .time = clock_now_wall(),
+		.loop = request->worker->loop, .on_done = on_outcome, .arg = request };
+	request->outcome_put = true;
+	check(journal_put(audit_journal(request->worker->shared->audit), &request->outcome));
+}
+
+/* Record a refusal before any intent: triggers, and what nobody could tell to be none. */
+static void
+out_put_refusal(struct request *request)
+{
+	struct record_request record = request_record(request);
+	enum operation op = request->route.operation;
+
+	if (request->refusal == REFUSAL_NONE)
+		return;
+	if (operation_is_trigger(op) || op == OPERATION_NONE || request->refusal == REFUSAL_UNAUTHENTICATED)
+		audit_refusal(request->worker->shared->audit, &record, request->refusal, refusal_status(request->refusal));
+}
+
+/* Count and log a request at its end. */
+static void
+out_account(struct request *request)
+{
+	struct stats *stats = request->worker->stats;
+	size_t caller = stats_caller_slot(request->caller);
+	enum operation op = request->route.operation;
+	int64_t duration = mono_since(request->ended, request->arrived);
+
+	stats_add(&stats->requests[caller][op][stats_code_slot(request->answered)], 1);
+	stats_observe(&stats->duration[op], duration);
+	if (request->refusal != REFUSAL_NONE)
+		stats_add(&stats->refusals[caller][request->refusal], 1);
+	if (request->caller) {
+		size_t identity = stats_identity_slot(request->caller->identity);
+
+		stats_observe(&stats->wait[identity], out_wait_us(request));
+		if (request->upstream_status)
+			stats_add(&stats->upstream[identity][stats_code_slot(request->upstream_status)], 1);
+	}
+	if (request->was_sent)
+		stats_observe(&stats->upstream_duration, out_upstream_us(request));
+	log_line(request->refusal == REFUSAL_NONE ? LOG_INFO : LOG_WARN, "request",
+	    log_s("request_id", request_id(request)), log_s("client_request_id", request->client_request_id),
+	    log_s("caller", request->caller ? request->caller->name : STR("unknown")), log_s("peer", request->peer),
+	    log_s("operation", operation_name(op)), log_s("method", request->method),
+	    log_s("workspace", request->route.workspace), log_s("item", request->route.item),
+	    log_s("job_type", request->route.job_type), log_i("status", request->answered),
+	    log_i("upstream_status", request->upstream_status), log_s("error_code", out_error_code(request)),
+	    log_s("message", request->message), log_i("wait_ms", out_wait_us(request) / 1000),
+	    log_i("duration_ms", duration / 1000));
+}
+
+/* Begin the ending: what was to be recorded is on its way. */
+static void
+out_begin(struct request *request)
+{
+	request->ended = loop_now(request->worker->loop);
+	if (!request->was_sent && request->intent_put && !request->intent_done)
+		return;		/* not known yet whether there is an intent to be closed */
+	if (request->intent_ok)
+		out_put_outcome(request);
+	else if (!request->is_health)
+		out_put_refusal(request);
+	request->recorded = true;
+}
+
+void
+step_recording(struct request *request)
+{
+	if (!request->recorded)
+		out_begin(request);
+	if (request->call)
+		upstream_cancel(&request->call);
+	if (request->recorded && request->outcome_put == request->outcome_done) {
+		step_out_answer(request);
+		if (!request->is_health)
+			out_account(request);
+		request_goto(request, REQUEST_DONE);
+	} else if (request->timer_due) {
+		step_out_answer(request);
+	} else if (!request->timer.pending && request->client) {
+		request_set_deadline(request, mono_add(loop_now(request->worker->loop), OUT_RECORD_WAIT_US));
+	}
+}

@@ -1,0 +1,29 @@
+/* The store of the buckets: calls go to its kind. */
+#include "gate/store_private.h"
+
+bool
+store_take(struct store *store, struct str identity, const struct quota *quota, int64_t count,
+    void (*on_answer)(void *arg, const struct store_answer *answer), void *arg)
+{
+	return store->kind->take(store, identity, quota, count, on_answer, arg);
+}
+
+int64_t
+store_keep_us(const struct store *store)
+{
+	return store->kind->keep_us;
+}
+
+bool
+store_is_up(const struct store *store)
+{
+	return store->kind->is_up(store);
+}
+
+void
+store_free(struct store **store)
+{
+	if (*store)
+		(*store)->kind->free(*store);
+	*store = NULL;
+}

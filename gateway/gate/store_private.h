@@ -1,0 +1,20 @@
+/* What the kinds of store share; private to gate/store. */
+#ifndef JOBGATE_GATE_STORE_PRIVATE_H
+#define JOBGATE_GATE_STORE_PRIVATE_H
+
+#include "gate/store.h"
+
+struct store_kind {
+	int64_t keep_us;
+	bool (*is_up)(const struct store *store);
+	bool (*take)(struct store *store, struct str identity, const struct quota *quota, int64_t count,
+	    void (*on_answer)(void *arg, const struct store_answer *answer), void *arg);
+	void (*free)(struct store *store);
+};
+
+/* Stands first in each kind's own struct. */
+struct store {
+	const struct store_kind *kind;
+};
+
+#endif

@@ -1,0 +1,261 @@
+/*
+ * The Redis store: one script call for each take.
+ *
+ * It is up once a call was answered as the script answers, and until one is not. A server that answers errors (loading, out of memory,
+ * no right to run scripts, BUSY with somebody else's script) is as good as away: it is tried once a second with the call that failed,
+ * taking nothing, until that is answered. So is every fresh connection, at once.
+ */
+#include "gate/store_private.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/check.h"
+#include "io/redis.h"
+#include "rules/bucket_script.h"
+
+#define STORE_TRY_AGAIN_US (1 * CLOCK_SECOND)
+/* A key lives a second and more beyond the time in which its bucket fills: this leaves room for a slow answer. */
+#define STORE_KEEP_US (700 * CLOCK_MS)
+
+struct store_redis {
+	struct store store;
+	struct redis *redis;
+	struct buf prefix;		/* owned */
+	struct loop *loop;
+	void (*on_state)(void *arg, bool up, const char *why);
+	void *arg;
+	bool proven;			/* the connection's last call was answered as it should be */
+	bool told, told_up;		/* what on_state was told last */
+	struct loop_timer try_again;
+	struct buf tried_identity;	/* of the call that failed last, at first the configuration's first */
+	struct quota tried_quota;
+	struct redis_call *calls;	/* under way: freed with the store, since no completion comes then */
+};
+
+struct redis_call {
+	struct redis_call *next, **self;	/* in store->calls */
+	struct store_redis *store;
+	struct buf identity;		/* owned */
+	struct quota quota;
+	int64_t count;
+	bool evaluated;			/* the text was sent: no second time */
+	void (*on_answer)(void *arg, const struct store_answer *answer);
+	void *arg;
+};
+
+static void on_script(void *arg, const struct redis_reply *reply);
+
+static bool
+store_redis_is_up(const struct store *base)
+{
+	const struct store_redis *store = (const struct store_redis *)base;
+
+	return store->proven && redis_is_up(store->redis);
+}
+
+/* Forget a call. */
+static void
+redis_call_free(struct redis_call *call)
+{
+	*call->self = call->next;
+	if (call->next)
+		call->next->self = call->self;
+	buf_fini(&call->identity);
+	free(call);
+}
+
+/* Send the script with the call's numbers: by its digest, or whole. */
+static bool
+redis_call_send(struct redis_call *call, bool whole)
+{
+	struct str identity = buf_str(&call->identity);
+	char numbers[4][24];
+	const int64_t values[4] = { call->quota.token, call->quota.refill, call->quota.depth, call->count };
+	struct buf key = BUF_EMPTY;
+	bool sent;
+
+	for (int i = 0; i < 4; i++)
+		snprintf(numbers[i], sizeof(numbers[i]), "%" PRId64, values[i]);
+	buf_add(&key, buf_str(&call->store->prefix));
+	buf_printf(&key, ":" BUCKET_SCRIPT_LAYOUT ":{%.*s}:bucket", STR_ARG(identity));
+	sent = redis_command(call->store->redis, (struct str[]){
+		whole ? STR("EVAL") : STR("EVALSHA"), str_from(whole ? bucket_script_text : bucket_script_sha1),
+		STR("1"), buf_str(&key), str_from(numbers[0]), str_from(numbers[1]), str_from(numbers[2]),
+		str_from(numbers[3]), STR("") }, 9, on_script, call);
+	buf_fini(&key);
+	return sent;
+}
+
+/* Make a call and send it. */
+static bool
+redis_call_new(struct store_redis *store, struct str identity, const struct quota *quota, int64_t count,
+    void (*on_answer)(void *arg, const struct store_answer *answer), void *arg)
+{
+	struct redis_call *call = calloc(1, sizeof(*call));
+
+	check(call != NULL);
+	*call = (struct redis_call){ .store = store, .quota = *quota, .count = count, .on_answer = on_answer, .arg = arg };
+	buf_add(&call->identity, identity);
+	call->next = store->calls;
+	call->self = &store->calls;
+	if (call->next)
+		call->next->self = &call->next;
+	store->calls = call;
+	if (redis_call_send(call, false))
+		return true;
+	redis_call_free(call);
+	return false;
+}
+
+/* Tell the owner where the condition has changed. */
+static void
+store_redis_tell(struct store_redis *store, bool up, const char *why)
+{
+	if (store->told && store->told_up == up)
+		return;
+	store->told = true;
+	store->told_up = up;
+	store->on_state(store->arg, up, why);
+}
+
+/* The server answers, but not as it should: try again later. */
+static void
+store_redis_ail(struct redis_call *call, const struct redis_reply *reply)
+{
+	struct store_redis *store = call->store;
+
+	store->proven = false;
+	store->tried_quota = call->quota;
+	buf_clear(&store->tried_identity);
+	buf_add(&store->tried_identity, buf_str(&call->identity));
+	loop_timer_at(&store->try_again, mono_add(loop_now(store->loop), STORE_TRY_AGAIN_US));
+	store_redis_tell(store, false, reply->kind == REDIS_ERROR ? reply->string.p : "an answer of another shape");
+}
+
+/* Read the script's answer; false where it is none. */
+static bool
+script_answer(const struct redis_reply *reply, int64_t count, struct bucket_take *take)
+{
+	const struct redis_reply *e = reply->elements;
+
+	if (reply->kind != REDIS_ARRAY || reply->element_count != 2 || e[0].kind != REDIS_INT || e[1].kind != REDIS_INT)
+		return false;
+	*take = (struct bucket_take){ e[0].integer, e[1].integer };
+	/* No wait is longer than the slowest token's time, two hours. */
+	return take->granted >= 0 && take->granted <= count && take->wait_us >= 0 && take->wait_us <= INT64_C(7300000000);
+}
+
+/* The script's answer, or what came in its place. */
+static void
+on_script(void *arg, const struct redis_reply *reply)
+{
+	struct redis_call *call = arg;
+	struct store_redis *store = call->store;
+	struct store_answer answer = { 0 };
+	void (*on_answer)(void *, const struct store_answer *) = call->on_answer;
+	void *on_answer_arg = call->arg;
+
+	if (reply->kind == REDIS_ERROR && str_starts(reply->string, STR("NOSCRIPT")) && !call->evaluated) {
+		call->evaluated = true;		/* EVAL also loads it, so this is once after each restart */
+		if (redis_call_send(call, true))
+			return;
+	}
+	answer.ok = script_answer(reply, call->count, &answer.take);
+	if (!answer.ok && reply->kind != REDIS_LOST)
+		store_redis_ail(call, reply);
+	if (answer.ok && !store->proven) {
+		store->proven = true;
+		loop_timer_clear(&store->try_again);
+		store_redis_tell(store, true, "answers");
+	}
+	redis_call_free(call);
+	on_answer(on_answer_arg, &answer);
+}
+
+/* A trial's answer has done its work in on_script. */
+static void
+on_trial(void *arg, const struct store_answer *answer)
+{
+	(void)arg;
+	(void)answer;
+}
+
+/* Try the call that failed again, taking nothing, and once more if that does not end well. */
+static void
+on_try_again(void *arg)
+{
+	struct store_redis *store = arg;
+
+	loop_timer_at(&store->try_again, mono_add(loop_now(store->loop), STORE_TRY_AGAIN_US));
+	redis_call_new(store, buf_str(&store->tried_identity), &store->tried_quota, 0, on_trial, NULL);
+}
+
+/* The connection is there, and has to prove itself, or not. */
+static void
+on_redis_state(void *arg, bool up, const char *why)
+{
+	struct store_redis *store = arg;
+
+	store->proven = false;
+	if (up) {
+		on_try_again(store);
+		return;
+	}
+	loop_timer_clear(&store->try_again);
+	store_redis_tell(store, false, why);
+}
+
+static bool
+store_redis_take(struct store *base, struct str identity, const struct quota *quota, int64_t count,
+    void (*on_answer)(void *arg, const struct store_answer *answer), void *arg)
+{
+	return store_redis_is_up(base)
+	    && redis_call_new((struct store_redis *)base, identity, quota, count, on_answer, arg);
+}
+
+static void
+store_redis_free(struct store *base)
+{
+	struct store_redis *store = (struct store_redis *)base;
+
+	redis_free(&store->redis);
+	while (store->calls)
+		redis_call_free(store->calls);
+	loop_timer_fini(&store->try_again);
+	buf_fini(&store->prefix);
+	buf_fini(&store->tried_identity);
+	free(store);
+}
+
+static const struct store_kind redis_kind = {
+	.keep_us = STORE_KEEP_US,
+	.is_up = store_redis_is_up,
+	.take = store_redis_take,
+	.free = store_redis_free,
+};
+
+struct store *
+store_redis_new(struct loop *loop, struct resolver *resolver, const struct config *config, struct str password,
+    void (*on_state)(void *arg, bool up, const char *why), void *arg)
+{
+	struct redis_settings settings = {
+		.host = config->store.host, .port = config->store.port, .db = config->store.db,
+		.username = config->store.username, .password = password, .timeout_us = config->store.timeout_us,
+	};
+	struct store_redis *store = calloc(1, sizeof(*store));
+	const char *fault;
+
+	check(store != NULL);
+	check(quota_derive(&config->identities[0].quota, &store->tried_quota, &fault));
+	buf_add(&store->tried_identity, config->identities[0].name);
+	store->store.kind = &redis_kind;
+	store->loop = loop;
+	store->on_state = on_state;
+	store->arg = arg;
+	buf_add(&store->prefix, config->store.prefix);
+	loop_timer_init(&store->try_again, loop, on_try_again, store);
+	store->redis = redis_new(loop, resolver, &settings, on_redis_state, store);
+	return &store->store;
+}

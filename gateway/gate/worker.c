@@ -1,0 +1,439 @@
+/* A worker: its loop, its front's hooks, its requests by slot, and the mail it gets. */
+#include "gate/worker.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/log.h"
+
+/* Resolve, connect and TLS together: far above any healthy handshake, below upstream.timeout's default. */
+#define WORKER_CONNECT_US (10 * (int64_t)CLOCK_SECOND)
+/* A pathological head must not fill a worker's memory. */
+#define WORKER_RESPONSE_HEAD_BYTES 65536
+/* A list of 100 instances is about 50 KB; bodies are relayed whole. */
+#define WORKER_RESPONSE_BODY_BYTES (8 << 20)
+/* A client that takes its answer slower than this holds memory for nothing. */
+#define WORKER_WRITE_TIMEOUT_US (30 * (int64_t)CLOCK_SECOND)
+/* How often a draining worker looks whether its last connection has gone. */
+#define WORKER_DRAIN_LOOK_US (20 * CLOCK_MS)
+#define WORKER_TARGET_BYTES 8192
+
+/* Run the requests that callbacks have made ready. */
+static void
+on_ready(void *arg)
+{
+	struct worker *worker = arg;
+
+	while (worker->ready) {
+		struct request *request = worker->ready;
+
+		worker->ready = request->ready_next;
+		if (worker->ready == NULL)
+			worker->ready_tail = &worker->ready;
+		request->ready_queued = false;
+		request_run(request);
+	}
+}
+
+void
+worker_make_ready(struct worker *worker, struct request *request)
+{
+	if (request->ready_queued)
+		return;
+	request->ready_queued = true;
+	request->ready_next = NULL;
+	*worker->ready_tail = request;
+	worker->ready_tail = &request->ready_next;
+	loop_at_turn_end(worker->loop, &worker->ready_hook);
+}
+
+/* --- the front's hooks; they run at the end of a turn, outside libevent's callbacks --- */
+
+/* A head is there: whatever can be refused is refused before the body comes. */
+static void
+on_request(void *arg, struct front_request *client)
+{
+	request_run(request_new(arg, client));
+}
+
+/* The body is whole. */
+static void
+on_body(void *arg, struct front_request *client)
+{
+	struct request *request = front_owner(client);
+
+	(void)arg;
+	check_magic(request, REQUEST_MAGIC);
+	request->body_came = true;
+	request_make_ready(request);
+}
+
+/* The client's bytes cannot be trusted or came too slowly. */
+static void
+on_fault(void *arg, struct front_request *client, enum front_fault fault)
+{
+	struct request *request = front_owner(client) ? front_owner(client) : request_new(arg, client);
+
+	check_magic(request, REQUEST_MAGIC);
+	request->faulted = true;
+	request->fault = fault;
+	request_make_ready(request);
+}
+
+/* The client has gone without its answer. */
+static void
+on_gone(void *arg, struct front_request *client)
+{
+	struct request *request = front_owner(client);
+
+	(void)arg;
+	if (request == NULL)
+		return;
+	check_magic(request, REQUEST_MAGIC);
+	request->client_gone = true;
+	request->client = NULL;
+	request_make_ready(request);
+}
+
+/* The answer is in the kernel, or was lost on the way. */
+static void
+on_sent(void *arg, struct front_request *client, bool delivered)
+{
+	(void)arg;
+	(void)client;
+	if (!delivered)
+		log_line(LOG_DEBUG, "answer not delivered", log_s("peer", front_peer(client)));
+}
+
+/* The front's limits of a configuration, for one of its workers. */
+static struct front_limits
+worker_limits(const struct config *config, size_t workers)
+{
+	return (struct front_limits){
+		.connections = ((size_t)config->limits.connections + workers - 1) / workers,
+		.head_bytes = (size_t)config->limits.head_bytes,
+		.target_bytes = WORKER_TARGET_BYTES,
+		.body_bytes = (size_t)config->limits.body_bytes,
+		.head_timeout_us = config->limits.head_timeout_us,
+		.body_timeout_us = config->limits.body_timeout_us,
+		.idle_timeout_us = config->limits.idle_timeout_us,
+		.write_timeout_us = WORKER_WRITE_TIMEOUT_US,
+	};
+}
+
+/* The upstream client of a configuration. */
+static struct upstream *
+worker_upstream(struct worker *worker, const struct config *config, struct tls_client *tls)
+{
+	struct upstream_settings settings = {
+		.host = config->upstream.host,
+		.port = config->upstream.port,
+		.connect_timeout_us = config->upstream.timeout_us < WORKER_CONNECT_US ? config->upstream.timeout_us
+										      : WORKER_CONNECT_US,
+		.idle_timeout_us = config->upstream.idle_timeout_us,
+		.response_head_bytes = WORKER_RESPONSE_HEAD_BYTES,
+		.response_body_bytes = WORKER_RESPONSE_BODY_BYTES,
+	};
+
+	return upstream_new(worker->loop, worker->shared->resolver, tls, &settings);
+}
+
+static void on_drain_look(void *arg);
+
+struct worker *
+worker_new(unsigned index, struct worker_shared *shared, struct config *config, struct tls_client *tls_client,
+    struct tls_server **tls_servers)
+{
+	struct worker *worker = calloc(1, sizeof(*worker));
+	struct front_settings settings = {
+		.limits = worker_limits(config, shared->worker_count),
+		.hooks = { on_request, on_body, on_fault, on_gone, on_sent },
+	};
+
+	check(worker != NULL);
+	worker->index = index;
+	worker->shared = shared;
+	worker->config = config_ref(config);
+	worker->loop = loop_new();
+	worker->stats = stats_new();
+	worker->tls_client = tls_client;
+	worker->tls_servers = tls_servers;
+	worker->ready_tail = &worker->ready;
+	worker->ready_hook = (struct loop_hook){ .fn = on_ready, .arg = worker };
+	loop_timer_init(&worker->drain_timer, worker->loop, on_drain_look, worker);
+	worker->upstream = worker_upstream(worker, config, tls_client);
+	settings.arg = worker;
+	worker->front = front_new(worker->loop, &settings);
+	return worker;
+}
+
+/* The thread of a worker. */
+static void *
+worker_thread(void *arg)
+{
+	struct worker *worker = arg;
+
+	loop_run(worker->loop);
+	return NULL;
+}
+
+void
+worker_start(struct worker *worker)
+{
+	check(pthread_create(&worker->thread, NULL, worker_thread, worker) == 0);
+	worker->running = true;
+}
+
+void
+worker_free(struct worker **worker_p)
+{
+	struct worker *worker = *worker_p;
+
+	if (worker == NULL)
+		return;
+	*worker_p = NULL;
+	check(!worker->running && worker->request_count == 0);
+	front_free(&worker->front);
+	upstream_free(&worker->upstream);
+	tls_client_free(&worker->tls_client);
+	for (size_t i = 0; worker->tls_servers && i < worker->config->listen_count; i++)
+		tls_server_free(&worker->tls_servers[i]);
+	free(worker->tls_servers);
+	loop_timer_fini(&worker->drain_timer);
+	loop_free(&worker->loop);
+	stats_free(&worker->stats);
+	config_unref(&worker->config);
+	free(worker->slots);
+	free(worker->free_slots);
+	free(worker);
+}
+
+/* --- slots --- */
+
+/* Double the table of slots. */
+static void
+worker_grow(struct worker *worker)
+{
+	size_t count = worker->slot_count ? worker->slot_count * 2 : 64;
+
+	worker->slots = reallocarray(worker->slots, count, sizeof(*worker->slots));
+	worker->free_slots = reallocarray(worker->free_slots, count, sizeof(*worker->free_slots));
+	check(worker->slots != NULL && worker->free_slots != NULL);
+	for (size_t i = count; i-- > worker->slot_count;) {
+		worker->slots[i] = NULL;
+		worker->free_slots[worker->free_count++] = (uint32_t)i;
+	}
+	worker->slot_count = count;
+}
+
+void
+worker_add(struct worker *worker, struct request *request)
+{
+	if (worker->free_count == 0)
+		worker_grow(worker);
+	request->ticket.worker = (uint16_t)worker->index;
+	request->ticket.slot = worker->free_slots[--worker->free_count];
+	request->ticket.generation = ++worker->generation;
+	worker->slots[request->ticket.slot] = request;
+	worker->request_count++;
+}
+
+void
+worker_remove(struct worker *worker, struct request *request)
+{
+	uint32_t slot = request->ticket.slot;
+
+	check(worker->slots[slot] == request && !request->ready_queued);
+	worker->slots[slot] = NULL;
+	worker->free_slots[worker->free_count++] = slot;
+	worker->request_count--;
+}
+
+struct limiter_ticket
+worker_ticket(struct worker *worker, const struct request *request)
+{
+	struct limiter_ticket ticket = request->ticket;
+
+	ticket.generation = ++worker->generation;
+	return ticket;
+}
+
+void
+worker_on_limiter(struct worker *worker, const struct limiter_event *event)
+{
+	struct request *request = event->ticket.slot < worker->slot_count ? worker->slots[event->ticket.slot] : NULL;
+
+	if (request == NULL || request->ticket.generation != event->ticket.generation || !request->asked)
+		return;		/* it crossed a cancel on its way */
+	if (event->verdict == LIMITER_NEXT) {
+		request->said_next = true;
+	} else if (event->verdict == LIMITER_GRANTED) {
+		request->granted = true;
+		request->token_asked_at = event->asked_at;
+	} else {
+		request->limiter_final = true;
+		request->final = *event;
+	}
+	request_make_ready(request);
+}
+
+/* --- mail from main --- */
+
+enum worker_order { WORKER_OPEN, WORKER_RELOAD, WORKER_DRAIN, WORKER_ABORT, WORKER_STOP };
+
+struct worker_mail {
+	struct mail mail;
+	struct worker *worker;
+	enum worker_order order;
+	int *fds;			/* OPEN; owned */
+	struct config *config;		/* RELOAD; a reference */
+	struct tls_client *tls_client;	/* RELOAD; owned */
+	struct tls_server **tls_servers;
+};
+
+/* Take over a new configuration. Requests under way keep the snapshot they came under. */
+static void
+worker_take_config(struct worker *worker, struct worker_mail *m)
+{
+	struct front_limits limits = worker_limits(m->config, worker->shared->worker_count);
+	size_t count = worker->config->listen_count;
+
+	front_set_limits(worker->front, &limits);
+	for (size_t i = 0; i < count; i++) {
+		front_set_tls(worker->front, i, m->tls_servers[i]);
+		tls_server_free(&worker->tls_servers[i]);
+	}
+	free(worker->tls_servers);
+	worker->tls_servers = m->tls_servers;
+	upstream_replace_tls(worker->upstream, m->tls_client);
+	tls_client_free(&worker->tls_client);
+	worker->tls_client = m->tls_client;
+	config_unref(&worker->config);
+	worker->config = m->config;
+}
+
+/* Tell main once that nothing is left here. */
+static void
+on_drain_look(void *arg)
+{
+	struct worker *worker = arg;
+
+	if (worker->request_count > 0 || front_connections(worker->front) > 0)
+		loop_timer_at(&worker->drain_timer, mono_add(loop_now(worker->loop), WORKER_DRAIN_LOOK_US));
+	else if (!worker->drained_told) {
+		worker->drained_told = true;
+		worker->shared->on_drained(worker);
+	}
+}
+
+/* Refuse who waits, close who is idle, and let what was sent end. */
+static void
+worker_begin_drain(struct worker *worker)
+{
+	worker->draining = true;
+	front_drain(worker->front);
+	for (size_t i = 0; i < worker->slot_count; i++)
+		if (worker->slots[i]) {
+			worker->slots[i]->draining = true;
+			request_make_ready(worker->slots[i]);
+		}
+	on_drain_look(worker);
+}
+
+/* Time is up. */
+static void
+worker_begin_abort(struct worker *worker)
+{
+	for (size_t i = 0; i < worker->slot_count; i++)
+		if (worker->slots[i]) {
+			worker->slots[i]->aborted = worker->slots[i]->draining = true;
+			request_make_ready(worker->slots[i]);
+		}
+	front_abort(worker->front);
+}
+
+/* An order from main. */
+static void
+on_order(struct mail *mail)
+{
+	struct worker_mail *m = (struct worker_mail *)mail;
+	struct worker *worker = m->worker;
+
+	switch (m->order) {
+	case WORKER_OPEN:
+		for (size_t i = 0; i < worker->config->listen_count; i++)
+			front_listen(worker->front, m->fds[i], worker->tls_servers[i]);
+		free(m->fds);
+		break;
+	case WORKER_RELOAD:
+		worker_take_config(worker, m);
+		break;
+	case WORKER_DRAIN:
+		worker_begin_drain(worker);
+		break;
+	case WORKER_ABORT:
+		worker_begin_abort(worker);
+		break;
+	case WORKER_STOP:
+		loop_stop(worker->loop);
+		break;
+	}
+	free(m);
+}
+
+/* Post an order. */
+static struct worker_mail *
+worker_mail(struct worker *worker, enum worker_order order)
+{
+	struct worker_mail *m = calloc(1, sizeof(*m));
+
+	check(m != NULL);
+	m->mail.run = on_order;
+	m->worker = worker;
+	m->order = order;
+	return m;
+}
+
+void
+worker_open(struct worker *worker, int *fds)
+{
+	struct worker_mail *m = worker_mail(worker, WORKER_OPEN);
+
+	m->fds = fds;
+	loop_post(worker->loop, &m->mail);
+}
+
+void
+worker_reload(struct worker *worker, struct config *config, struct tls_client *tls_client, struct tls_server **tls_servers)
+{
+	struct worker_mail *m = worker_mail(worker, WORKER_RELOAD);
+
+	m->config = config_ref(config);
+	m->tls_client = tls_client;
+	m->tls_servers = tls_servers;
+	loop_post(worker->loop, &m->mail);
+}
+
+void
+worker_drain(struct worker *worker)
+{
+	loop_post(worker->loop, &worker_mail(worker, WORKER_DRAIN)->mail);
+}
+
+void
+worker_abort(struct worker *worker)
+{
+	loop_post(worker->loop, &worker_mail(worker, WORKER_ABORT)->mail);
+}
+
+void
+worker_stop(struct worker *worker)
+{
+	if (!worker->running)
+		return;
+	loop_post(worker->loop, &worker_mail(worker, WORKER_STOP)->mail);
+	check(pthread_join(worker->thread, NULL) == 0);
+	worker->running = false;
+}

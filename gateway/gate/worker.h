@@ -1,0 +1,81 @@
+/*
+ * A worker: a loop on a thread of its own with a front, an upstream pool, its requests and counters. No other thread touches
+ * them; main and the limiter speak to it by mail.
+ */
+#ifndef JOBGATE_GATE_WORKER_H
+#define JOBGATE_GATE_WORKER_H
+
+#include <pthread.h>
+
+#include "gate/audit.h"
+#include "gate/condition.h"
+#include "gate/limiter.h"
+#include "gate/request.h"
+#include "gate/stats.h"
+#include "io/front.h"
+#include "io/tls.h"
+#include "io/upstream.h"
+
+/* What all workers share; owned by the instance and longer-lived than they. */
+struct worker;
+
+struct worker_shared {
+	struct audit *audit;
+	struct limiter *limiter;
+	struct resolver *resolver;
+	/* 200 or 503 for readyz without reasons; any thread. */
+	bool (*is_ready)(void *arg);
+	void *arg;
+	size_t worker_count;
+	struct condition *upstream;	/* whether the upstream can be reached */
+	void (*on_drained)(struct worker *worker);	/* on the worker's thread, once, when it has no request and no connection left */
+};
+
+struct worker {
+	unsigned index;
+	struct loop *loop;
+	pthread_t thread;
+	bool running;
+	struct worker_shared *shared;
+	struct config *config;		/* referenced */
+	struct front *front;
+	struct tls_client *tls_client;
+	struct tls_server **tls_servers;	/* one per listener; NULL for plain ones */
+	struct upstream *upstream;
+	struct stats *stats;
+	/* Requests by slot; a ticket's generation tells a slot's tenants apart. */
+	struct request **slots;
+	uint32_t *free_slots;
+	size_t slot_count, free_count, request_count;
+	uint32_t generation;
+	struct request *ready, **ready_tail;	/* to be run at the end of the turn */
+	struct loop_hook ready_hook;
+	struct loop_timer drain_timer;
+	bool draining, drained_told;
+};
+
+/* TLS_CLIENT and TLS_SERVERS (an array, an entry per listener, NULL for plain ones) are owned from now on. */
+struct worker *worker_new(unsigned index, struct worker_shared *shared, struct config *config, struct tls_client *tls_client,
+    struct tls_server **tls_servers);
+void worker_start(struct worker *worker);
+/* Ask its loop to end and wait for the thread. */
+void worker_stop(struct worker *worker);
+void worker_free(struct worker **worker);
+
+/* --- by mail, from main --- */
+void worker_open(struct worker *worker, int *fds);	/* begin to accept; FDS has a listening socket per listener, owned with its array */
+void worker_reload(struct worker *worker, struct config *config, struct tls_client *tls_client, struct tls_server **tls_servers);
+void worker_drain(struct worker *worker);	/* refuse who waits, finish what was sent, close the rest */
+void worker_abort(struct worker *worker);	/* time is up: record what is open as unknown */
+
+/* Any thread: hand a limiter's event to its request. On the worker's own loop. */
+void worker_on_limiter(struct worker *worker, const struct limiter_event *event);
+
+/* --- for the requests of this worker --- */
+void worker_add(struct worker *worker, struct request *request);	/* gives it a slot */
+void worker_remove(struct worker *worker, struct request *request);
+void worker_make_ready(struct worker *worker, struct request *request);
+/* A new ticket for its slot: verdicts for an older one no longer find it. */
+struct limiter_ticket worker_ticket(struct worker *worker, const struct request *request);
+
+#endif

@@ -1,0 +1,285 @@
+/* Front: listeners and their connections. */
+#include "io/front.h"
+#include "io/front_private.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <event2/bufferevent.h>
+#include <event2/bufferevent_ssl.h>
+#include <event2/http.h>
+#include <event2/listener.h>
+#include <netinet/tcp.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "io/loop_event.h"
+
+/* Connections that wait to be accepted: a burst of a second at a rate no worker reaches. */
+#define FRONT_BACKLOG 1024
+/* Accepting pauses so long after descriptors ran out. */
+#define FRONT_ACCEPT_PAUSE_US (100 * CLOCK_MS)
+
+/*
+ * All listeners of the process: evhttp takes the one argument that libevent gives to accept callbacks, so that the
+ * error callback must find its listener by itself.
+ */
+static LIST_HEAD(, front_listener) registry = LIST_HEAD_INITIALIZER(registry);
+static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
+
+/* Fill ADDRESS from a numeric HOST and PORT. */
+static bool
+front_address(struct str host, uint16_t port, struct sockaddr_storage *address, socklen_t *length)
+{
+	struct sockaddr_in *v4 = (struct sockaddr_in *)address;
+	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)address;
+	char text[64];
+
+	memset(address, 0, sizeof(*address));
+	if (host.n >= sizeof(text))
+		return false;
+	memcpy(text, host.p, host.n);
+	text[host.n] = '\0';
+	if (inet_pton(AF_INET, text, &v4->sin_addr) == 1) {
+		v4->sin_family = AF_INET;
+		v4->sin_port = htons(port);
+		*length = sizeof(*v4);
+		return true;
+	}
+	if (inet_pton(AF_INET6, text, &v6->sin6_addr) == 1) {
+		v6->sin6_family = AF_INET6;
+		v6->sin6_port = htons(port);
+		*length = sizeof(*v6);
+		return true;
+	}
+	return false;
+}
+
+/* Open a socket bound to HOST and PORT; -1 with a sentence. */
+static int
+front_socket(struct str host, uint16_t port, bool share, struct buf *error)
+{
+	struct sockaddr_storage address;
+	socklen_t length;
+	int fd, one = 1;
+
+	if (!front_address(host, port, &address, &length)) {
+		buf_printf(error, "%.*s is no numeric address", STR_ARG(host));
+		return -1;
+	}
+	fd = socket(address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0) {
+		buf_printf(error, "socket: %s", strerror(errno));
+		return -1;
+	}
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	if (share)
+		setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one));
+	if (address.ss_family == AF_INET6)
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one));
+	/* Accepted connections inherit these: no Nagle (a factor of 7), and dead peers are noticed. */
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
+	if (bind(fd, (struct sockaddr *)&address, length) < 0) {
+		buf_printf(error, "%.*s port %u: %s", STR_ARG(host), port, strerror(errno));
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+bool
+front_address_taken(struct str host, uint16_t port, struct buf *error)
+{
+	int fd = port ? front_socket(host, port, false, error) : -1;
+
+	if (fd >= 0)
+		close(fd);
+	return port && fd < 0;
+}
+
+int
+front_bind(struct str host, uint16_t *port, struct buf *error)
+{
+	struct sockaddr_storage address;
+	socklen_t length = sizeof(address);
+	int fd = front_socket(host, *port, true, error);
+
+	if (fd < 0)
+		return -1;
+	if (listen(fd, FRONT_BACKLOG) < 0 || getsockname(fd, (struct sockaddr *)&address, &length) < 0) {
+		buf_printf(error, "%.*s port %u: %s", STR_ARG(host), *port, strerror(errno));
+		close(fd);
+		return -1;
+	}
+	*port = ntohs(address.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&address)->sin6_port
+						    : ((struct sockaddr_in *)&address)->sin_port);
+	return fd;
+}
+
+struct front *
+front_new(struct loop *loop, const struct front_settings *settings)
+{
+	struct front *front = calloc(1, sizeof(*front));
+
+	check(front != NULL);
+	front->loop = loop;
+	front->settings = *settings;
+	front->listeners_tail = &front->listeners;
+	LIST_INIT(&front->conns);
+	return front;
+}
+
+/* Give evhttp the bufferevent of a connection that is being accepted. */
+static struct bufferevent *
+on_bufferevent(struct event_base *base, void *arg)
+{
+	struct front_listener *listener = arg;
+	struct bufferevent *bev;
+
+	if (listener->tls)
+		bev = bufferevent_openssl_socket_new(base, -1, tls_server_ssl(listener->tls),
+		    BUFFEREVENT_SSL_ACCEPTING, BEV_OPT_CLOSE_ON_FREE);
+	else
+		bev = bufferevent_socket_new(base, -1, BEV_OPT_CLOSE_ON_FREE);
+	check(bev != NULL);
+	front_conn_new(listener, bev);
+	return bev;
+}
+
+/* Accept again. */
+static void
+on_accept_retry(void *arg)
+{
+	struct front_listener *listener = arg;
+
+	if (listener->listener)
+		evconnlistener_enable(listener->listener);
+}
+
+/* Accepting failed for want of descriptors or memory: pause, or the loop would spin. */
+static void
+on_accept_error(struct evconnlistener *evlistener, void *arg)
+{
+	struct front_listener *listener;
+
+	(void)arg;	/* evhttp's, which knows no listener of ours */
+	log_line(LOG_ERROR, "accept failed", log_z("error", strerror(errno)));
+	pthread_mutex_lock(&registry_lock);
+	LIST_FOREACH(listener, &registry, link)
+		if (listener->listener == evlistener)
+			break;
+	pthread_mutex_unlock(&registry_lock);
+	check(listener != NULL);
+	evconnlistener_disable(evlistener);
+	loop_timer_at(&listener->retry, mono_add(loop_now(listener->front->loop), FRONT_ACCEPT_PAUSE_US));
+}
+
+void
+front_listen(struct front *front, int fd, struct tls_server *tls)
+{
+	struct front_listener *listener = calloc(1, sizeof(*listener));
+	struct event_base *base = loop_base(front->loop);
+
+	check(listener != NULL);
+	listener->front = front;
+	listener->tls = tls;
+	loop_timer_init(&listener->retry, front->loop, on_accept_retry, listener);
+	listener->http = evhttp_new(base);
+	listener->listener = evconnlistener_new(base, NULL, NULL, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 0, fd);
+	check(listener->http != NULL && listener->listener != NULL);
+	evhttp_set_bevcb(listener->http, on_bufferevent, listener);
+	evhttp_set_gencb(listener->http, on_carrier_request, front);
+	evhttp_set_default_content_type(listener->http, NULL);
+	evhttp_set_allowed_methods(listener->http, EVHTTP_REQ_GET | EVHTTP_REQ_HEAD);
+	listener->bound = evhttp_bind_listener(listener->http, listener->listener);
+	check(listener->bound != NULL);
+	evconnlistener_set_error_cb(listener->listener, on_accept_error);
+	pthread_mutex_lock(&registry_lock);
+	LIST_INSERT_HEAD(&registry, listener, link);
+	pthread_mutex_unlock(&registry_lock);
+	*front->listeners_tail = listener;
+	front->listeners_tail = &listener->next;
+}
+
+void
+front_set_tls(struct front *front, size_t index, struct tls_server *tls)
+{
+	struct front_listener *listener = front->listeners;
+
+	for (; listener && index > 0; index--)
+		listener = listener->next;
+	if (listener)
+		listener->tls = tls;
+}
+
+void
+front_set_limits(struct front *front, const struct front_limits *limits)
+{
+	front->settings.limits = *limits;
+}
+
+/* Stop accepting; evhttp closes the socket with its bound listener. */
+static void
+front_listener_close(struct front_listener *listener)
+{
+	if (listener->listener == NULL)
+		return;
+	pthread_mutex_lock(&registry_lock);
+	LIST_REMOVE(listener, link);
+	pthread_mutex_unlock(&registry_lock);
+	evhttp_del_accept_socket(listener->http, listener->bound);
+	listener->listener = NULL;
+	listener->bound = NULL;
+	loop_timer_fini(&listener->retry);
+}
+
+void
+front_drain(struct front *front)
+{
+	struct front_listener *listener;
+	struct front_conn *conn;
+
+	front->draining = true;
+	for (listener = front->listeners; listener; listener = listener->next)
+		front_listener_close(listener);
+	LIST_FOREACH(conn, &front->conns, link)
+		front_conn_drain(conn);
+}
+
+void
+front_abort(struct front *front)
+{
+	struct front_conn *conn;
+
+	LIST_FOREACH(conn, &front->conns, link)
+		front_conn_abort(conn);
+}
+
+size_t
+front_connections(const struct front *front)
+{
+	return front->conn_count;
+}
+
+void
+front_free(struct front **front_p)
+{
+	struct front *front = *front_p;
+	struct front_listener *listener;
+
+	if (front == NULL)
+		return;
+	*front_p = NULL;
+	front_drain(front);
+	front_conn_free_all(front);
+	while ((listener = front->listeners) != NULL) {
+		front->listeners = listener->next;
+		evhttp_free(listener->http);
+		free(listener);
+	}
+	free(front);
+}

@@ -1,0 +1,100 @@
+/*
+ * Front: listeners, the guard, and evhttp as the carrier of answers. One per loop; nothing in it is shared.
+ *
+ * evhttp 2.1.12 is no security boundary (it accepts what smuggles), so no byte of a client ever reaches its parser. An
+ * evbuffer callback moves every byte out of the connection's input before evhttp looks; the guard parses it with base/http1
+ * (the guard's parse is the parse) and gives evhttp one canonical request line of its own making. evhttp keeps the connection and
+ * writes the answers; bodies stay in the guard. Refusals of malformed bytes take the same way out as every other answer, on plain
+ * and on TLS listeners alike.
+ *
+ * One request is in flight per connection; pipelined ones wait and are served in order. Deadlines are absolute: head, body, idle, write.
+ * A client that hangs up is noticed at any time; one that half-closes counts as gone while its request is pending.
+ *
+ * Completions: for each request on_request or on_fault comes first; then at most one on_body or on_fault; then the
+ * owner answers by front_reply exactly once, or on_gone says that there is nobody to answer. After on_gone or on_sent the request is freed.
+ */
+#ifndef JOBGATE_IO_FRONT_H
+#define JOBGATE_IO_FRONT_H
+
+#include "base/buf.h"
+#include "base/http1.h"
+#include "io/loop.h"
+#include "io/tls.h"
+
+struct front;
+struct front_request;
+
+enum front_fault {
+	FRONT_FAULT_SYNTAX,	/* see front_http1_fault */
+	FRONT_FAULT_TIMEOUT,	/* head or body came too slowly */
+	FRONT_FAULT_OVERLOAD,	/* over the limit of connections */
+};
+
+struct front_hooks {
+	/* A head is whole and well-formed; its body follows unless it is answered now. */
+	void (*on_request)(void *arg, struct front_request *request);
+	/* The body is whole (also where there is none). Never inside on_request. */
+	void (*on_body)(void *arg, struct front_request *request);
+	/* Malformed, slow or shed; the connection will be closed behind the answer. After on_request where the head was good. */
+	void (*on_fault)(void *arg, struct front_request *request, enum front_fault fault);
+	/* The client is gone and was not answered. */
+	void (*on_gone)(void *arg, struct front_request *request);
+	/* The answer was handed to the kernel (DELIVERED) or the client went while it was written. */
+	void (*on_sent)(void *arg, struct front_request *request, bool delivered);
+};
+
+struct front_limits {
+	size_t connections;	/* of this front; beyond them connections are accepted and shed */
+	size_t head_bytes, target_bytes, body_bytes;
+	int64_t head_timeout_us, body_timeout_us, idle_timeout_us, write_timeout_us;
+};
+
+struct front_settings {
+	struct front_limits limits;
+	struct front_hooks hooks;
+	void *arg;
+};
+
+/* A listening socket with SO_REUSEPORT for one of several fronts; -1 with a sentence in ERROR. PORT 0 picks a free one and stores it. */
+int front_bind(struct str host, uint16_t *port, struct buf *error);
+/* Whether somebody else listens on the address already (SO_REUSEPORT would share it in silence); a sentence in ERROR. */
+bool front_address_taken(struct str host, uint16_t port, struct buf *error);
+
+struct front *front_new(struct loop *loop, const struct front_settings *settings);
+
+/* Accept on FD (from front_bind; owned from now on). TLS NULL: plain; else borrowed until front_free or front_set_tls. */
+void front_listen(struct front *front, int fd, struct tls_server *tls);
+/* New connections of listener INDEX (in the order of front_listen) take TLS from now on. */
+void front_set_tls(struct front *front, size_t index, struct tls_server *tls);
+
+void front_set_limits(struct front *front, const struct front_limits *limits);
+
+/* Close the listeners; close idle connections now and every other one behind its answer. */
+void front_drain(struct front *front);
+/* Time is up: close every connection that is not being answered; pending requests are answered first by their owner. */
+void front_abort(struct front *front);
+size_t front_connections(const struct front *front);
+
+/* Close everything; pending requests end with on_gone. */
+void front_free(struct front **front);
+
+/* --- a request --- */
+const struct http1_head *front_head(const struct front_request *request);	/* as far as it was understood after a fault */
+enum http1_fault front_http1_fault(const struct front_request *request);
+struct buf *front_body(struct front_request *request);				/* may be taken */
+struct str front_peer(const struct front_request *request);			/* "127.0.0.1:40312" */
+void front_set_owner(struct front_request *request, void *owner);
+void *front_owner(const struct front_request *request);
+
+struct front_reply {
+	int status;
+	const char *reason;			/* a standard phrase; the upstream's own is never relayed */
+	const struct http1_field *fields;	/* in order, spelled so; no Connection, Date, Content-Length of their own unless given by the upstream */
+	size_t field_count;
+	struct str body;
+	bool close;				/* the connection ends behind this answer */
+};
+/* Answer; everything in REPLY is copied. Never calls back inside. */
+void front_reply(struct front_request *request, const struct front_reply *reply);
+
+#endif

@@ -1,0 +1,140 @@
+/* The carrier: evhttp holds the connection and writes the answers; its parser sees only what is made here. */
+#include "io/front.h"
+#include "io/front_private.h"
+
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
+#include <event2/event.h>
+#include <event2/bufferevent_ssl.h>
+#include <event2/http.h>
+#include <openssl/ssl.h>
+#include <string.h>
+
+#include "base/check.h"
+
+/* evhttp wants NUL-terminated names and values; longer ones than this are copied to the heap. */
+#define CARRIER_STACK_BYTES 512
+
+/* evhttp has parsed the canonical request: keep the object that the answer will be sent with. */
+void
+on_carrier_request(struct evhttp_request *carrier, void *arg)
+{
+	struct front *front = arg;
+
+	check(front->injecting != NULL && front->injecting->carrier == NULL);
+	front->injecting->carrier = carrier;
+}
+
+/*
+ * Put one canonical request into evhttp's input and let it be parsed at once. The method is told because it decides about
+ * the answer's body; everything else of the client's request is none of evhttp's business.
+ */
+void
+front_carrier_open(struct front_conn *conn, bool head_request)
+{
+	struct evbuffer *input = bufferevent_get_input(conn->bev);
+	const char *line = head_request ? "HEAD / HTTP/1.1\r\n\r\n" : "GET / HTTP/1.1\r\n\r\n";
+	bufferevent_data_cb on_read;
+	bufferevent_event_cb on_event;
+	void *arg;
+
+	check(conn->carrier == NULL && evbuffer_get_length(input) == 0);
+	bufferevent_getcb(conn->bev, &on_read, NULL, &on_event, &arg);
+	check(on_read != NULL && arg == conn->evcon);
+	conn->injecting = true;
+	conn->front->injecting = conn;
+	evbuffer_unfreeze(input, 0);	/* a socket bufferevent freezes the end of its input between reads */
+	check(evbuffer_add(input, line, strlen(line)) == 0);
+	if (!conn->tls)
+		evbuffer_freeze(input, 0);
+	on_read(conn->bev, arg);
+	conn->front->injecting = NULL;
+	conn->injecting = false;
+	check(conn->carrier != NULL);
+	/*
+	 * evhttp stops reading while a request is pending, which hides hang-ups, and its read callback ends the process when bytes
+	 * come now (pitfalls A.6): read on, without it. Its write callback would end the answer before it began.
+	 */
+	bufferevent_setcb(conn->bev, NULL, NULL, on_event, arg);
+	bufferevent_enable(conn->bev, EV_READ);
+}
+
+void
+front_carrier_continue(struct front_conn *conn)
+{
+	static const char line[] = "HTTP/1.1 100 Continue\r\n\r\n";
+
+	conn->continued = true;
+	bufferevent_write(conn->bev, line, sizeof(line) - 1);
+	bufferevent_enable(conn->bev, EV_WRITE);
+}
+
+/* The answer is in the kernel. */
+static void
+on_complete(struct evhttp_request *carrier, void *arg)
+{
+	struct front_conn *conn = arg;
+
+	(void)carrier;
+	check_magic(conn, FRONT_CONN_MAGIC);
+	check(conn->answer == ANSWER_WRITING);
+	conn->answer = ANSWER_WRITTEN;
+	if (conn->closing && conn->tls) {
+		SSL *ssl = bufferevent_openssl_get_ssl(conn->bev);
+
+		if (SSL_is_init_finished(ssl))
+			SSL_shutdown(ssl);	/* close_notify, before evhttp shuts the socket's writing side */
+	}
+	conn->front->settings.hooks.on_sent(conn->front->settings.arg, conn->request, true);
+	front_conn_schedule(conn);
+}
+
+/* Add one field to the answer; a name or value that cannot be sent is a bug of the caller. */
+static void
+carrier_add_field(struct evkeyvalq *headers, struct str name, struct str value)
+{
+	char stack[CARRIER_STACK_BYTES];
+	struct buf heap = BUF_EMPTY;
+	char *text = stack;
+
+	if (name.n + value.n + 2 > sizeof(stack))
+		text = buf_room(&heap, name.n + value.n + 2);
+	memcpy(text, name.p, name.n);
+	text[name.n] = '\0';
+	if (value.n)
+		memcpy(text + name.n + 1, value.p, value.n);
+	text[name.n + 1 + value.n] = '\0';
+	check(evhttp_add_header(headers, text, text + name.n + 1) == 0);
+	buf_fini(&heap);
+}
+
+void
+front_reply(struct front_request *request, const struct front_reply *reply)
+{
+	struct front_conn *conn = request->conn;
+	struct evhttp_request *carrier;
+	struct evkeyvalq *headers;
+	struct evbuffer *body = NULL;
+
+	check_magic(request, FRONT_REQUEST_MAGIC);
+	check(conn != NULL && conn->answer == ANSWER_PENDING && conn->carrier != NULL);
+	carrier = conn->carrier;
+	conn->carrier = NULL;
+	conn->closing = reply->close || front_guard_must_close(conn);
+	headers = evhttp_request_get_output_headers(carrier);
+	for (size_t i = 0; i < reply->field_count; i++)
+		carrier_add_field(headers, reply->fields[i].name, reply->fields[i].value);
+	if (conn->closing) {
+		carrier_add_field(headers, STR("Connection"), STR("close"));
+		if (conn->reading != READING_DONE)
+			conn->reading = READING_NOTHING;
+	}
+	if (reply->body.n > 0 && evhttp_request_get_command(carrier) != EVHTTP_REQ_HEAD) {
+		body = evhttp_request_get_output_buffer(carrier);
+		check(evbuffer_add(body, reply->body.p, reply->body.n) == 0);
+	}
+	conn->answer = ANSWER_WRITING;
+	evhttp_request_set_on_complete_cb(carrier, on_complete, conn);
+	evhttp_send_reply(carrier, reply->status, reply->reason, NULL);
+	front_conn_schedule(conn);
+}

@@ -1,0 +1,286 @@
+/* A connection of the front: birth, adoption, end. */
+#include "io/front.h"
+#include "io/front_private.h"
+
+#include <arpa/inet.h>
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
+#include <event2/event.h>
+#include <event2/http.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+
+/* Unparsed bytes behind a pending request: more than a whole pipelined head is nothing a client needs. */
+#define FRONT_RAW_BYTES_MAX 65536
+/* Lingering reads and drops what a refused client still sends, so that its answer is not lost to a reset. */
+#define FRONT_LINGER_US (2 * CLOCK_SECOND)
+#define FRONT_LINGER_BYTES_MAX (1 << 20)
+/* Shed connections get their 503 up to so many over the limit; beyond, they are closed at once. */
+#define FRONT_SHED_MAX 256
+
+static void on_deadline(void *arg);
+static void on_work(void *arg);
+
+/* Move what was received out of evhttp's reach. */
+static void
+on_input(struct evbuffer *input, const struct evbuffer_cb_info *info, void *arg)
+{
+	struct front_conn *conn = arg;
+	size_t n = evbuffer_get_length(input);
+
+	check_magic(conn, FRONT_CONN_MAGIC);
+	if (info->n_added == 0 || conn->injecting || n == 0)
+		return;
+	conn->had_bytes = true;
+	if (conn->lingering || conn->reading == READING_NOTHING || conn->dead) {
+		conn->lingered_bytes += n;
+		evbuffer_drain(input, n);
+		if (conn->lingered_bytes > FRONT_LINGER_BYTES_MAX)
+			conn->dead = true;
+	} else if (conn->reading == READING_DONE && conn->raw.n + n > FRONT_RAW_BYTES_MAX) {
+		conn->closing = true;	/* it floods behind a pending request: answer that one and close */
+		evbuffer_drain(input, n);
+	} else {
+		check(evbuffer_remove(input, buf_room(&conn->raw, n), n) == (int)n);
+		conn->raw.n += n;
+	}
+	front_conn_schedule(conn);
+}
+
+struct front_conn *
+front_conn_new(struct front_listener *listener, struct bufferevent *bev)
+{
+	struct front *front = listener->front;
+	struct front_conn *conn = calloc(1, sizeof(*conn));
+
+	check(conn != NULL);
+	conn->magic = FRONT_CONN_MAGIC;
+	conn->front = front;
+	conn->listener = listener;
+	conn->bev = bev;
+	conn->tls = listener->tls != NULL;
+	conn->shed = front->conn_count >= front->settings.limits.connections;
+	bufferevent_incref(bev);
+	check(evbuffer_add_cb(bufferevent_get_input(bev), on_input, conn) != NULL);
+	loop_timer_init(&conn->timer, front->loop, on_deadline, conn);
+	conn->hook.fn = on_work;
+	conn->hook.arg = conn;
+	http1_scan_init(&conn->scan, true);
+	LIST_INSERT_HEAD(&front->conns, conn, link);
+	front->conn_count++;
+	front_conn_schedule(conn);
+	return conn;
+}
+
+void
+front_conn_schedule(struct front_conn *conn)
+{
+	loop_at_turn_end(conn->front->loop, &conn->hook);
+}
+
+/* End what the owner knows of the request. */
+static void
+front_conn_drop_request(struct front_conn *conn)
+{
+	struct front_request *request = conn->request;
+	const struct front_hooks *hooks = &conn->front->settings.hooks;
+	enum front_answer answer = conn->answer;
+
+	conn->request = NULL;
+	conn->answer = ANSWER_NONE;
+	if (request == NULL)
+		return;
+	request->conn = NULL;
+	if (answer == ANSWER_PENDING)
+		hooks->on_gone(conn->front->settings.arg, request);
+	else if (answer == ANSWER_WRITING)
+		hooks->on_sent(conn->front->settings.arg, request, false);
+	buf_fini(&request->head_bytes);
+	buf_fini(&request->body);
+	request->magic = 0;
+	free(request);
+}
+
+/* evhttp closes its connection: the client went, or the last answer was written. */
+static void
+on_close(struct evhttp_connection *evcon, void *arg)
+{
+	struct front_conn *conn = arg;
+
+	(void)evcon;
+	check_magic(conn, FRONT_CONN_MAGIC);
+	conn->evcon = NULL;
+	if (conn->carrier) {
+		/* Detached by evhttp and ours to free, or still its own (pitfalls A.5). */
+		if (evhttp_request_get_connection(conn->carrier) == NULL)
+			evhttp_request_free(conn->carrier);
+		conn->carrier = NULL;
+	}
+	conn->lingering = conn->answer == ANSWER_WRITTEN && conn->closing;
+	front_conn_drop_request(conn);
+	conn->dead = !conn->lingering;
+	front_conn_schedule(conn);
+}
+
+/* The client has nothing more to say, or broke off, while its last answer lingers. */
+static void
+on_linger_event(struct bufferevent *bev, short what, void *arg)
+{
+	struct front_conn *conn = arg;
+
+	(void)bev;
+	(void)what;
+	check_magic(conn, FRONT_CONN_MAGIC);
+	conn->dead = true;
+	front_conn_schedule(conn);
+}
+
+/* Read on and drop for a while after the last answer, since closing over unread bytes resets it away. */
+static void
+front_conn_linger(struct front_conn *conn)
+{
+	bufferevent_setcb(conn->bev, NULL, NULL, on_linger_event, conn);
+	bufferevent_enable(conn->bev, EV_READ);
+	loop_timer_at(&conn->timer, mono_add(loop_now(conn->front->loop), FRONT_LINGER_US));
+}
+
+/* Write the peer's address as text. */
+static void
+front_conn_name_peer(struct front_conn *conn)
+{
+	struct sockaddr_storage address;
+	socklen_t length = sizeof(address);
+	char text[INET6_ADDRSTRLEN] = "";
+
+	if (getpeername(bufferevent_getfd(conn->bev), (struct sockaddr *)&address, &length) < 0)
+		return;
+	if (address.ss_family == AF_INET) {
+		struct sockaddr_in *v4 = (struct sockaddr_in *)&address;
+
+		inet_ntop(AF_INET, &v4->sin_addr, text, sizeof(text));
+		snprintf(conn->peer, sizeof(conn->peer), "%s:%u", text, ntohs(v4->sin_port));
+	} else if (address.ss_family == AF_INET6) {
+		struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&address;
+
+		inet_ntop(AF_INET6, &v6->sin6_addr, text, sizeof(text));
+		snprintf(conn->peer, sizeof(conn->peer), "[%s]:%u", text, ntohs(v6->sin6_port));
+	}
+}
+
+/*
+ * Learn evhttp's connection: it is the argument of the callbacks that evhttp put on the bufferevent (2.1 has no hook that
+ * tells it before the first request). Ours to the end through its close callback.
+ */
+static void
+front_conn_adopt(struct front_conn *conn)
+{
+	bufferevent_event_cb on_event;
+	void *evcon;
+
+	bufferevent_getcb(conn->bev, NULL, NULL, &on_event, &evcon);
+	if (on_event == NULL || bufferevent_getfd(conn->bev) < 0) {
+		conn->dead = true;	/* evhttp gave it up in accepting */
+		return;
+	}
+	conn->evcon = evcon;
+	evhttp_connection_set_closecb(conn->evcon, on_close, conn);
+	front_conn_name_peer(conn);
+	if (conn->shed && conn->front->conn_count > conn->front->settings.limits.connections + FRONT_SHED_MAX)
+		front_conn_kill(conn);
+	else
+		front_guard_set_deadline(conn);
+}
+
+/* Free a dead connection; closes its descriptor. */
+static void
+front_conn_free(struct front_conn *conn)
+{
+	check(conn->evcon == NULL && conn->request == NULL);
+	LIST_REMOVE(conn, link);
+	conn->front->conn_count--;
+	evbuffer_remove_cb(bufferevent_get_input(conn->bev), on_input, conn);
+	bufferevent_setcb(conn->bev, NULL, NULL, NULL, NULL);
+	bufferevent_decref(conn->bev);
+	loop_timer_fini(&conn->timer);
+	buf_fini(&conn->raw);
+	conn->magic = 0;
+	free(conn);
+}
+
+/* Do what the turn's callbacks have made due. */
+static void
+on_work(void *arg)
+{
+	struct front_conn *conn = arg;
+
+	check_magic(conn, FRONT_CONN_MAGIC);
+	if (conn->evcon == NULL && !conn->lingering && !conn->dead)
+		front_conn_adopt(conn);
+	if (conn->evcon && !conn->dead)
+		front_guard_process(conn);
+	if (conn->dead && conn->evcon)
+		front_conn_kill(conn);
+	if (conn->dead)
+		front_conn_free(conn);
+	else if (conn->lingering && conn->evcon == NULL && !conn->timer.pending)
+		front_conn_linger(conn);
+}
+
+/* A deadline has passed. */
+static void
+on_deadline(void *arg)
+{
+	struct front_conn *conn = arg;
+
+	check_magic(conn, FRONT_CONN_MAGIC);
+	if (conn->lingering)
+		conn->dead = true;
+	else
+		front_guard_timeout(conn);
+	front_conn_schedule(conn);
+}
+
+void
+front_conn_kill(struct front_conn *conn)
+{
+	conn->dead = true;
+	if (conn->evcon == NULL)
+		return;
+	/* It frees a pending carrier with it; on_close has forgotten ours by then. */
+	evhttp_connection_free(conn->evcon);
+	check(conn->evcon == NULL);
+	conn->dead = true;
+}
+
+void
+front_conn_drain(struct front_conn *conn)
+{
+	conn->closing = true;
+	if (conn->answer == ANSWER_NONE && conn->reading == READING_HEAD && conn->raw.n == 0 && !conn->lingering)
+		conn->dead = true;
+	front_conn_schedule(conn);
+}
+
+void
+front_conn_abort(struct front_conn *conn)
+{
+	conn->closing = true;
+	if (conn->answer != ANSWER_PENDING)
+		conn->dead = true;
+	front_conn_schedule(conn);
+}
+
+void
+front_conn_free_all(struct front *front)
+{
+	struct front_conn *conn;
+
+	while ((conn = LIST_FIRST(&front->conns)) != NULL) {
+		front_conn_kill(conn);
+		loop_unhook(front->loop, &conn->hook);
+		front_conn_free(conn);
+	}
+}

@@ -1,0 +1,129 @@
+/* For front*.c alone: a connection of the front and its request. */
+#ifndef JOBGATE_IO_FRONT_PRIVATE_H
+#define JOBGATE_IO_FRONT_PRIVATE_H
+
+#include <sys/queue.h>
+
+#include "io/front.h"
+
+struct bufferevent;
+struct evbuffer;
+struct evhttp;
+struct evhttp_connection;
+struct evhttp_request;
+struct evconnlistener;
+struct evhttp_bound_socket;
+
+#define FRONT_CONN_MAGIC 0x0f707c04u
+#define FRONT_REQUEST_MAGIC 0x0f707e9au
+
+/* What of a message is being read. */
+enum front_reading {
+	READING_HEAD,		/* also: idle, nothing of it has come yet */
+	READING_BODY,
+	READING_DONE,		/* the message is whole; what comes now belongs to the next */
+	READING_NOTHING,	/* framing is lost or the connection is to be closed: bytes are dropped */
+};
+
+/* How far the answer is. */
+enum front_answer {
+	ANSWER_NONE,		/* no request yet */
+	ANSWER_PENDING,		/* the owner has the request */
+	ANSWER_WRITING,		/* handed to evhttp */
+	ANSWER_WRITTEN,		/* in the kernel; the message's rest may still be coming */
+};
+
+struct front_request {
+	unsigned magic;
+	struct front_conn *conn;	/* NULL once the client is gone */
+	struct http1_head head;		/* slices into head_bytes */
+	enum http1_fault http1_fault;
+	struct buf head_bytes, body;
+	struct http1_chunked chunked;
+	uint64_t body_left;		/* of a Content-Length body */
+	bool fault_told;
+	char peer[64];
+	void *owner;
+};
+
+/* Which deadline runs. */
+enum front_deadline {
+	DEADLINE_NONE,		/* the owner is at work and has deadlines of its own */
+	DEADLINE_IDLE,
+	DEADLINE_HEAD,
+	DEADLINE_BODY,
+	DEADLINE_WRITE,
+};
+
+/*
+ * Life: born in on_bufferevent (accept), adopted at the end of that turn (descriptor, peer and evhttp's connection are
+ * known then), dead when evhttp frees its connection (on_close) or lingering ends, freed at the end of that turn. The
+ * bufferevent is held by a reference of ours to the last, so that the descriptor outlives evhttp's connection for lingering.
+ */
+struct front_conn {
+	unsigned magic;
+	struct front *front;
+	struct front_listener *listener;
+	struct bufferevent *bev;		/* referenced */
+	struct evhttp_connection *evcon;	/* evhttp's; NULL before adoption and after its death */
+	struct evhttp_request *carrier;		/* evhttp's request while ANSWER_PENDING */
+	struct buf raw;				/* received and not parsed */
+	struct http1_scan scan;
+	struct front_request *request;
+	enum front_reading reading;
+	enum front_answer answer;
+	enum front_deadline deadline;
+	bool tls, shed;
+	bool crlf_dropped;			/* the one empty line that may stand before a request line */
+	bool continued;				/* 100 Continue was sent for the present request */
+	bool closing;				/* no further request on this connection */
+	bool lingering, dead, injecting;
+	bool had_bytes;				/* ever: a TLS handshake has ended */
+	size_t lingered_bytes;
+	struct loop_timer timer;		/* the deadline of what the connection is doing */
+	struct loop_hook hook;			/* work at the end of the turn */
+	char peer[64];
+	LIST_ENTRY(front_conn) link;
+};
+
+struct front_listener {
+	struct front *front;
+	struct evhttp *http;
+	struct evconnlistener *listener;	/* evhttp's with BOUND; NULL once closed */
+	struct evhttp_bound_socket *bound;
+	struct tls_server *tls;			/* borrowed */
+	struct loop_timer retry;		/* re-enables accepting after descriptors ran out */
+	struct front_listener *next;
+	LIST_ENTRY(front_listener) link;	/* in the registry of all listeners */
+};
+
+struct front {
+	struct loop *loop;
+	struct front_settings settings;
+	struct front_listener *listeners, **listeners_tail;
+	LIST_HEAD(, front_conn) conns;
+	size_t conn_count;
+	bool draining;
+	struct front_conn *injecting;	/* the connection whose canonical request evhttp is parsing now */
+};
+
+/* front_conn.c */
+struct front_conn *front_conn_new(struct front_listener *listener, struct bufferevent *bev);
+void front_conn_kill(struct front_conn *conn);		/* let evhttp close it now */
+void front_conn_drain(struct front_conn *conn);
+void front_conn_abort(struct front_conn *conn);
+void front_conn_free_all(struct front *front);
+void front_conn_schedule(struct front_conn *conn);
+
+/* front_guard.c */
+void front_guard_process(struct front_conn *conn);	/* parse what has come */
+void front_guard_set_deadline(struct front_conn *conn);	/* for what it is doing now */
+void front_guard_timeout(struct front_conn *conn);
+bool front_guard_must_close(const struct front_conn *conn);	/* behind an answer that is given now */
+
+/* front_carrier.c: the dealings with evhttp */
+void front_carrier_open(struct front_conn *conn, bool head_request);	/* make evhttp hold a request to answer */
+void front_carrier_continue(struct front_conn *conn);			/* 100 Continue */
+void on_carrier_request(struct evhttp_request *carrier, void *arg);
+
+#endif

@@ -1,0 +1,354 @@
+/* What is held goes to the disk: lines, write, fdatasync, rotation, and back where that fails. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/statvfs.h>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "io/journal_dir.h"
+#include "io/journal_state.h"
+
+/* Room on the disk kept for each outcome to come: above the usual record (700 bytes), since it waits in memory otherwise. */
+#define OUTCOME_DISK_BYTES 2048
+
+/* --- what is held --- */
+
+void
+journal_hold(struct journal *j, enum journal_kind kind, struct buf *members, struct wall_time time,
+    struct journal_entry *entry)
+{
+	struct journal_held *h = &j->held;
+
+	if (h->count == h->size) {
+		h->size = h->size ? h->size * 2 : 64;
+		h->records = realloc(h->records, h->size * sizeof(h->records[0]));
+		check(h->records != NULL);
+	}
+	h->records[h->count++] = (struct journal_record){ kind, buf_take(members), BUF_EMPTY, time, entry, false };
+}
+
+/* Run the owner's callback on its loop; an entry without a loop ends here. */
+static void
+record_acknowledge(struct journal_record *r, bool ok)
+{
+	struct journal_entry *entry = r->entry;
+
+	r->entry = NULL;
+	if (entry == NULL)
+		return;
+	entry->ok = ok;
+	if (entry->loop)
+		loop_post(entry->loop, &entry->mail);
+	else
+		free(entry);
+}
+
+/* Free what a record owns. */
+static void
+record_fini(struct journal_record *r)
+{
+	buf_fini(&r->members);
+	buf_fini(&r->id);
+}
+
+/* Give the ring's places of N records back, and the reservations of INTENTS that were refused. */
+static void
+commit_release(struct journal *j, size_t n, size_t intents)
+{
+	if (n == 0 && intents == 0)
+		return;
+	pthread_mutex_lock(&j->lock);
+	check(j->waiting >= n);
+	j->waiting -= n;
+	j->reserved -= intents < j->reserved ? intents : j->reserved;
+	pthread_mutex_unlock(&j->lock);
+}
+
+void
+journal_give_up(struct journal *j)
+{
+	struct journal_held *h = &j->held;
+	size_t kept = h->written, places = 0, intents = 0;
+
+	for (size_t i = h->written; i < h->count; i++) {
+		struct journal_record *r = &h->records[i];
+
+		record_acknowledge(r, false);
+		if (r->kind == JOURNAL_INTENT) {
+			places += !r->counted;
+			intents++;
+			record_fini(r);
+		} else {
+			h->records[kept++] = *r;
+		}
+	}
+	h->count = kept;
+	commit_release(j, places, intents);
+}
+
+size_t
+journal_drop_held(struct journal *j)
+{
+	struct journal_held *h = &j->held;
+	size_t lost = h->count - h->written;
+
+	for (size_t i = 0; i < h->count; i++) {
+		record_acknowledge(&h->records[i], false);
+		record_fini(&h->records[i]);
+	}
+	free(h->records);
+	*h = (struct journal_held){ NULL, 0, 0, 0 };
+	return lost;
+}
+
+void
+journal_drop_last(struct journal *j)
+{
+	check(j->held.count > j->held.written);
+	record_fini(&j->held.records[--j->held.count]);
+}
+
+/* --- faults --- */
+
+/* Keep "DOING: reason" for the announcement; false. */
+static bool
+commit_fault(struct journal *j, const char *doing)
+{
+	int error = errno;
+
+	buf_clear(&j->fault);
+	buf_printf(&j->fault, "cannot %s: %s", doing, strerror(error));
+	return false;
+}
+
+/* All behind the last sync is in doubt: it counts as unwritten, and the file is to be cut there and left. */
+static void
+commit_roll_back(struct journal *j)
+{
+	j->rollback_due = true;
+	j->head = j->synced_head;
+	j->held.written = 0;
+}
+
+/* Cut the file that is in doubt, and leave it. */
+static bool
+commit_repair(struct journal *j)
+{
+	if (!j->rollback_due)
+		return true;
+	if (!journal_segment_roll_back(&j->segment, j->dirfd))
+		return commit_fault(j, "cut what may not be on the disk");
+	log_line(LOG_WARN, "audit journal file left", log_z("file", j->segment.name),
+	    log_i("bytes", j->segment.synced));
+	journal_segment_close(&j->segment);
+	j->rollback_due = false;
+	return true;
+}
+
+/* --- sync --- */
+
+/* Count one fdatasync of US microseconds. */
+static void
+commit_count_sync(struct journal *j, int64_t us)
+{
+	size_t bucket = 0;
+
+	while (bucket + 1 < JOURNAL_SYNC_BUCKETS && us > (int64_t)64 << bucket)
+		bucket++;
+	atomic_fetch_add(&j->syncs, 1);
+	atomic_fetch_add(&j->sync_us_sum, (uint64_t)us);
+	atomic_fetch_add(&j->sync_buckets[bucket], 1);
+}
+
+/* What is written is on the disk: acknowledge the intents, forget the records. */
+static void
+commit_settle(struct journal *j)
+{
+	struct journal_held *h = &j->held;
+	uint64_t seq = j->synced_head.seq;
+
+	for (size_t i = 0; i < h->written; i++) {
+		struct journal_record *r = &h->records[i];
+
+		seq++;
+		if (r->kind == JOURNAL_INTENT) {
+			journal_intents_open(&j->open, buf_str(&r->id), seq, j->segment.first_seq, STR(""));
+			atomic_fetch_add(&j->records[JOURNAL_INTENT], 1);
+		} else if (r->kind == JOURNAL_OUTCOME) {
+			journal_intents_close(&j->open, buf_str(&r->id));
+		}
+		record_acknowledge(r, true);
+		record_fini(r);
+	}
+	h->count -= h->written;
+	memmove(h->records, h->records + h->written, h->count * sizeof(h->records[0]));
+	h->written = 0;
+	j->synced_head = j->head;
+}
+
+/* fdatasync what is written. */
+static bool
+commit_sync(struct journal *j)
+{
+	struct mono_time start = clock_now_mono();
+
+	if (j->held.written == 0)
+		return true;
+	if (!journal_segment_sync(&j->segment)) {
+		commit_fault(j, "sync the file");
+		commit_roll_back(j);
+		return false;
+	}
+	commit_count_sync(j, mono_since(clock_now_mono(), start));
+	commit_settle(j);
+	return true;
+}
+
+/* --- files --- */
+
+void
+journal_commit_checkpoint(struct journal *j)
+{
+	uint64_t current = j->segment.first_seq;
+	struct journal_checkpoint c = { journal_intents_oldest(&j->open, current), j->synced_head };
+
+	if (!journal_checkpoint_write(j->dirfd, str_from(j->uuid), &c))
+		log_line(LOG_WARN, "audit checkpoint not written", log_z("error", strerror(errno)));
+}
+
+/* The UTC day of what is to be written next. */
+static int
+commit_date(const struct journal *j)
+{
+	const struct journal_held *h = &j->held;
+
+	return journal_date(h->count > h->written ? h->records[h->count - 1].time : clock_now_wall());
+}
+
+/* Whether the next record belongs into a new file. A clock that steps back does not bring an older day back. */
+static bool
+commit_file_is_full(const struct journal *j)
+{
+	if (j->segment.bytes == 0 || j->held.count == j->held.written)
+		return false;
+	return j->segment.bytes >= j->segment_bytes || commit_date(j) > j->segment.date;
+}
+
+/* Have a file open that takes the next record. */
+static bool
+commit_file(struct journal *j)
+{
+	if (j->segment.fd >= 0 && !commit_file_is_full(j))
+		return true;
+	if (j->segment.fd >= 0) {
+		if (!commit_sync(j))
+			return false;
+		journal_segment_close(&j->segment);
+	}
+	if (!journal_segment_create(&j->segment, j->dirfd, j->head.seq + 1, commit_date(j)))
+		return commit_fault(j, "make a new file");
+	journal_commit_checkpoint(j);
+	return true;
+}
+
+bool
+journal_has_room(struct journal *j, int64_t spare)
+{
+	struct statvfs fs;
+	uint64_t want = (uint64_t)spare;
+
+	for (size_t i = j->held.written; i < j->held.count; i++)
+		want += j->held.records[i].members.n + OUTCOME_DISK_BYTES;
+	pthread_mutex_lock(&j->lock);
+	want += j->reserved * OUTCOME_DISK_BYTES;
+	pthread_mutex_unlock(&j->lock);
+	if (fstatvfs(j->dirfd, &fs) != 0 || fs.f_blocks == 0)
+		return true;	/* a file system that does not tell: the write will */
+	if ((uint64_t)fs.f_bavail * fs.f_frsize >= want)
+		return true;
+	errno = ENOSPC;
+	return commit_fault(j, "take more intents");
+}
+
+/* --- write --- */
+
+/* Build the lines of what is held and not written, on top of HEAD; whether an intent is among them. */
+static bool
+commit_build(struct journal *j, struct journal_head *head)
+{
+	struct journal_held *h = &j->held;
+	bool intent = false;
+
+	buf_clear(&j->lines);
+	for (size_t i = h->written; i < h->count; i++) {
+		struct journal_record *r = &h->records[i];
+		size_t start = j->lines.n;
+
+		journal_line_build(&j->lines, buf_str(&j->prefix), head, r->time, buf_str(&r->members));
+		intent |= r->kind == JOURNAL_INTENT;
+		if (r->id.n == 0 && (r->kind == JOURNAL_INTENT || r->kind == JOURNAL_OUTCOME))
+			buf_add(&r->id, journal_line_request_id(str_sub(buf_str(&j->lines), start, j->lines.n - 1)));
+	}
+	return intent;
+}
+
+/* The records from FROM on are in the file: give their places back, acknowledge those that need no sync. */
+static void
+commit_written(struct journal *j, size_t from)
+{
+	struct journal_held *h = &j->held;
+	size_t places = 0;
+
+	for (size_t i = from; i < h->count; i++) {
+		struct journal_record *r = &h->records[i];
+
+		if (!r->counted) {
+			r->counted = true;
+			places++;
+			if (r->kind != JOURNAL_INTENT)	/* which counts when it is settled: it may be refused yet */
+				atomic_fetch_add(&j->records[r->kind], 1);
+		}
+		if (r->kind != JOURNAL_INTENT)
+			record_acknowledge(r, true);
+	}
+	h->written = h->count;
+	commit_release(j, places, 0);
+}
+
+/* Append what is held and not written, in one write. INTENT: whether an intent is among it. */
+static bool
+commit_write(struct journal *j, bool *intent)
+{
+	struct journal_head head = j->head;
+	size_t from = j->held.written;
+	bool cut;
+
+	*intent = false;
+	if (from == j->held.count)
+		return true;
+	if (!journal_segment_is_ours(&j->segment))
+		return commit_fault(j, "go on in a file that was changed or removed");
+	*intent = commit_build(j, &head);
+	if (!journal_segment_append(&j->segment, buf_str(&j->lines), &cut)) {
+		commit_fault(j, "write");
+		if (!cut)
+			commit_roll_back(j);
+		return false;
+	}
+	if (from == 0)
+		j->unsynced_since = clock_now_mono();
+	j->head = head;
+	commit_written(j, from);
+	return true;
+}
+
+bool
+journal_commit(struct journal *j, bool sync)
+{
+	bool intent;
+
+	if (!commit_repair(j) || !commit_file(j) || !commit_write(j, &intent))
+		return false;
+	return !(sync || intent) || commit_sync(j);
+}

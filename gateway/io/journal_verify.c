@@ -1,0 +1,211 @@
+/* Check a journal from its first record to its last; changes nothing. */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "io/journal_dir.h"
+#include "io/journal_intents.h"
+#include "io/journal_segment.h"
+
+#define VERIFY_PROGRESS_RECORDS 65536	/* a few times a second */
+
+struct verify_run {
+	int dirfd;
+	struct str directory;
+	struct journal_verdict *verdict;
+	void (*progress)(const char *file, uint64_t records);
+	struct journal_names names;
+	char uuid[JOURNAL_UUID_BYTES + 1];	/* empty until known */
+	struct journal_head head;
+	struct journal_intents open;
+	bool any_head;				/* the oldest files are not there: the first record says what it follows */
+	struct journal_checkpoint checkpoint;	/* head.seq 0: none */
+};
+
+/* Note the first fault; false. LINE 0: the file as a whole. */
+static bool
+verify_fail(struct verify_run *run, const char *name, uint64_t line, const char *what)
+{
+	struct journal_verdict *v = run->verdict;
+
+	v->ok = false;
+	if (line > 0)
+		snprintf(v->where, sizeof(v->where), "%.*s/%s:%" PRIu64, STR_ARG(run->directory), name, line);
+	else
+		snprintf(v->where, sizeof(v->where), "%.*s/%s", STR_ARG(run->directory), name);
+	snprintf(v->what, sizeof(v->what), "%s", what);
+	return false;
+}
+
+/* Check that intents and outcomes pair. */
+static const char *
+verify_pair(struct verify_run *run, const struct journal_line *line)
+{
+	if (line->kind == JOURNAL_INTENT &&
+	    !journal_intents_open(&run->open, line->request_id, line->seq, line->seq, STR("")))
+		return "a second intent of the same request";
+	if (line->kind == JOURNAL_OUTCOME && !journal_intents_close(&run->open, line->request_id) &&
+	    run->verdict->first_seq == 1)
+		return "an outcome without an open intent, or a second one";
+	return NULL;
+}
+
+/* Check one line against what came before. FIRST: of the file that is named after SEGMENT. */
+static const char *
+verify_line(struct verify_run *run, struct str text, bool first, uint64_t segment)
+{
+	struct journal_verdict *v = run->verdict;
+	struct journal_line line;
+	const char *fault = journal_line_parse(text, &line);
+
+	if (fault)
+		return fault;
+	if (run->any_head) {
+		run->head.seq = line.seq - 1;
+		memcpy(run->head.hash, line.prev.p, JOURNAL_HASH_HEX);
+		run->any_head = false;
+	}
+	if (first && line.seq != segment)
+		return "its seq is not that of the file's name";
+	fault = journal_line_follows(&line, &run->head, str_from(run->uuid));
+	if (fault)
+		return fault;
+	memcpy(run->uuid, line.uuid.p, JOURNAL_UUID_BYTES);
+	journal_head_set(&run->head, &line);
+	if (line.seq == run->checkpoint.head.seq && memcmp(run->head.hash, run->checkpoint.head.hash, JOURNAL_HASH_HEX) != 0)
+		return "journal.checkpoint knows another record with this seq";
+	if (v->records++ == 0)
+		v->first_seq = line.seq;
+	v->last_seq = line.seq;
+	return verify_pair(run, &line);
+}
+
+/* Read the lines of one file until its end or a fault. GOT says how the reading ended. */
+static const char *
+verify_lines(struct verify_run *run, struct journal_reader *reader, const char *name, enum journal_read *got,
+    struct str *text)
+{
+	uint64_t segment;
+	int date;
+
+	journal_name_parse(name, &segment, &date);
+	while ((*got = journal_reader_next(reader, text)) == JOURNAL_READ_LINE) {
+		const char *fault = verify_line(run, *text, reader->line == 1, segment);
+
+		if (fault)
+			return fault;
+		if (run->progress && run->verdict->records % VERIFY_PROGRESS_RECORDS == 0)
+			run->progress(name, run->verdict->records);
+	}
+	return NULL;
+}
+
+/* Check one file. Only the LAST may be empty or end in an incomplete line. */
+static bool
+verify_file(struct verify_run *run, const char *name, bool last)
+{
+	struct journal_reader reader;
+	enum journal_read got;
+	struct str text;
+	const char *fault;
+
+	if (!journal_reader_open(&reader, run->dirfd, name))
+		return verify_fail(run, name, 0, strerror(errno));
+	run->verdict->files++;
+	if (run->progress)
+		run->progress(name, run->verdict->records);
+	fault = verify_lines(run, &reader, name, &got, &text);
+	if (fault == NULL && got == JOURNAL_READ_ERROR)
+		fault = strerror(errno);
+	else if (fault == NULL && got == JOURNAL_READ_LONG)
+		fault = "longer than any record";
+	else if (fault == NULL && got == JOURNAL_READ_TAIL && !(last && journal_tail_is_torn(text)))
+		fault = last ? "bytes that no interrupted write leaves" : "an incomplete record";
+	else if (fault == NULL && reader.line == 0 && !last)
+		fault = "an empty file between others";
+	run->verdict->torn_tail = fault == NULL && got == JOURNAL_READ_TAIL;
+	if (fault)
+		verify_fail(run, name, reader.line, fault);
+	journal_reader_close(&reader);
+	return fault == NULL;
+}
+
+/* Read journal.id and journal.checkpoint: before the files, which can only have more by the time they are read. */
+static bool
+verify_small_files(struct verify_run *run)
+{
+	if (journal_id_read(run->dirfd, run->uuid) == JOURNAL_DAMAGED)
+		return verify_fail(run, "journal.id", 1, "it is no UUID and a newline");
+	if (journal_checkpoint_read(run->dirfd, str_from(run->uuid), &run->checkpoint) == JOURNAL_DAMAGED)
+		return verify_fail(run, "journal.checkpoint", 1, "its hash does not match, or it is another journal's");
+	return true;
+}
+
+/* Read the names of the files. */
+static bool
+verify_names(struct verify_run *run)
+{
+	struct buf stray = BUF_EMPTY;
+	bool ok = journal_names_read(&run->names, run->dirfd, &stray);
+
+	if (!ok && stray.n > 0) {
+		buf_add_char(&stray, '\0');
+		verify_fail(run, stray.p, 0, "none of the journal's files");
+	} else if (!ok) {
+		verify_fail(run, ".", 0, strerror(errno));
+	} else if (run->names.count == 0) {
+		ok = verify_fail(run, "*.jsonl", 0, "there is no journal file");
+	}
+	buf_fini(&stray);
+	return ok;
+}
+
+/* Check what lies between and behind the files. */
+static bool
+verify_files(struct verify_run *run)
+{
+	size_t count = run->names.count;
+	uint64_t first;
+	int date;
+
+	journal_name_parse(run->names.names[0], &first, &date);
+	run->any_head = first > 1;
+	for (size_t i = 0; i < count; i++)
+		if (!verify_file(run, run->names.names[i], i + 1 == count))
+			return false;
+	journal_name_parse(run->names.names[count - 1], &first, &date);
+	if (!run->any_head && first > run->head.seq + 1)
+		return verify_fail(run, run->names.names[count - 1], 1, "records are missing in front of it");
+	if (!run->any_head && run->head.seq < run->checkpoint.head.seq)
+		return verify_fail(run, run->names.names[count - 1], 0,
+		    "records are missing at the end: journal.checkpoint knows more");
+	return true;
+}
+
+void
+journal_verify(struct str directory, void (*progress)(const char *file, uint64_t records),
+    struct journal_verdict *verdict)
+{
+	struct verify_run run = { .directory = directory, .verdict = verdict, .progress = progress };
+	struct buf path = BUF_EMPTY;
+
+	*verdict = (struct journal_verdict){ .ok = true };
+	journal_head_init(&run.head);
+	buf_add(&path, directory);
+	buf_add_char(&path, '\0');
+	run.dirfd = open(path.p, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	buf_fini(&path);
+	if (run.dirfd < 0) {
+		verify_fail(&run, "", 0, strerror(errno));
+		return;
+	}
+	if (verify_small_files(&run) && verify_names(&run))
+		verify_files(&run);
+	verdict->open_intents = run.open.count;
+	journal_intents_fini(&run.open);
+	journal_names_fini(&run.names);
+	close(run.dirfd);
+}

@@ -1,0 +1,190 @@
+/* The writer thread: takes what was put, commits it in groups, and tries again while the disk fails. */
+#include <string.h>
+
+#include "base/check.h"
+#include "base/jsonw.h"
+#include "base/log.h"
+#include "io/journal_state.h"
+
+/* Records of one write: a few hundred KB, so that a file outgrows its size by no more and an intent waits for no more. */
+#define WRITER_BATCH_RECORDS 1024
+/* Outcomes without a later intent are synced after so long, or so many: what is held for the case of a failed sync is bounded. */
+#define WRITER_SYNC_AFTER_US CLOCK_SECOND
+#define WRITER_SYNC_AFTER_RECORDS 4096
+#define WRITER_RETRY_US (200 * CLOCK_MS)
+#define WRITER_ANNOUNCE_US (30 * (int64_t)CLOCK_SECOND)
+/* Spare room wanted before intents are taken again, so that a full disk does not make it flap. */
+#define WRITER_SPARE_BYTES 65536
+/* How often a failing disk is tried once more at the end: a second. */
+#define WRITER_STOP_TRIES 5
+
+/* When there is something to do though nothing is put; far away where there is not. */
+static struct mono_time
+writer_deadline(const struct journal *j)
+{
+	if (j->failing)
+		return j->retry_at;
+	if (j->held.written > 0)
+		return mono_add(j->unsynced_since, WRITER_SYNC_AFTER_US);
+	return (struct mono_time){ INT64_MAX };
+}
+
+/* Wait for entries, DEADLINE or the stop; the lock is held. */
+static void
+writer_wait(struct journal *j, struct mono_time deadline)
+{
+	struct timespec ts = { deadline.us / CLOCK_SECOND, deadline.us % CLOCK_SECOND * 1000 };
+
+	while (j->queue == NULL && (!j->stop || j->failing)) {
+		j->sleeping = true;
+		if (deadline.us == INT64_MAX)
+			pthread_cond_wait(&j->filled, &j->lock);
+		else if (pthread_cond_timedwait(&j->filled, &j->lock, &ts) != 0)
+			break;	/* ETIMEDOUT */
+	}
+	j->sleeping = false;
+}
+
+/* Hold what was put, at most a batch. False: it was stopped, and nothing is left in the queue. */
+static bool
+writer_take(struct journal *j)
+{
+	struct journal_entry *list, **end = &list, *next;
+	bool more;
+
+	pthread_mutex_lock(&j->lock);
+	writer_wait(j, writer_deadline(j));
+	list = j->queue;
+	for (size_t n = 0; *end && n < WRITER_BATCH_RECORDS; n++)
+		end = &(*end)->next;
+	j->queue = *end;
+	if (j->queue == NULL)
+		j->queue_tail = &j->queue;
+	*end = NULL;
+	more = j->queue != NULL || !j->stop;
+	pthread_mutex_unlock(&j->lock);
+	for (; list; list = next) {
+		next = list->next;
+		journal_hold(j, list->kind, &list->members, list->time, list);
+	}
+	return more;
+}
+
+/* Say that it fails: once, and every 30 s. */
+static void
+writer_announce(struct journal *j, struct mono_time now)
+{
+	if (mono_since(j->announce_at, now) > 0)
+		return;
+	j->announce_at = mono_add(now, WRITER_ANNOUNCE_US);
+	log_line(LOG_ERROR, "audit journal failing", log_s("error", buf_str(&j->fault)), log_s("directory", buf_str(&j->directory)),
+	    log_i("seconds", mono_since(now, j->failing_since) / CLOCK_SECOND),
+	    log_i("outcomes_waiting", (int64_t)(j->held.count - j->held.written)));
+}
+
+/* A commit failed: refuse intents from here on, keep the rest for later. */
+static void
+writer_fail(struct journal *j)
+{
+	struct mono_time now = clock_now_mono();
+
+	atomic_store(&j->up, false);
+	if (!j->failing) {
+		j->failing = true;
+		j->failing_since = j->announce_at = now;
+		j->failing_from = clock_now_wall();
+	}
+	j->retry_at = mono_add(now, WRITER_RETRY_US);
+	journal_give_up(j);
+	writer_announce(j, now);
+}
+
+/* Write the record that says it goes on, and since when it did not: its sync is the proof that the disk takes records. */
+static bool
+writer_resume(struct journal *j)
+{
+	struct buf members = BUF_EMPTY;
+	struct jsonw w = { &members, false };
+	char from[CLOCK_RFC3339_BYTES];
+
+	clock_format_rfc3339(j->failing_from, from);
+	jsonw_string(&w, "kind", STR("resume"));
+	jsonw_string(&w, "failing_since", str_from(from));
+	jsonw_string(&w, "reason", buf_str(&j->fault));
+	pthread_mutex_lock(&j->lock);
+	j->waiting++;
+	pthread_mutex_unlock(&j->lock);
+	journal_hold(j, JOURNAL_EVENT, &members, clock_now_wall(), NULL);
+	if (journal_commit(j, true))
+		return true;
+	journal_drop_last(j);
+	return false;
+}
+
+/* Try again: first what is kept, then the record that tells of the pause. */
+static void
+writer_retry(struct journal *j)
+{
+	struct mono_time now = clock_now_mono();
+
+	if (!journal_commit(j, true) || !journal_has_room(j, WRITER_SPARE_BYTES) || !writer_resume(j)) {
+		writer_fail(j);
+		return;
+	}
+	log_line(LOG_WARN, "audit journal back", log_s("directory", buf_str(&j->directory)),
+	    log_i("seconds", mono_since(now, j->failing_since) / CLOCK_SECOND));
+	j->failing = false;
+	atomic_store(&j->up, true);
+}
+
+/* Whether an intent is held that was not written. */
+static bool
+writer_has_intent(const struct journal *j)
+{
+	for (size_t i = j->held.written; i < j->held.count; i++)
+		if (j->held.records[i].kind == JOURNAL_INTENT)
+			return true;
+	return false;
+}
+
+/* Whether what is written should be synced though no intent asks for it. */
+static bool
+writer_sync_due(const struct journal *j)
+{
+	return j->held.written >= WRITER_SYNC_AFTER_RECORDS ||
+	    (j->held.written > 0 && mono_since(clock_now_mono(), j->unsynced_since) >= WRITER_SYNC_AFTER_US);
+}
+
+/* Deal with what is held. */
+static void
+writer_turn(struct journal *j)
+{
+	if (j->failing) {
+		journal_give_up(j);
+		if (mono_since(clock_now_mono(), j->retry_at) >= 0)
+			writer_retry(j);
+	} else if ((writer_has_intent(j) && !journal_has_room(j, 0)) || !journal_commit(j, writer_sync_due(j))) {
+		writer_fail(j);
+	}
+}
+
+void *
+journal_writer_main(void *arg)
+{
+	struct journal *j = arg;
+
+	for (int tries = 0;;) {
+		bool last = !writer_take(j);
+
+		writer_turn(j);
+		if (!last)
+			continue;
+		if (!j->failing && journal_commit(j, true))
+			break;
+		if (!j->failing)
+			writer_fail(j);
+		if (++tries > WRITER_STOP_TRIES)
+			break;
+	}
+	return NULL;
+}

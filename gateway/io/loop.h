@@ -1,0 +1,70 @@
+/*
+ * Event loop: one per worker thread and one for main; a libevent base that no other thread touches.
+ *
+ * Timers are monotonic and absolute. Other threads reach a loop only by loop_post. Work that a
+ * callback makes ready is done at the end of the turn (loop_at_turn_end), where dead things are freed too.
+ */
+#ifndef JOBGATE_IO_LOOP_H
+#define JOBGATE_IO_LOOP_H
+
+#include <stdbool.h>
+
+#include "base/clock.h"
+
+struct loop;
+
+/* A loop without a thread; loop_run makes the calling thread its thread. Never NULL. */
+struct loop *loop_new(void);
+void loop_free(struct loop **loop);
+
+/* Run until loop_stop; returns at the end of the turn in which it was called. */
+void loop_run(struct loop *loop);
+/* From the loop's own thread (another thread posts a mail that calls it). */
+void loop_stop(struct loop *loop);
+
+/* Monotonic time, read from the clock at each call. */
+struct mono_time loop_now(const struct loop *loop);
+
+/* --- timers: the storage is the caller's; cleared before it goes --- */
+struct loop_timer {
+	struct loop *loop;
+	void (*on_due)(void *arg);
+	void *arg;
+	void *event;		/* libevent's; made at first use */
+	bool pending;
+};
+
+void loop_timer_init(struct loop_timer *timer, struct loop *loop, void (*on_due)(void *arg), void *arg);
+/* Fire once at DUE, replacing an earlier setting. A time that has passed fires in the next turn. */
+void loop_timer_at(struct loop_timer *timer, struct mono_time due);
+void loop_timer_clear(struct loop_timer *timer);
+void loop_timer_fini(struct loop_timer *timer);
+
+/* --- mail: how threads speak --- */
+
+/* Embedded in a message that owns its bytes. RUN is called on the receiving loop's thread and owns the mail. */
+struct mail {
+	struct mail *next;	/* private */
+	void (*run)(struct mail *mail);
+};
+
+/* Any thread. Mails of one sender arrive in order. The receiver is woken once for all that is queued. */
+void loop_post(struct loop *loop, struct mail *mail);
+
+/* --- turn end: FN(ARG) runs once at the end of the present turn (again if scheduled again); own thread only --- */
+struct loop_hook {
+	struct loop_hook *next;	/* private */
+	void (*fn)(void *arg);
+	void *arg;
+	bool queued;		/* private */
+};
+void loop_at_turn_end(struct loop *loop, struct loop_hook *hook);
+/* Take HOOK back, queued or not: before its storage goes. */
+void loop_unhook(struct loop *loop, struct loop_hook *hook);
+
+/* Watch a descriptor that is not a connection (signalfd, eventfd): FN(ARG) whenever it is readable, until closed. */
+struct loop_watch;
+struct loop_watch *loop_watch_new(struct loop *loop, int fd, void (*on_readable)(void *arg), void *arg);
+void loop_watch_free(struct loop_watch **watch);
+
+#endif

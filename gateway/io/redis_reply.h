@@ -1,0 +1,33 @@
+/*
+ * Redis replies: hiredis' parser with limits, and its replies in our own shape. Private to io/redis.
+ *
+ * hiredis allocates what an array's head announces and buffers a string of any length; here a reply that is larger than any of ours can
+ * be is a broken peer.
+ */
+#ifndef JOBGATE_IO_REDIS_REPLY_H
+#define JOBGATE_IO_REDIS_REPLY_H
+
+#include "base/arena.h"
+#include "io/redis.h"
+
+#define REDIS_REPLY_ELEMENTS_MAX 1024	/* ours have two; ROLE of a primary has one for each replica, nested */
+#define REDIS_REPLY_BYTES_MAX 65536	/* unparsed: one reply that is not complete */
+
+struct redis_parser;
+
+struct redis_parser *redis_parser_new(void);
+void redis_parser_free(struct redis_parser **parser);
+
+/* Feed bytes; false where the parser gave up (the reason by redis_parser_why). */
+bool redis_parser_feed(struct redis_parser *parser, struct str bytes);
+
+enum redis_parsed { REDIS_PARSED_NONE, REDIS_PARSED_REPLY, REDIS_PARSED_BROKEN };
+
+/* The next whole reply, into ARENA (valid as long as that is). */
+enum redis_parsed redis_parser_next(struct redis_parser *parser, struct arena *arena, struct redis_reply *reply);
+const char *redis_parser_why(const struct redis_parser *parser);
+
+/* Does the error say that this server is no (working) primary, so that the connection is of no use? */
+bool redis_reply_disowns(const struct redis_reply *reply);
+
+#endif

@@ -1,0 +1,40 @@
+/*
+ * TLS settings: contexts for listeners and for the upstream, and digests. The only module beside upstream and front that knows OpenSSL.
+ *
+ * One context per worker, never shared between threads; loading files is done on the helper or at start, not on a loop that serves.
+ */
+#ifndef JOBGATE_IO_TLS_H
+#define JOBGATE_IO_TLS_H
+
+#include "base/buf.h"
+
+struct tls_server;	/* a listener's certificate and settings */
+struct tls_client;	/* how the upstream is verified; a session cache of its own */
+
+/* TLS >= 1.2, 1.2 suites ECDHE+AESGCM and CHACHA20, no renegotiation, ALPN http/1.1. NULL and a sentence in ERROR. */
+struct tls_server *tls_server_new(const char *cert_file, const char *key_file, struct buf *error);
+void tls_server_free(struct tls_server **server);
+
+/* CA_FILE empty: the system's store. SERVER_NAME: SNI and the name (or IP) to verify, no partial wildcards, purpose server. */
+struct tls_client *tls_client_new(const char *ca_file, const char *server_name, struct buf *error);
+void tls_client_free(struct tls_client **client);
+
+/* An SSL * (as void *) ready for a handshake; owned by who gets it. For io/ alone. */
+void *tls_server_ssl(struct tls_server *server);
+/* With the newest unused session, verification and SNI set. */
+void *tls_client_ssl(struct tls_client *client);
+/* After the handshake: NULL where the peer is verified, else a sentence why not. */
+const char *tls_client_verdict(void *ssl);
+/* Before freeing an SSL whose exchange ended clean: keeps its session resumable (pitfalls: else it is marked not resumable). */
+void tls_end_clean(void *ssl);
+
+/* NotAfter of a certificate file in wall-clock microseconds, for warnings; false where unreadable. */
+bool tls_certificate_expiry(const char *cert_file, int64_t *not_after_us);
+
+/* SHA-256 of BYTES (thread-safe, the algorithm is fetched once). */
+void digest_sha256(struct str bytes, uint8_t out[32]);
+
+/* N random bytes from the system's generator; never fails (a system without one ends the process). */
+void random_bytes(uint8_t *out, size_t n);
+
+#endif

@@ -1,0 +1,216 @@
+/*
+ * The pool of connections to the upstream, and what is told at the end of a turn.
+ *
+ * connection:  OPENING ─► BORROWED ─► IDLE ─► BORROWED ...      any ─► DEAD ─► freed at the end of the turn
+ * call:        opening ─► ready (on_ready) ─► sent ─► ended (on_response or on_failed) ─► upstream_cancel ─► freed at the end of the turn
+ *
+ * libevent's callbacks and the functions called from outside only record news; upstream_tell, a hook of the turn's end, calls the owners'
+ * hooks. So no completion runs inside the function that caused it, and a hook may cancel or borrow what it likes.
+ */
+#include "io/upstream_private.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+
+/* A connection is used so long, so that a changed address of the upstream is followed. */
+#define UPSTREAM_AGE_MAX_US (300LL * CLOCK_SECOND)
+
+const char *
+upstream_phase_name(enum upstream_phase phase)
+{
+	static const char *const names[] = {
+		[UPSTREAM_RESOLVE] = "resolve", [UPSTREAM_CONNECT] = "connect", [UPSTREAM_TLS] = "tls", [UPSTREAM_READY] = "ready",
+		[UPSTREAM_WRITE] = "write", [UPSTREAM_WAIT] = "wait", [UPSTREAM_READ] = "read",
+	};
+
+	check(phase < sizeof(names) / sizeof(names[0]));
+	return names[phase];
+}
+
+const char *
+upstream_reason_name(enum upstream_reason reason)
+{
+	static const char *const names[] = {
+		[UPSTREAM_REASON_RESOLVE] = "resolve", [UPSTREAM_REASON_REFUSED] = "refused", [UPSTREAM_REASON_TIMEOUT] = "timeout",
+		[UPSTREAM_REASON_TLS] = "tls", [UPSTREAM_REASON_CLOSED] = "closed", [UPSTREAM_REASON_MALFORMED] = "malformed",
+		[UPSTREAM_REASON_TOO_LARGE] = "too_large",
+	};
+
+	check(reason < sizeof(names) / sizeof(names[0]));
+	return names[reason];
+}
+
+/* The end of a turn: free what died in it. */
+static void
+on_reap(void *arg)
+{
+	struct upstream *upstream = arg;
+	struct upstream_connections *dead;
+	struct upstream_call *call;
+
+	check_magic(upstream, UPSTREAM_MAGIC);
+	dead = &upstream->places[UPSTREAM_DEAD];
+	for (struct upstream_connection *connection; (connection = TAILQ_FIRST(dead)) != NULL;) {
+		TAILQ_REMOVE(dead, connection, entry);
+		upstream->place_counts[UPSTREAM_DEAD]--;
+		upstream_connection_free(connection);
+	}
+	while ((call = TAILQ_FIRST(&upstream->dead_calls)) != NULL) {
+		TAILQ_REMOVE(&upstream->dead_calls, call, entry);
+		upstream_call_free(call);
+	}
+}
+
+struct upstream *
+upstream_new(struct loop *loop, struct resolver *resolver, struct tls_client *tls, const struct upstream_settings *settings)
+{
+	struct upstream *upstream = calloc(1, sizeof(*upstream));
+
+	check(upstream != NULL);
+	upstream->magic = UPSTREAM_MAGIC;
+	upstream->loop = loop;
+	upstream->resolver = resolver;
+	upstream->tls = tls;
+	upstream->settings = *settings;
+	upstream->host = strndup(settings->host.p, settings->host.n);
+	check(upstream->host != NULL);
+	upstream->settings.host = str_from(upstream->host);
+	for (size_t i = 0; i < UPSTREAM_PLACES; i++)
+		TAILQ_INIT(&upstream->places[i]);
+	TAILQ_INIT(&upstream->calls);
+	TAILQ_INIT(&upstream->told);
+	TAILQ_INIT(&upstream->dead_calls);
+	upstream->tell = (struct loop_hook){ .fn = upstream_tell, .arg = upstream };
+	upstream->reap = (struct loop_hook){ .fn = on_reap, .arg = upstream };
+	return upstream;
+}
+
+void
+upstream_free(struct upstream **upstream_p)
+{
+	struct upstream *upstream = *upstream_p;
+	struct upstream_call *call;
+
+	if (upstream == NULL)
+		return;
+	*upstream_p = NULL;
+	check_magic(upstream, UPSTREAM_MAGIC);
+	check(!upstream->telling);
+	upstream_drop_pool(upstream);	/* what is given back from here on is closed */
+	while ((call = TAILQ_FIRST(&upstream->calls)) != NULL)
+		upstream_cancel(&call);
+	on_reap(upstream);
+	loop_unhook(upstream->loop, &upstream->tell);
+	loop_unhook(upstream->loop, &upstream->reap);
+	upstream->magic = 0;
+	free(upstream->host);
+	free(upstream);
+}
+
+void
+upstream_move(struct upstream_connection *connection, enum upstream_place place)
+{
+	struct upstream *upstream = connection->upstream;
+
+	TAILQ_REMOVE(&upstream->places[connection->place], connection, entry);
+	upstream->place_counts[connection->place]--;
+	connection->place = place;
+	TAILQ_INSERT_HEAD(&upstream->places[place], connection, entry);
+	upstream->place_counts[place]++;
+	if (place == UPSTREAM_DEAD)
+		loop_at_turn_end(upstream->loop, &upstream->reap);
+}
+
+void
+upstream_give_back(struct upstream_connection *connection)
+{
+	struct mono_time now = clock_now_mono();
+	struct mono_time until = mono_add(connection->idle_since, connection->idle_us);
+
+	connection->call = NULL;
+	if (connection->generation != connection->upstream->generation || mono_since(until, now) <= 0 ||
+	    mono_since(now, connection->opened_at) > UPSTREAM_AGE_MAX_US) {
+		upstream_connection_close(connection, true);
+		return;
+	}
+	upstream_move(connection, UPSTREAM_IDLE);
+	loop_timer_at(&connection->timer, until);
+}
+
+void
+upstream_drop_pool(struct upstream *upstream)
+{
+	struct upstream_connection *connection;
+
+	check_magic(upstream, UPSTREAM_MAGIC);
+	upstream->generation++;
+	while ((connection = TAILQ_FIRST(&upstream->places[UPSTREAM_IDLE])) != NULL)
+		upstream_connection_close(connection, true);
+}
+
+void
+upstream_replace_tls(struct upstream *upstream, struct tls_client *tls)
+{
+	check_magic(upstream, UPSTREAM_MAGIC);
+	upstream->tls = tls;
+	upstream_drop_pool(upstream);
+}
+
+/* The most recently used connection of the pool that its peer has left alone; those that are not so are closed. */
+static struct upstream_connection *
+upstream_take_idle(struct upstream *upstream)
+{
+	struct upstream_connection *connection;
+
+	while ((connection = TAILQ_FIRST(&upstream->places[UPSTREAM_IDLE])) != NULL) {
+		if (upstream_connection_is_quiet(connection)) {
+			loop_timer_clear(&connection->timer);
+			return connection;
+		}
+		upstream_connection_close(connection, false);
+	}
+	return NULL;
+}
+
+struct upstream_call *
+upstream_borrow(struct upstream *upstream, bool fresh, const struct upstream_hooks *hooks, void *arg)
+{
+	struct upstream_call *call = calloc(1, sizeof(*call));
+	struct upstream_connection *idle = NULL;
+
+	check_magic(upstream, UPSTREAM_MAGIC);
+	check(call != NULL);
+	call->magic = UPSTREAM_CALL_MAGIC;
+	call->upstream = upstream;
+	call->hooks = *hooks;
+	call->arg = arg;
+	TAILQ_INSERT_TAIL(&upstream->calls, call, entry);
+	if (!fresh)
+		idle = upstream_take_idle(upstream);
+	if (idle == NULL) {
+		call->connection = upstream_connection_open(upstream, call);
+		return call;
+	}
+	upstream_move(idle, UPSTREAM_BORROWED);
+	idle->call = call;
+	idle->reused = true;
+	call->connection = idle;
+	call->reused = true;
+	upstream->reused++;
+	upstream_call_opened(call);
+	return call;
+}
+
+struct upstream_counts
+upstream_counts(const struct upstream *upstream)
+{
+	return (struct upstream_counts){
+		.opened = upstream->opened,
+		.reused = upstream->reused,
+		.failed = upstream->failed,
+		.idle = upstream->place_counts[UPSTREAM_IDLE],
+		.busy = upstream->place_counts[UPSTREAM_OPENING] + upstream->place_counts[UPSTREAM_BORROWED],
+	};
+}

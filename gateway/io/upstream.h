@@ -1,0 +1,100 @@
+/*
+ * Upstream: an HTTP/1.1 client over verified TLS with a pool of connections; one per worker, on its loop's thread alone.
+ *
+ * A call borrows a connection first (on_ready), is told what to send later (upstream_send), and ends with exactly one of
+ * on_response and on_failed, or none after upstream_cancel. No completion runs inside the function that caused it. The module
+ * never sends a request twice and never follows a redirect: what happened is told, gate/ decides. Every byte of the request that
+ * was handed to the kernel is counted (RFC 9110 9.2.2: no automatic retry of what may have been processed).
+ *
+ * Phases with absolute deadlines: resolve+connect+TLS (connect_timeout), then the call's own deadline. Responses are parsed by
+ * base/http1: 1xx skipped, framing strict, size bounded; a connection returns to the pool only after a clean end (complete response, keep-alive,
+ * no byte left over, request fully written).
+ */
+#ifndef JOBGATE_IO_UPSTREAM_H
+#define JOBGATE_IO_UPSTREAM_H
+
+#include "base/buf.h"
+#include "base/http1.h"
+#include "io/loop.h"
+#include "io/resolver.h"
+#include "io/tls.h"
+
+struct upstream;
+struct upstream_call;
+
+struct upstream_settings {
+	struct str host;		/* to connect to */
+	uint16_t port;
+	int64_t connect_timeout_us;	/* resolve, connect and TLS together */
+	int64_t idle_timeout_us;	/* a pooled connection is closed after it */
+	size_t response_head_bytes;	/* 64 KiB */
+	size_t response_body_bytes;	/* 8 MiB */
+};
+
+enum upstream_phase { UPSTREAM_RESOLVE, UPSTREAM_CONNECT, UPSTREAM_TLS, UPSTREAM_READY, UPSTREAM_WRITE, UPSTREAM_WAIT, UPSTREAM_READ };
+
+enum upstream_reason {
+	UPSTREAM_REASON_RESOLVE,	/* the name has no address */
+	UPSTREAM_REASON_REFUSED,	/* TCP refused or unreachable, at every address */
+	UPSTREAM_REASON_TIMEOUT,	/* the phase's or the call's deadline */
+	UPSTREAM_REASON_TLS,		/* handshake failed or the peer is not who it should be */
+	UPSTREAM_REASON_CLOSED,		/* the connection ended before a whole response */
+	UPSTREAM_REASON_MALFORMED,	/* not HTTP/1.1, or framing that cannot be trusted */
+	UPSTREAM_REASON_TOO_LARGE,	/* head or body over the bound */
+};
+const char *upstream_phase_name(enum upstream_phase phase);
+const char *upstream_reason_name(enum upstream_reason reason);
+
+struct upstream_failure {
+	enum upstream_phase phase;
+	enum upstream_reason reason;
+	uint64_t written_bytes;		/* of the request, handed to the kernel: 0 means it was certainly not received */
+	bool reused;			/* the connection came from the pool */
+	char detail[160];		/* a sentence for the log: "certificate has expired", "Connection refused" */
+};
+
+struct upstream_response {
+	const struct http1_head *head;	/* slices into memory valid until the callback returns */
+	struct str body;		/* the same; decoded of chunks */
+	uint64_t written_bytes;
+};
+
+struct upstream_hooks {
+	void (*on_ready)(void *arg);		/* a verified connection is borrowed; upstream_send may follow, at once or later */
+	void (*on_response)(void *arg, const struct upstream_response *response);
+	void (*on_failed)(void *arg, const struct upstream_failure *failure);	/* also while ready: the borrowed connection was closed by the peer */
+};
+
+/* TLS and RESOLVER are borrowed and outlive it. */
+struct upstream *upstream_new(struct loop *loop, struct resolver *resolver, struct tls_client *tls,
+    const struct upstream_settings *settings);
+/* Cancels what is open (no completions) and closes all connections. */
+void upstream_free(struct upstream **upstream);
+
+/* Close the pooled connections and let none be pooled that are borrowed now: after a reload of settings or trust. */
+void upstream_drop_pool(struct upstream *upstream);
+
+/* New connections use TLS from now on; the pool is dropped. The old one may be freed once this returns (each SSL holds its context). */
+void upstream_replace_tls(struct upstream *upstream, struct tls_client *tls);
+
+/* Borrow a connection: the most recently used of the pool that is still readable-free, else a new one. FRESH: a new one in any case. */
+struct upstream_call *upstream_borrow(struct upstream *upstream, bool fresh, const struct upstream_hooks *hooks, void *arg);
+
+/*
+ * Send HEAD and BODY (both copied or taken: BODY's memory moves into the call) on the borrowed connection. METHOD decides the response's
+ * framing. DEADLINE ends the call with UPSTREAM_REASON_TIMEOUT. Must follow on_ready, once. A connection found dead before the first
+ * byte ends in on_failed with written_bytes 0.
+ */
+void upstream_send(struct upstream_call *call, struct str method, struct str head, struct buf *body, struct mono_time deadline);
+
+/* Bytes of the request handed to the kernel so far. */
+uint64_t upstream_written(const struct upstream_call *call);
+
+/* End a call without completion: unsent, its connection goes back to the pool; sent, it is closed. Also the way to free an ended call. */
+void upstream_cancel(struct upstream_call **call);
+
+/* For metrics and readyz. */
+struct upstream_counts { uint64_t opened, reused, failed; size_t idle, busy; };
+struct upstream_counts upstream_counts(const struct upstream *upstream);
+
+#endif

@@ -1,0 +1,244 @@
+/* A call: what its connection tells it, and what it tells its owner. */
+#include "io/upstream_private.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+
+/* Have NEWS told at the end of the turn, in place of older news that was not told yet. */
+static void
+call_tell(struct upstream_call *call, enum upstream_news news)
+{
+	if (call->news == UPSTREAM_NEWS_NONE)
+		TAILQ_INSERT_TAIL(&call->upstream->told, call, told_entry);
+	call->news = news;
+	loop_at_turn_end(call->upstream->loop, &call->upstream->tell);
+}
+
+/* End the call with its last news; the connection must have been let go. */
+static void
+call_end(struct upstream_call *call, enum upstream_news news)
+{
+	check(!call->ended && call->connection == NULL);
+	call->ended = true;
+	loop_timer_fini(&call->deadline);
+	call_tell(call, news);
+}
+
+/* Tell one call's news to its owner, who may cancel the call in it: it is freed by the reaper, after this. */
+static void
+call_tell_now(struct upstream_call *call, enum upstream_news news)
+{
+	struct upstream_response response;
+
+	switch (news) {
+	case UPSTREAM_NEWS_READY:
+		call->ready = true;
+		call->hooks.on_ready(call->arg);
+		return;
+	case UPSTREAM_NEWS_FAILED:
+		call->hooks.on_failed(call->arg, &call->failure);
+		return;
+	case UPSTREAM_NEWS_RESPONSE:
+		response.head = &call->reader.head;
+		response.body = buf_str(&call->reader.body);
+		response.written_bytes = call->written_bytes;
+		call->hooks.on_response(call->arg, &response);
+		return;
+	case UPSTREAM_NEWS_NONE:
+		break;
+	}
+	check(news != UPSTREAM_NEWS_NONE);
+}
+
+void
+upstream_tell(void *arg)
+{
+	struct upstream *upstream = arg;
+	struct upstream_call *call;
+
+	check_magic(upstream, UPSTREAM_MAGIC);
+	upstream->telling = true;
+	while ((call = TAILQ_FIRST(&upstream->told)) != NULL) {
+		enum upstream_news news = call->news;
+
+		check_magic(call, UPSTREAM_CALL_MAGIC);
+		TAILQ_REMOVE(&upstream->told, call, told_entry);
+		call->news = UPSTREAM_NEWS_NONE;
+		call_tell_now(call, news);
+	}
+	upstream->telling = false;
+}
+
+void
+upstream_call_opened(struct upstream_call *call)
+{
+	call->phase = UPSTREAM_READY;
+	call_tell(call, UPSTREAM_NEWS_READY);
+}
+
+/* Take the connection from the call, whose it no longer is. */
+static struct upstream_connection *
+call_let_go(struct upstream_call *call)
+{
+	struct upstream_connection *connection = call->connection;
+
+	call->connection = NULL;
+	if (connection)
+		connection->call = NULL;
+	return connection;
+}
+
+void
+upstream_call_fail(struct upstream_call *call, enum upstream_reason reason, const char *detail)
+{
+	check_magic(call, UPSTREAM_CALL_MAGIC);
+	call->failure = (struct upstream_failure){
+		.phase = call->phase, .reason = reason, .written_bytes = call->written_bytes, .reused = call->reused,
+	};
+	snprintf(call->failure.detail, sizeof(call->failure.detail), "%s", detail);
+	call->upstream->failed++;
+	upstream_connection_close(call_let_go(call), false);
+	call_end(call, UPSTREAM_NEWS_FAILED);
+}
+
+/* The response is whole. CLEAN: nothing stands against another exchange on the connection. */
+static void
+call_finish(struct upstream_call *call, bool clean)
+{
+	struct upstream_connection *connection = call_let_go(call);
+	int64_t theirs_us = upstream_reader_keep_alive_us(&call->reader);
+	bool sent_whole = call->written_bytes == call->total_bytes;
+
+	connection->idle_since = clock_now_mono();
+	/* A quarter earlier than the upstream would close it: a request must not cross its FIN. */
+	if (theirs_us != INT64_MAX && theirs_us / 4 * 3 < connection->idle_us)
+		connection->idle_us = theirs_us / 4 * 3;
+	if (clean && sent_whole && call->reader.head.keep_alive)
+		upstream_give_back(connection);
+	else
+		upstream_connection_close(connection, sent_whole);
+	call_end(call, UPSTREAM_NEWS_RESPONSE);
+}
+
+void
+upstream_call_wrote(struct upstream_call *call, size_t n)
+{
+	call->written_bytes += n;
+	check(call->written_bytes <= call->total_bytes);
+	if (call->written_bytes == call->total_bytes && call->phase == UPSTREAM_WRITE)
+		call->phase = UPSTREAM_WAIT;
+}
+
+void
+upstream_call_take(struct upstream_call *call, struct str bytes)
+{
+	if (call->written_bytes == 0) {
+		/* The rest of an older response, or one that somebody made up: it answers nothing that was asked. */
+		upstream_call_fail(call, UPSTREAM_REASON_MALFORMED, "bytes came before the request was written");
+		return;
+	}
+	call->phase = UPSTREAM_READ;
+	switch (upstream_reader_feed(&call->reader, &bytes)) {
+	case UPSTREAM_READ_MORE:
+		return;
+	case UPSTREAM_READ_DONE:
+		call_finish(call, bytes.n == 0 && !upstream_connection_has_more(call->connection));
+		return;
+	case UPSTREAM_READ_FAULT:
+		upstream_call_fail(call, call->reader.reason, call->reader.detail);
+		return;
+	}
+}
+
+void
+upstream_call_closed(struct upstream_call *call, bool clean, const char *why)
+{
+	char detail[sizeof(call->failure.detail)];
+
+	if (call->written_bytes == 0) {
+		upstream_call_fail(call, UPSTREAM_REASON_CLOSED, why);
+		return;
+	}
+	if (upstream_reader_end(&call->reader, clean) == UPSTREAM_READ_DONE) {
+		call_finish(call, false);
+		return;
+	}
+	snprintf(detail, sizeof(detail), "%s (%s)", call->reader.detail, why);
+	upstream_call_fail(call, call->reader.reason, detail);
+}
+
+/* The call's own deadline has come. */
+static void
+on_deadline(void *arg)
+{
+	struct upstream_call *call = arg;
+
+	check_magic(call, UPSTREAM_CALL_MAGIC);
+	upstream_call_fail(call, UPSTREAM_REASON_TIMEOUT, call->phase == UPSTREAM_WRITE ? "the request was not read in time" :
+	    call->phase == UPSTREAM_WAIT ? "no response in time" : "the response was not complete in time");
+}
+
+void
+upstream_send(struct upstream_call *call, struct str method, struct str head, struct buf *body, struct mono_time deadline)
+{
+	struct buf taken = body ? buf_take(body) : BUF_EMPTY;
+
+	check_magic(call, UPSTREAM_CALL_MAGIC);
+	check(call->ready && !call->sent && head.n > 0);
+	call->sent = true;
+	if (call->ended) {	/* its end is about to be told */
+		buf_fini(&taken);
+		return;
+	}
+	if (!upstream_connection_is_quiet(call->connection)) {
+		buf_fini(&taken);
+		upstream_call_fail(call, UPSTREAM_REASON_CLOSED, "found closed before the request was written");
+		return;
+	}
+	call->phase = UPSTREAM_WRITE;
+	call->total_bytes = head.n + taken.n;
+	upstream_reader_init(&call->reader, method, &call->upstream->settings);
+	loop_timer_init(&call->deadline, call->upstream->loop, on_deadline, call);
+	loop_timer_at(&call->deadline, deadline);
+	upstream_connection_write(call->connection, head, &taken);
+}
+
+uint64_t
+upstream_written(const struct upstream_call *call)
+{
+	return call->written_bytes;
+}
+
+void
+upstream_cancel(struct upstream_call **call_p)
+{
+	struct upstream_call *call = *call_p;
+	struct upstream_connection *connection;
+
+	if (call == NULL)
+		return;
+	*call_p = NULL;
+	check_magic(call, UPSTREAM_CALL_MAGIC);
+	connection = call_let_go(call);
+	if (connection && connection->open && !call->sent)
+		upstream_give_back(connection);
+	else if (connection)
+		upstream_connection_close(connection, false);
+	if (call->news != UPSTREAM_NEWS_NONE)
+		TAILQ_REMOVE(&call->upstream->told, call, told_entry);
+	loop_timer_fini(&call->deadline);
+	TAILQ_REMOVE(&call->upstream->calls, call, entry);
+	TAILQ_INSERT_TAIL(&call->upstream->dead_calls, call, entry);
+	loop_at_turn_end(call->upstream->loop, &call->upstream->reap);
+}
+
+void
+upstream_call_free(struct upstream_call *call)
+{
+	upstream_reader_fini(&call->reader);
+	call->magic = 0;
+	free(call);
+}

@@ -1,0 +1,230 @@
+/* One verified connection: what comes, what goes, how it is looked at before use, and its end. */
+#include "io/upstream_private.h"
+
+#include <errno.h>
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
+#include <event2/bufferevent_ssl.h>
+#include <event2/event.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "io/upstream_open.h"
+
+/*
+ * The most that a TLS record holds (RFC 8446 5.1). The output is made of pieces of at most one record, so that SSL_write either takes a piece
+ * whole or nothing of it has become readable for the peer: with larger ones it sends records before it says "not yet", and the
+ * count of written bytes would say 0 of a request that was received.
+ */
+#define UPSTREAM_RECORD_BYTES 16384
+
+bool
+upstream_connection_has_more(const struct upstream_connection *connection)
+{
+	return evbuffer_get_length(bufferevent_get_input(connection->bev)) > 0 || SSL_pending(connection->ssl) > 0;
+}
+
+bool
+upstream_connection_is_quiet(struct upstream_connection *connection)
+{
+	char byte;
+	int n;
+
+	if (upstream_connection_has_more(connection))
+		return false;
+	/* Reads the socket: tickets are taken in, a close_notify or FIN or a response that nobody asked for is found. */
+	ERR_clear_error();
+	n = SSL_peek(connection->ssl, &byte, 1);
+	return n <= 0 && SSL_get_error(connection->ssl, n) == SSL_ERROR_WANT_READ;
+}
+
+/* Hand what has come to the call, as long as it holds the connection; what nobody asked for ends the connection. */
+static void
+connection_take(struct upstream_connection *connection)
+{
+	struct evbuffer *input = bufferevent_get_input(connection->bev);
+	char bytes[UPSTREAM_RECORD_BYTES];
+	int n;
+
+	while (connection->call && (n = evbuffer_remove(input, bytes, sizeof(bytes))) > 0)
+		upstream_call_take(connection->call, (struct str){ bytes, (size_t)n });
+	if (connection->place == UPSTREAM_IDLE && evbuffer_get_length(input) > 0)
+		upstream_connection_close(connection, false);
+}
+
+/* Bytes have come. */
+static void
+on_readable(struct bufferevent *bev, void *arg)
+{
+	struct upstream_connection *connection = arg;
+
+	(void)bev;
+	check_magic(connection, UPSTREAM_CONNECTION_MAGIC);
+	connection_take(connection);
+}
+
+/* Bytes were added to the output, or SSL_write has taken some. */
+static void
+on_output(struct evbuffer *output, const struct evbuffer_cb_info *info, void *arg)
+{
+	struct upstream_connection *connection = arg;
+
+	(void)output;
+	check_magic(connection, UPSTREAM_CONNECTION_MAGIC);
+	if (info->n_deleted > 0 && connection->call)
+		upstream_call_wrote(connection->call, info->n_deleted);
+}
+
+/* A write failed: read what the peer said before it closed, such as a 413 to a body that it did not want. */
+static void
+connection_take_last(struct upstream_connection *connection)
+{
+	char bytes[UPSTREAM_RECORD_BYTES];
+	int n;
+
+	ERR_clear_error();
+	while (connection->call && (n = SSL_read(connection->ssl, bytes, sizeof(bytes))) > 0)
+		upstream_call_take(connection->call, (struct str){ bytes, (size_t)n });
+}
+
+/* The connection is over: say so to whoever has it. */
+static void
+connection_over(struct upstream_connection *connection, short what)
+{
+	int error = EVUTIL_SOCKET_ERROR();
+	unsigned long code = bufferevent_get_openssl_error(connection->bev);
+	const char *why = ERR_GET_LIB(code) > ERR_LIB_NONE ? ERR_reason_error_string(code) : NULL;
+	bool clean;
+
+	connection_take(connection);	/* libevent tells the end before the bytes that came with it */
+	if (what & BEV_EVENT_WRITING)
+		connection_take_last(connection);
+	clean = (SSL_get_shutdown(connection->ssl) & SSL_RECEIVED_SHUTDOWN) != 0;
+	if (why == NULL)
+		why = clean ? "close_notify" : error ? strerror(error) : "end of file";
+	if (connection->call)
+		upstream_call_closed(connection->call, clean, why);
+	else if (connection->place != UPSTREAM_DEAD)
+		upstream_connection_close(connection, clean);
+}
+
+/* The handshake or the connection has ended. */
+static void
+on_event(struct bufferevent *bev, short what, void *arg)
+{
+	struct upstream_connection *connection = arg;
+
+	(void)bev;
+	check_magic(connection, UPSTREAM_CONNECTION_MAGIC);
+	if (connection->open)
+		connection_over(connection, what);
+	else if (what & BEV_EVENT_CONNECTED)
+		upstream_open_done(connection);
+	else
+		upstream_open_failed(connection);
+}
+
+void
+upstream_connection_listen(struct upstream_connection *connection)
+{
+	bufferevent_setcb(connection->bev, on_readable, NULL, on_event, connection);
+	bufferevent_enable(connection->bev, EV_READ | EV_WRITE);
+}
+
+/* The connection has been idle long enough. */
+static void
+on_idle_end(void *arg)
+{
+	struct upstream_connection *connection = arg;
+
+	check_magic(connection, UPSTREAM_CONNECTION_MAGIC);
+	upstream_connection_close(connection, true);
+}
+
+void
+upstream_connection_live(struct upstream_connection *connection)
+{
+	check(evbuffer_add_cb(bufferevent_get_output(connection->bev), on_output, connection) != NULL);
+	loop_timer_init(&connection->timer, connection->upstream->loop, on_idle_end, connection);
+}
+
+/* Give a run's memory back when libevent is done with its last piece. */
+static void
+on_run_sent(const void *bytes, size_t n, void *arg)
+{
+	(void)bytes;
+	(void)n;
+	free(arg);
+}
+
+/* Move a run of bytes to the end of OUTPUT, in pieces of a record. */
+static void
+connection_queue(struct evbuffer *output, struct buf *run)
+{
+	struct buf taken = buf_take(run);
+
+	for (size_t at = 0; at < taken.n; at += UPSTREAM_RECORD_BYTES) {
+		bool last = taken.n - at <= UPSTREAM_RECORD_BYTES;
+		size_t n = last ? taken.n - at : UPSTREAM_RECORD_BYTES;
+
+		check(evbuffer_add_reference(output, taken.p + at, n, last ? on_run_sent : NULL, taken.p) == 0);
+	}
+	if (taken.n == 0)
+		buf_fini(&taken);
+}
+
+void
+upstream_connection_write(struct upstream_connection *connection, struct str head, struct buf *body)
+{
+	struct evbuffer *output = bufferevent_get_output(connection->bev);
+	struct buf first = BUF_EMPTY;
+
+	check(connection->open && evbuffer_get_length(output) == 0);
+	buf_add(&first, head);
+	if (first.n + body->n <= UPSTREAM_RECORD_BYTES) {	/* one record, one packet more often than two */
+		buf_add(&first, buf_str(body));
+		buf_fini(body);
+	}
+	connection_queue(output, &first);
+	connection_queue(output, body);
+}
+
+void
+upstream_connection_close(struct upstream_connection *connection, bool polite)
+{
+	if (connection->place == UPSTREAM_DEAD)
+		return;
+	connection->call = NULL;
+	loop_timer_clear(&connection->timer);
+	resolver_cancel(&connection->ask);
+	if (connection->connecting)
+		event_free(connection->connecting);
+	connection->connecting = NULL;
+	if (connection->bev) {
+		bufferevent_setcb(connection->bev, NULL, NULL, NULL, NULL);
+		bufferevent_disable(connection->bev, EV_READ | EV_WRITE);
+	}
+	if (connection->open) {
+		ERR_clear_error();
+		if (polite)
+			SSL_shutdown(connection->ssl);
+		tls_end_clean(connection->ssl);
+	}
+	upstream_move(connection, UPSTREAM_DEAD);
+}
+
+void
+upstream_connection_free(struct upstream_connection *connection)
+{
+	loop_timer_fini(&connection->timer);
+	if (connection->fd >= 0)
+		close(connection->fd);
+	if (connection->bev)
+		bufferevent_free(connection->bev);
+	connection->magic = 0;
+	free(connection);
+}

@@ -1,0 +1,230 @@
+/*
+ * Opening a connection: resolve, then TCP and TLS at one address after another.
+ *
+ * Each address gets an equal share of what is left of the connect timeout, so that one that is silent does not cost the others their
+ * chance. A peer that is not who it should be ends it at once: that is no accident of one address to be tried around.
+ */
+#include "io/upstream_private.h"
+
+#include <errno.h>
+#include <event2/bufferevent.h>
+#include <event2/bufferevent_ssl.h>
+#include <event2/event.h>
+#include <netdb.h>
+#include <netinet/tcp.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "io/loop_event.h"
+#include "io/upstream_open.h"
+
+/* A peer that vanished without a word is noticed after 30 + 3 * 10 s, far below the five minutes that an answer is waited for. */
+#define UPSTREAM_KEEPALIVE_IDLE_S 30
+#define UPSTREAM_KEEPALIVE_STEP_S 10
+#define UPSTREAM_KEEPALIVE_COUNT 3
+
+static void open_next(struct upstream_connection *connection, enum upstream_reason reason, const char *why);
+
+/* Give up the present attempt, from outside its bufferevent's callbacks. */
+static void
+open_drop_attempt(struct upstream_connection *connection)
+{
+	if (connection->connecting)
+		event_free(connection->connecting);
+	connection->connecting = NULL;
+	if (connection->fd >= 0)
+		close(connection->fd);
+	connection->fd = -1;
+	if (connection->bev)
+		bufferevent_free(connection->bev);
+	connection->bev = NULL;
+	connection->ssl = NULL;
+}
+
+/* An attempt's share, or the whole time, is over. */
+static void
+on_open_timer(void *arg)
+{
+	struct upstream_connection *connection = arg;
+	enum upstream_phase phase;
+
+	check_magic(connection, UPSTREAM_CONNECTION_MAGIC);
+	phase = connection->call->phase;
+	if (phase == UPSTREAM_RESOLVE) {
+		upstream_call_fail(connection->call, UPSTREAM_REASON_TIMEOUT, "the name was not resolved in time");
+		return;
+	}
+	open_drop_attempt(connection);
+	open_next(connection, UPSTREAM_REASON_TIMEOUT,
+	    phase == UPSTREAM_TLS ? "the TLS handshake did not end in time" : "no TCP connection in time");
+}
+
+/* Set the socket's options; one that fails costs speed or a late notice, not correctness. */
+static void
+open_set_options(int fd)
+{
+	static const struct { int level, name, value; } options[] = {
+		{ IPPROTO_TCP, TCP_NODELAY, 1 },
+		{ SOL_SOCKET, SO_KEEPALIVE, 1 },
+		{ IPPROTO_TCP, TCP_KEEPIDLE, UPSTREAM_KEEPALIVE_IDLE_S },
+		{ IPPROTO_TCP, TCP_KEEPINTVL, UPSTREAM_KEEPALIVE_STEP_S },
+		{ IPPROTO_TCP, TCP_KEEPCNT, UPSTREAM_KEEPALIVE_COUNT },
+	};
+
+	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
+		setsockopt(fd, options[i].level, options[i].name, &options[i].value, sizeof(options[i].value));
+}
+
+/* TCP is connected: begin the handshake. */
+static void
+open_begin_tls(struct upstream_connection *connection)
+{
+	struct event_base *base = loop_base(connection->upstream->loop);
+
+	connection->call->phase = UPSTREAM_TLS;
+	connection->ssl = tls_client_ssl(connection->upstream->tls);
+	connection->bev = bufferevent_openssl_socket_new(base, connection->fd, connection->ssl, BUFFEREVENT_SSL_CONNECTING,
+	    BEV_OPT_CLOSE_ON_FREE);
+	check(connection->bev != NULL);
+	connection->fd = -1;
+	upstream_connection_listen(connection);
+}
+
+/* The socket is connected, or has failed. */
+static void
+on_connected(evutil_socket_t fd, short what, void *arg)
+{
+	struct upstream_connection *connection = arg;
+	int error = 0;
+	socklen_t n = sizeof(error);
+
+	(void)what;
+	check_magic(connection, UPSTREAM_CONNECTION_MAGIC);
+	event_free(connection->connecting);
+	connection->connecting = NULL;
+	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &n) != 0)
+		error = errno;
+	if (error == 0) {
+		open_begin_tls(connection);
+		return;
+	}
+	open_drop_attempt(connection);
+	open_next(connection, UPSTREAM_REASON_REFUSED, strerror(error));
+}
+
+/* Begin to connect to one address; false with errno where that fails at once. */
+static bool
+open_connect(struct upstream_connection *connection, size_t i)
+{
+	const struct sockaddr *address = (const struct sockaddr *)&connection->addresses.addresses[i];
+	int fd = socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
+
+	if (fd < 0)
+		return false;
+	connection->fd = fd;
+	open_set_options(fd);
+	if (connect(fd, address, connection->addresses.lengths[i]) != 0 && errno != EINPROGRESS)
+		return false;
+	connection->connecting = event_new(loop_base(connection->upstream->loop), fd, EV_WRITE, on_connected, connection);
+	check(connection->connecting != NULL && event_add(connection->connecting, NULL) == 0);
+	return true;
+}
+
+/* Try the next address; where there is none left, fail with what the last one said. */
+static void
+open_next(struct upstream_connection *connection, enum upstream_reason reason, const char *why)
+{
+	struct mono_time now = clock_now_mono();
+	int64_t left_us = mono_since(connection->connect_deadline, now);
+
+	connection->call->phase = UPSTREAM_CONNECT;
+	while (left_us > 0 && connection->address_next < connection->addresses.count) {
+		size_t i = connection->address_next++;
+
+		loop_timer_at(&connection->timer, mono_add(now, left_us / (int64_t)(connection->addresses.count - i)));
+		if (open_connect(connection, i))
+			return;
+		reason = UPSTREAM_REASON_REFUSED;
+		why = strerror(errno);
+		open_drop_attempt(connection);
+	}
+	upstream_call_fail(connection->call, reason, why);
+}
+
+/* The resolver has answered. */
+static void
+on_addresses(void *arg, const struct resolver_answer *answer)
+{
+	struct upstream_connection *connection = arg;
+
+	check_magic(connection, UPSTREAM_CONNECTION_MAGIC);
+	resolver_cancel(&connection->ask);
+	if (answer->error != 0) {
+		upstream_call_fail(connection->call, UPSTREAM_REASON_RESOLVE, gai_strerror(answer->error));
+		return;
+	}
+	connection->addresses = *answer;
+	open_next(connection, UPSTREAM_REASON_TIMEOUT, "no TCP connection in time");
+}
+
+struct upstream_connection *
+upstream_connection_open(struct upstream *upstream, struct upstream_call *call)
+{
+	struct upstream_connection *connection = calloc(1, sizeof(*connection));
+
+	check(connection != NULL);
+	connection->magic = UPSTREAM_CONNECTION_MAGIC;
+	connection->upstream = upstream;
+	connection->call = call;
+	connection->fd = -1;
+	connection->idle_us = upstream->settings.idle_timeout_us;
+	connection->generation = upstream->generation;
+	connection->place = UPSTREAM_OPENING;
+	TAILQ_INSERT_HEAD(&upstream->places[UPSTREAM_OPENING], connection, entry);
+	upstream->place_counts[UPSTREAM_OPENING]++;
+	call->phase = UPSTREAM_RESOLVE;
+	connection->connect_deadline = mono_add(clock_now_mono(), upstream->settings.connect_timeout_us);
+	loop_timer_init(&connection->timer, upstream->loop, on_open_timer, connection);
+	loop_timer_at(&connection->timer, connection->connect_deadline);
+	connection->ask = resolver_ask(upstream->resolver, upstream->loop, upstream->host, upstream->settings.port, on_addresses,
+	    connection);
+	return connection;
+}
+
+void
+upstream_open_done(struct upstream_connection *connection)
+{
+	const char *verdict = tls_client_verdict(connection->ssl);
+
+	if (verdict != NULL) {
+		upstream_call_fail(connection->call, UPSTREAM_REASON_TLS, verdict);
+		return;
+	}
+	connection->open = true;
+	connection->opened_at = connection->idle_since = clock_now_mono();
+	connection->upstream->opened++;
+	loop_timer_fini(&connection->timer);
+	upstream_connection_live(connection);
+	upstream_move(connection, UPSTREAM_BORROWED);
+	upstream_call_opened(connection->call);
+}
+
+void
+upstream_open_failed(struct upstream_connection *connection)
+{
+	long verified = SSL_get_verify_result(connection->ssl);
+	int error = errno;
+	unsigned long code = bufferevent_get_openssl_error(connection->bev);
+	/* libevent puts SSL_get_error's small numbers into the same list. */
+	const char *reason = ERR_GET_LIB(code) > ERR_LIB_NONE ? ERR_reason_error_string(code) : NULL;
+
+	if (verified != X509_V_OK)
+		reason = X509_verify_cert_error_string(verified);
+	if (reason == NULL)
+		reason = error != 0 ? strerror(error) : "the connection was closed during the handshake";
+	upstream_call_fail(connection->call, UPSTREAM_REASON_TLS, reason);
+}

@@ -1,0 +1,143 @@
+/* For the upstream*.c files alone: the pool, a connection, a call, and the reader of its response. */
+#ifndef JOBGATE_IO_UPSTREAM_PRIVATE_H
+#define JOBGATE_IO_UPSTREAM_PRIVATE_H
+
+#include <sys/queue.h>
+
+#include "io/upstream.h"
+
+#define UPSTREAM_MAGIC 0x75707374
+#define UPSTREAM_CALL_MAGIC 0x7563616c
+#define UPSTREAM_CONNECTION_MAGIC 0x75636f6e
+
+/* The response of one call, as its bytes come in: interim responses, head, body. Pure. */
+struct upstream_reader {
+	char method[16];		/* of the request, for framing; longer ones are cut (only HEAD matters) */
+	struct http1_limits limits;
+	size_t body_limit;
+	struct http1_scan scan;
+	struct buf head_bytes;		/* owned; HEAD's slices point into it once has_head */
+	struct http1_head head;
+	bool has_head;
+	bool begun;			/* a byte was seen */
+	unsigned interims;		/* 1xx skipped */
+	struct http1_chunked chunked;
+	struct buf body;		/* owned; decoded */
+	uint64_t left;			/* with HTTP1_LENGTH: bytes to come */
+	enum upstream_reason reason;	/* of a fault */
+	const char *detail;		/* of a fault; static */
+};
+
+enum upstream_read { UPSTREAM_READ_MORE, UPSTREAM_READ_DONE, UPSTREAM_READ_FAULT };
+
+void upstream_reader_init(struct upstream_reader *reader, struct str method, const struct upstream_settings *settings);
+void upstream_reader_fini(struct upstream_reader *reader);
+/* Consume from *BYTES; on DONE what is left in it is not of this response. */
+enum upstream_read upstream_reader_feed(struct upstream_reader *reader, struct str *bytes);
+/* The connection ended, CLEAN with close_notify: DONE where that ends the body (RFC 9112 6.3, 9.8), else FAULT. */
+enum upstream_read upstream_reader_end(struct upstream_reader *reader, bool clean);
+/* What `Keep-Alive: timeout=N` of the response tells, in microseconds; INT64_MAX where it tells nothing. */
+int64_t upstream_reader_keep_alive_us(const struct upstream_reader *reader);
+
+/* The place of a connection is the list that it is in. */
+enum upstream_place { UPSTREAM_OPENING, UPSTREAM_BORROWED, UPSTREAM_IDLE, UPSTREAM_DEAD };
+#define UPSTREAM_PLACES 4
+
+struct bufferevent;
+struct event;
+struct ssl_st;
+
+struct upstream_connection {
+	uint32_t magic;
+	TAILQ_ENTRY(upstream_connection) entry;
+	enum upstream_place place;
+	struct upstream *upstream;
+	struct upstream_call *call;	/* whose it is; NULL in the pool and when dead */
+	struct resolver_ask *ask;	/* while resolving */
+	struct resolver_answer addresses;
+	size_t address_next;		/* the next to try */
+	int fd;				/* -1 before the socket and once BEV owns it */
+	struct event *connecting;	/* the socket becomes writable */
+	struct bufferevent *bev;	/* from TCP's connect on; owns FD and SSL */
+	struct ssl_st *ssl;		/* BEV's */
+	struct loop_timer timer;	/* the present attempt's share, then the end of idleness */
+	struct mono_time connect_deadline;
+	struct mono_time opened_at;
+	struct mono_time idle_since;	/* the last byte of an exchange, or the handshake */
+	int64_t idle_us;		/* how long it may be idle: ours, or the upstream's where that is shorter */
+	uint64_t generation;		/* of the pool when it was opened */
+	bool open;			/* the handshake is over and the peer is verified */
+	bool reused;
+};
+
+enum upstream_news { UPSTREAM_NEWS_NONE, UPSTREAM_NEWS_READY, UPSTREAM_NEWS_RESPONSE, UPSTREAM_NEWS_FAILED };
+
+struct upstream_call {
+	uint32_t magic;
+	TAILQ_ENTRY(upstream_call) entry;	/* all, or the dead */
+	TAILQ_ENTRY(upstream_call) told_entry;	/* those with news */
+	struct upstream *upstream;
+	struct upstream_connection *connection;	/* NULL when it has ended */
+	struct upstream_hooks hooks;
+	void *arg;
+	enum upstream_phase phase;
+	enum upstream_news news;	/* to be told at the end of the turn */
+	bool ready;			/* on_ready was called */
+	bool sent;			/* upstream_send was called */
+	bool ended;			/* its news is the last */
+	bool reused;
+	uint64_t total_bytes;		/* of the request */
+	uint64_t written_bytes;
+	struct loop_timer deadline;
+	struct upstream_failure failure;
+	struct upstream_reader reader;
+};
+
+TAILQ_HEAD(upstream_connections, upstream_connection);
+TAILQ_HEAD(upstream_calls, upstream_call);
+
+struct upstream {
+	uint32_t magic;
+	struct loop *loop;
+	struct resolver *resolver;
+	struct tls_client *tls;
+	struct upstream_settings settings;	/* host points to HOST */
+	char *host;				/* owned */
+	struct upstream_connections places[UPSTREAM_PLACES];	/* idle: the most recently used first */
+	size_t place_counts[UPSTREAM_PLACES];
+	struct upstream_calls calls, told, dead_calls;
+	struct loop_hook tell, reap;
+	bool telling;
+	uint64_t generation;			/* grows when the pool is dropped */
+	uint64_t opened, reused, failed;
+};
+
+/* --- upstream.c --- */
+/* Move a connection to another place; nothing else changes its lists. Dead ones are freed at the end of the turn. */
+void upstream_move(struct upstream_connection *connection, enum upstream_place place);
+/* Give a connection that nobody uses any more to the pool, or close it where it may not be used again. */
+void upstream_give_back(struct upstream_connection *connection);
+
+/* --- upstream_call.c: what a connection tells its call; each may end the call and so its hold on the connection --- */
+void upstream_call_opened(struct upstream_call *call);
+void upstream_call_wrote(struct upstream_call *call, size_t n);
+void upstream_call_take(struct upstream_call *call, struct str bytes);
+/* The connection ended: CLEAN with close_notify; WHY for the log. */
+void upstream_call_closed(struct upstream_call *call, bool clean, const char *why);
+void upstream_call_fail(struct upstream_call *call, enum upstream_reason reason, const char *detail);
+/* Tell what there is to tell; the hook of upstream->tell. */
+void upstream_tell(void *upstream);
+void upstream_call_free(struct upstream_call *call);
+
+/* --- upstream_connection.c --- */
+struct upstream_connection *upstream_connection_open(struct upstream *upstream, struct upstream_call *call);
+/* Whether the peer has neither closed nor sent anything; looks at the socket now. Tickets are taken in by the way. */
+bool upstream_connection_is_quiet(struct upstream_connection *connection);
+/* Bytes that came with those just taken, already here. */
+bool upstream_connection_has_more(const struct upstream_connection *connection);
+void upstream_connection_write(struct upstream_connection *connection, struct str head, struct buf *body);
+/* Make it dead, to be freed at the end of the turn; POLITE sends close_notify first. */
+void upstream_connection_close(struct upstream_connection *connection, bool polite);
+void upstream_connection_free(struct upstream_connection *connection);
+
+#endif

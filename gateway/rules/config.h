@@ -1,0 +1,156 @@
+/*
+ * The configuration: JSON text in, one immutable snapshot out, or every error at once.
+ *
+ * Pure: it reads no file and no environment. Secrets and certificate files are named here and read
+ * by gate/. A snapshot is swapped whole at a reload and never changed; it is counted by config_ref and
+ * freed with the last config_unref (any thread).
+ */
+#ifndef JOBGATE_RULES_CONFIG_H
+#define JOBGATE_RULES_CONFIG_H
+
+#include "base/arena.h"
+#include "base/buf.h"
+
+/* Operations of the API, and so what a rule, a record and a metric can name. */
+#include "rules/operation.h"
+
+enum config_location { CONFIG_LOCATION_PRESERVE, CONFIG_LOCATION_REWRITE };
+enum config_validate { CONFIG_VALIDATE_ENFORCE, CONFIG_VALIDATE_REPORT, CONFIG_VALIDATE_OFF };
+
+struct config_secret {		/* {"file": path} or {"env": name}; both empty where absent */
+	struct str file;	/* resolved against the configuration file's folder */
+	struct str env;
+};
+
+struct config_quota {
+	int64_t requests;	/* 2 to 10,000,000, as stated by the upstream's owner */
+	int64_t window_us;	/* 1 s to 1 h */
+	int64_t jitter_us;	/* 250 ms */
+	int64_t outside;	/* calls per window left to others; 0 */
+};
+
+struct config_identity {
+	struct str name;
+	struct config_quota quota;
+};
+
+struct config_listen {
+	struct str address;		/* as written: "127.0.0.1:8080", "[::1]:8080" */
+	struct str host;		/* without brackets; numeric */
+	uint16_t port;
+	bool tls;
+	struct str cert_file, key_file;	/* resolved */
+	bool plain;			/* "plain": true was said */
+};
+
+struct config_key {
+	struct str id;			/* given, or the first 8 hex digits of the hash */
+	uint8_t sha256[32];
+};
+
+struct config_key_slot {	/* of an open-addressed table; policy_find_key reads it */
+	uint32_t caller;		/* its index + 1; 0: free */
+	uint32_t key;			/* index into the caller's keys */
+};
+
+struct config_allow {			/* NULL/0 lists mean "any" */
+	struct str workspace;		/* UUID in lower case; empty: any */
+	struct str *items;		/* UUIDs in lower case */
+	size_t item_count;
+	struct str *job_types;		/* compared without case */
+	size_t job_type_count;
+	unsigned operations;		/* bits 1u << enum operation_right; all where absent */
+};
+
+struct config_caller {
+	struct str name;
+	size_t index;			/* in config.callers */
+	struct config_key *keys;
+	size_t key_count;
+	size_t identity;		/* index into config.identities */
+	int64_t wait_max_us;		/* wait.max of the caller, else the general one */
+	int64_t wait_queue;		/* how many of this caller may wait here; the general one where not given */
+	enum config_location location;
+	bool location_given;
+	struct config_allow *allow;
+	size_t allow_count;
+	bool allow_given;		/* with allow_count 0: nothing is permitted */
+	enum config_validate validate;
+};
+
+struct config {
+	struct str file;		/* its name as given, for messages */
+	struct str directory;		/* what relative paths are relative to */
+	uint8_t digest[32];		/* SHA-256 of the text; set by the caller of config_parse before it is shared */
+	struct str instance;		/* empty: the host name */
+	int workers;			/* 0: to be found out */
+	struct str public_origin;	/* "https://gate.example:8443"; empty where not set */
+	struct str public_path;		/* "/fabric", without trailing slash; empty where none */
+	struct config_listen *listen;
+	size_t listen_count;
+	struct config_listen admin;	/* 127.0.0.1:8081 */
+	struct {
+		struct str url;		/* as written */
+		struct str host;	/* to connect to: name or numeric, without brackets */
+		uint16_t port;		/* 443 */
+		struct str origin;	/* "https://host[:port]" of server_name, the origin whose Locations are rewritten */
+		struct str authority;	/* Host sent upstream: server_name, with the url's port unless 443 or server_name was given */
+		struct str server_name;	/* SNI and verification */
+		struct str ca_file;	/* empty: the system's */
+		int64_t timeout_us;	/* 30 s */
+		int64_t idle_timeout_us;	/* 10 s */
+	} upstream;
+	struct config_identity *identities;	/* at least one */
+	size_t identity_count;
+	struct config_caller *callers;
+	size_t caller_count;
+	struct config_key_slot *key_slots;	/* all keys of all callers, by the first 8 bytes of the hash */
+	size_t key_slot_count;		/* a power of two, at least twice the number of keys */
+	struct {
+		bool redis;		/* false: embedded */
+		struct str host;
+		uint16_t port;
+		int db;
+		struct str username;	/* of the url or the key */
+		struct str password;	/* of the url; else see password_secret */
+		struct config_secret password_secret;
+		struct str prefix;	/* "jobgate" */
+		int64_t timeout_us;	/* 100 ms */
+	} store;
+	int64_t wait_max_us;		/* 20 s */
+	int64_t wait_queue;		/* 1000, per identity */
+	struct {
+		int64_t connections;	/* 10000 */
+		int64_t head_bytes;	/* 32768 */
+		int64_t body_bytes;	/* 262144 */
+		int64_t head_timeout_us, body_timeout_us, idle_timeout_us;
+	} limits;
+	struct str audit_directory;	/* resolved; empty: the default of the contract, which gate/ finds out */
+	int64_t audit_refusals;		/* 10 */
+	int64_t drain_delay_us, drain_timeout_us;
+	int log_level;			/* enum log_level */
+	struct str *warnings;		/* sentences to say once at start */
+	size_t warning_count;
+	struct arena arena;		/* owns everything above */
+	int refs;			/* atomic */
+};
+
+/*
+ * Parse TEXT. FILE is the name for messages, DIRECTORY what relative paths are relative to.
+ * On success the snapshot (one reference); else NULL and in ERRORS one line per error,
+ * "FILE: callers[3] (\"adf-sales\").weight: must be 1 to 1000, is \"4\"\n", all of them.
+ * Keys that later work brings are errors that say so.
+ */
+struct config *config_parse(struct str text, struct str file, struct str directory, struct buf *errors);
+
+/*
+ * Names of callers, identities, instances and key ids: 1 to 64 ASCII letters, digits and . _ - : @ /. They stand in metrics, Redis keys
+ * and records, where nothing may need quoting.
+ */
+#define CONFIG_NAME_MAX 64
+bool config_is_name(struct str s);
+
+struct config *config_ref(struct config *config);
+void config_unref(struct config **config);
+
+#endif

@@ -1,0 +1,268 @@
+/* Callers: names, keys, rights. */
+#include "rules/config_private.h"
+
+#include <jansson.h>
+
+#include "rules/uuid.h"
+
+/* Fabric's job types are words of up to 30 letters; a longer one is a mistake. */
+#define JOB_TYPE_MAX 128
+
+/* Say what stands in the place of a key's hash; never the value, which may be the key itself. */
+static void
+key_error(struct config_reader *r, struct str s)
+{
+	const char *hint = "";
+
+	if (str_starts(s, STR("jg_")))
+		hint = "; this looks like the key itself, which must not stand here";
+	config_error(r, "must be the SHA-256 of the key as 64 hexadecimal digits (jobgate key new NAME prints both; for a key "
+	    "of your own: printf %%s KEY | sha256sum), is a text of %zu bytes%s", s.n, hint);
+}
+
+static void
+read_sha256(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out)
+{
+	struct str s = { json_string_value(value), json_string_length(value) };
+
+	(void)rule;
+	if (!json_is_string(value) || !str_hex_decode(s, out, 32))
+		key_error(r, s);
+}
+
+static const struct config_rule key_rules[] = {
+	CONFIG_KEY("id", config_read_name, struct config_key, id, 0, 0),
+	CONFIG_NEED("sha256", read_sha256, struct config_key, sha256, 0, 0),
+	CONFIG_LATER("expires", "identity"),
+	CONFIG_END,
+};
+
+/* Read one key; without an id of its own the first 8 digits of its hash tell it from the others. */
+static void
+read_key(struct config_reader *r, struct json_t *value, void *out, size_t i)
+{
+	struct config_key *key = out;
+	char hex[8];
+
+	(void)i;
+	config_read_object(r, value, key_rules, key);
+	if (key->id.p)
+		return;
+	str_hex_encode(key->sha256, sizeof(hex) / 2, hex);
+	key->id = arena_copy(&r->config->arena, (struct str){ hex, sizeof(hex) });
+}
+
+static void
+read_keys(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out)
+{
+	struct config_caller *caller = out;
+
+	(void)rule;
+	config_read_list(r, value, 1, sizeof(*caller->keys), (void **)&caller->keys, &caller->key_count, read_key);
+}
+
+/* Whether VALUE is "*": the same as an absent field. */
+static bool
+is_any(struct json_t *value)
+{
+	return str_eq((struct str){ json_string_value(value), json_string_length(value) }, STR("*"));
+}
+
+/* Read a UUID into *OUT in lower case. */
+static void
+read_uuid(struct config_reader *r, struct json_t *value, void *out, size_t i)
+{
+	struct str s = { json_string_value(value), json_string_length(value) };
+
+	(void)i;
+	if (json_is_string(value) && uuid_is(s))
+		*(struct str *)out = config_lower(r, s);
+	else
+		config_error_is(r, "must be a UUID (8-4-4-4-12 hexadecimal digits)", value);
+}
+
+static void
+read_workspace(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out)
+{
+	(void)rule;
+	if (!is_any(value))
+		read_uuid(r, value, out, 0);
+}
+
+static void
+read_items(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out)
+{
+	struct config_allow *allow = out;
+
+	(void)rule;
+	if (!is_any(value))
+		config_read_list(r, value, 1, sizeof(*allow->items), (void **)&allow->items, &allow->item_count, read_uuid);
+}
+
+/* Read a job type: letters, digits, '-', '_' and '.', as Fabric's are. */
+static void
+read_job_type(struct config_reader *r, struct json_t *value, void *out, size_t i)
+{
+	struct str s;
+
+	(void)i;
+	if (!config_text(r, value, 1, JOB_TYPE_MAX, &s))
+		return;
+	for (size_t at = 0; at < s.n; at++) {
+		char c = str_lower(s.p[at]);
+
+		if (!(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') && c != '-' && c != '_' && c != '.') {
+			config_error_is(r, "must be a job type, as \"RunNotebook\" (to permit all, leave the list out)", value);
+			return;
+		}
+	}
+	*(struct str *)out = arena_copy(&r->config->arena, s);
+}
+
+static void
+read_job_types(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out)
+{
+	struct config_allow *allow = out;
+
+	(void)rule;
+	if (!is_any(value))
+		config_read_list(r, value, 1, sizeof(*allow->job_types), (void **)&allow->job_types, &allow->job_type_count,
+		    read_job_type);
+}
+
+/* Read a right as its bit. */
+static void
+read_right(struct config_reader *r, struct json_t *value, void *out, size_t i)
+{
+	struct str s = { json_string_value(value), json_string_length(value) };
+	enum operation_right right;
+
+	(void)i;
+	if (json_is_string(value) && operation_right_from(s, &right))
+		*(unsigned *)out = 1u << right;
+	else
+		config_error_is(r, "must be \"run\", \"read\", \"cancel\" or \"schedule\"", value);
+}
+
+static void
+read_operations(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out)
+{
+	unsigned *rights = NULL, all = 0;
+	size_t count = 0;
+
+	(void)rule;
+	if (is_any(value) || !config_read_list(r, value, 1, sizeof(*rights), (void **)&rights, &count, read_right))
+		return;
+	for (size_t i = 0; i < count; i++)
+		all |= rights[i];
+	*(unsigned *)out = all;
+}
+
+static const struct config_rule allow_rules[] = {
+	CONFIG_KEY("workspace", read_workspace, struct config_allow, workspace, 0, 0),
+	{ STR_INIT("items"), read_items, 0, 0, 0, false, NULL, NULL },
+	{ STR_INIT("job_types"), read_job_types, 0, 0, 0, false, NULL, NULL },
+	CONFIG_KEY("operations", read_operations, struct config_allow, operations, 0, 0),
+	CONFIG_END,
+};
+
+static void
+read_allow_rule(struct config_reader *r, struct json_t *value, void *out, size_t i)
+{
+	struct config_allow *allow = out;
+
+	(void)i;
+	allow->operations = (1u << RIGHT_COUNT) - 1;
+	config_read_object(r, value, allow_rules, allow);
+}
+
+/* Read the rules; an empty list permits nothing, which is how a caller is shut out without losing its keys. */
+static void
+read_allow(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out)
+{
+	struct config_caller *caller = out;
+
+	(void)rule;
+	caller->allow_given = config_read_list(r, value, 0, sizeof(*caller->allow), (void **)&caller->allow,
+	    &caller->allow_count, read_allow_rule);
+}
+
+static void
+read_location(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out)
+{
+	static const char *const words[] = { "preserve", "rewrite", NULL };
+	struct config_caller *caller = out;
+	int word;
+
+	(void)rule;
+	if (!config_word(r, value, words, &word))
+		return;
+	caller->location = (enum config_location)word;
+	caller->location_given = true;
+}
+
+static void
+read_validate(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out)
+{
+	static const char *const words[] = { "enforce", "report", "off", NULL };
+	int word;
+
+	(void)rule;
+	if (config_word(r, value, words, &word))
+		*(enum config_validate *)out = (enum config_validate)word;
+}
+
+/* The metrics' words for callers without a name and beyond the 200th: a caller so called could not be told from them. */
+static void
+read_caller_name(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out)
+{
+	struct str *name = out;
+
+	config_read_name(r, value, rule, out);
+	if (str_eq(*name, STR("unknown")) || str_eq(*name, STR("other")))
+		config_error(r, "must not be \"unknown\" or \"other\", which the metrics use");
+}
+
+/* Kept aside by the caller's index: the identities are known at the end. */
+static void
+read_caller_identity(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out)
+{
+	struct config_caller *caller = out;
+
+	config_read_name(r, value, rule, &r->caller_identities[caller->index]);
+}
+
+static const struct config_rule caller_rules[] = {
+	CONFIG_NEED("name", read_caller_name, struct config_caller, name, 0, 0),
+	{ STR_INIT("keys"), read_keys, 0, 0, 0, true, NULL, NULL },
+	{ STR_INIT("identity"), read_caller_identity, 0, 0, 0, false, NULL, NULL },
+	CONFIG_LATER("weight", "quota"),
+	CONFIG_LATER("rate", "quota"),
+	CONFIG_LATER("wait", "quota"),
+	{ STR_INIT("location"), read_location, 0, 0, 0, false, NULL, NULL },
+	{ STR_INIT("allow"), read_allow, 0, 0, 0, false, NULL, NULL },
+	CONFIG_KEY("validate", read_validate, struct config_caller, validate, 0, 0),
+	CONFIG_END,
+};
+
+static void
+read_caller(struct config_reader *r, struct json_t *value, void *out, size_t i)
+{
+	struct config_caller *caller = out;
+
+	caller->index = i;
+	r->caller_identities[i] = STR("default");
+	if (json_object_get(value, "identity"))
+		r->caller_identities[i] = (struct str){ NULL, 0 };
+	config_read_object(r, value, caller_rules, caller);
+}
+
+void
+config_read_callers(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out)
+{
+	struct config *config = out;
+
+	(void)rule;
+	r->caller_identities = arena_alloc(&config->arena, json_array_size(value) * sizeof(struct str));
+	config_read_list(r, value, 1, sizeof(*config->callers), (void **)&config->callers, &config->caller_count, read_caller);
+}

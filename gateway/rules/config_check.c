@@ -1,0 +1,330 @@
+/* What no single value of the configuration shows: what depends on others, what must differ, what to warn of. */
+#include "rules/config_private.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Common proxies and clients give up after 60 s; an answer must be on its way before. */
+#define CONFIG_ANSWER_BY (55 * CONFIG_SECOND)
+
+struct name_place {
+	struct str name;
+	size_t index;
+};
+
+/* By name, then by place. */
+static int
+name_place_compare(const void *a, const void *b)
+{
+	const struct name_place *x = a, *y = b;
+	size_t n = x->name.n < y->name.n ? x->name.n : y->name.n;
+	int order = n ? memcmp(x->name.p, y->name.p, n) : 0;
+
+	if (order == 0)
+		order = x->name.n < y->name.n ? -1 : x->name.n > y->name.n;
+	if (order == 0)
+		order = x->index < y->index ? -1 : 1;
+	return order;
+}
+
+/* Complain of each of PLACES (sorted here) that has the name of one before; the path is at their list. */
+static void
+check_unique(struct config_reader *r, struct name_place *places, size_t count, const char *field)
+{
+	size_t list = r->path.n, first = 0;
+
+	qsort(places, count, sizeof(*places), name_place_compare);
+	for (size_t i = 1; i < count; i++) {
+		if (!str_eq(places[i].name, places[first].name)) {
+			first = i;
+			continue;
+		}
+		if (places[i].name.n == 0)	/* could not be read */
+			continue;
+		config_enter_index(r, places[i].index, places[i].name);
+		config_enter(r, str_from(field));
+		config_error(r, "is taken by %.*s[%zu]", (int)list, r->path.p, places[first].index);
+		config_leave(r, list);
+	}
+}
+
+static struct name_place *
+places_new(struct config_reader *r, size_t count)
+{
+	return arena_alloc(&r->config->arena, count * sizeof(struct name_place));
+}
+
+static void
+check_identity_names(struct config_reader *r)
+{
+	struct config *config = r->config;
+	struct name_place *places = places_new(r, config->identity_count);
+	size_t mark = config_enter(r, STR("identities"));
+
+	for (size_t i = 0; i < config->identity_count; i++)
+		places[i] = (struct name_place){ config->identities[i].name, i };
+	check_unique(r, places, config->identity_count, "name");
+	config_leave(r, mark);
+}
+
+static void
+check_caller_names(struct config_reader *r)
+{
+	struct config *config = r->config;
+	struct name_place *places = places_new(r, config->caller_count);
+	size_t mark = config_enter(r, STR("callers"));
+
+	for (size_t i = 0; i < config->caller_count; i++)
+		places[i] = (struct name_place){ config->callers[i].name, i };
+	check_unique(r, places, config->caller_count, "name");
+	config_leave(r, mark);
+}
+
+/* Records name a key by caller and id, so one caller's ids must differ. */
+static void
+check_key_ids(struct config_reader *r, const struct config_caller *caller)
+{
+	struct name_place *places;
+	size_t mark;
+
+	if (caller->key_count < 2)
+		return;
+	places = places_new(r, caller->key_count);
+	for (size_t i = 0; i < caller->key_count; i++)
+		places[i] = (struct name_place){ caller->keys[i].id, i };
+	mark = config_enter_item(r, "callers", caller->index, caller->name);
+	config_enter(r, STR("keys"));
+	check_unique(r, places, caller->key_count, "id");
+	config_leave(r, mark);
+}
+
+/* Make Host, origin and verified name of the upstream out of url and server_name. */
+static void
+finish_upstream(struct config_reader *r)
+{
+	struct config *config = r->config;
+	struct str host = config->upstream.host;
+	struct arena *arena = &config->arena;
+
+	if (host.n == 0)
+		return;
+	if (r->server_name_given) {
+		config->upstream.authority = config->upstream.server_name;
+	} else {
+		config->upstream.server_name = host;
+		config->upstream.authority = arena_printf(arena, r->upstream_ipv6 ? "[%.*s]" : "%.*s", STR_ARG(host));
+		if (config->upstream.port != 443)
+			config->upstream.authority = arena_printf(arena, "%.*s:%u", STR_ARG(config->upstream.authority),
+			    config->upstream.port);
+	}
+	config->upstream.origin = arena_printf(arena, "https://%.*s", STR_ARG(config->upstream.authority));
+}
+
+/* Give identities without a quota that of the upstream; there must be one for each. */
+static void
+finish_identities(struct config_reader *r)
+{
+	struct config *config = r->config;
+
+	if (!r->identities_given) {
+		config->identities = arena_alloc(&config->arena, sizeof(*config->identities));
+		config->identities[0].name = STR("default");
+		config->identity_count = 1;
+	}
+	for (size_t i = 0; i < config->identity_count; i++) {
+		struct config_identity *identity = &config->identities[i];
+
+		if (identity->quota.requests != 0)
+			continue;
+		identity->quota = r->upstream_quota;
+		if (r->upstream_quota.requests == 0) {
+			size_t mark = config_enter(r, STR("upstream"));
+
+			config_enter(r, STR("quota"));
+			config_error(r, "is missing, and identity \"%.*s\" has none of its own", STR_ARG(identity->name));
+			config_leave(r, mark);
+		}
+	}
+}
+
+/* Say that CALLER's identity is none of ours. */
+static void
+error_identity(struct config_reader *r, const struct config_caller *caller, struct str wanted)
+{
+	struct config *config = r->config;
+	struct str *names = arena_alloc(&config->arena, config->identity_count * sizeof(*names));
+	struct buf list = BUF_EMPTY;
+	size_t mark = config_enter_item(r, "callers", caller->index, caller->name);
+
+	for (size_t i = 0; i < config->identity_count; i++)
+		names[i] = config->identities[i].name;
+	config_list_names(&list, names, config->identity_count);
+	config_enter(r, STR("identity"));
+	config_error(r, "there is no identity \"%.*s\"; there is %.*s", STR_ARG(wanted), STR_ARG(buf_str(&list)));
+	config_leave(r, mark);
+	buf_fini(&list);
+}
+
+/* Turn the name of CALLER's identity into its index. */
+static void
+finish_caller_identity(struct config_reader *r, struct config_caller *caller)
+{
+	struct str wanted = r->caller_identities[caller->index];
+
+	if (wanted.p == NULL || r->identities_bad)
+		return;
+	for (size_t i = 0; i < r->config->identity_count; i++)
+		if (str_eq(r->config->identities[i].name, wanted)) {
+			caller->identity = i;
+			return;
+		}
+	error_identity(r, caller, wanted);
+}
+
+static void
+finish_caller_location(struct config_reader *r, struct config_caller *caller)
+{
+	bool public_url = r->config->public_origin.n != 0;
+
+	if (!caller->location_given)
+		caller->location = public_url ? CONFIG_LOCATION_REWRITE : CONFIG_LOCATION_PRESERVE;
+	if (caller->location == CONFIG_LOCATION_REWRITE && !public_url && !r->public_url_bad) {
+		size_t mark = config_enter_item(r, "callers", caller->index, caller->name);
+
+		config_enter(r, STR("location"));
+		config_error(r, "\"rewrite\" needs public_url, the origin that callers see");
+		config_leave(r, mark);
+	}
+}
+
+static void
+finish_callers(struct config_reader *r)
+{
+	struct config *config = r->config;
+
+	for (size_t i = 0; i < config->caller_count; i++) {
+		struct config_caller *caller = &config->callers[i];
+
+		caller->wait_max_us = config->wait_max_us;
+		caller->wait_queue = config->wait_queue;
+		finish_caller_identity(r, caller);
+		finish_caller_location(r, caller);
+	}
+}
+
+/* Make the table of keys. One that stands twice has its id twice too, which need not be said. */
+static void
+finish_keys(struct config_reader *r)
+{
+	size_t errors = r->error_count;
+
+	config_index_keys(r);
+	if (r->error_count != errors)
+		return;
+	for (size_t i = 0; i < r->config->caller_count; i++)
+		check_key_ids(r, &r->config->callers[i]);
+}
+
+/* Complain where listener I is on the address of OTHER, which WHO names. */
+static void
+check_address(struct config_reader *r, size_t i, const struct config_listen *other, const char *who)
+{
+	const struct config_listen *listen = &r->config->listen[i];
+	size_t mark;
+
+	if (listen->port == 0 || !config_same_address(listen, other))
+		return;
+	mark = config_enter_item(r, "listen", i, (struct str){ NULL, 0 });
+	config_enter(r, STR("address"));
+	config_error(r, "\"%.*s\" is taken by %s (\"%.*s\")", STR_ARG(listen->address), who, STR_ARG(other->address));
+	config_leave(r, mark);
+}
+
+static void
+check_addresses(struct config_reader *r)
+{
+	struct config *config = r->config;
+	char who[32];
+
+	for (size_t i = 0; i < config->listen_count; i++) {
+		if (config->admin.port)
+			check_address(r, i, &config->admin, "admin");
+		for (size_t j = 0; j < i; j++) {
+			snprintf(who, sizeof(who), "listen[%zu]", j);
+			check_address(r, i, &config->listen[j], who);
+		}
+	}
+}
+
+/* Warn, in one sentence, of the callers whose polls go past the gate. */
+static void
+warn_preserve(struct config_reader *r)
+{
+	struct config *config = r->config;
+	struct str *names = arena_alloc(&config->arena, config->caller_count * sizeof(*names));
+	struct buf list = BUF_EMPTY;
+	bool by_default = false;
+	size_t count = 0;
+
+	for (size_t i = 0; i < config->caller_count; i++)
+		if (config->callers[i].location == CONFIG_LOCATION_PRESERVE) {
+			names[count++] = config->callers[i].name;
+			by_default |= !config->callers[i].location_given;
+		}
+	config_list_names(&list, names, count);
+	if (count)
+		config_warn(r, "polls that follow Location bypass the gate for %s %.*s: \"location\" is \"preserve\"%s",
+		    count == 1 ? "caller" : "callers", STR_ARG(buf_str(&list)),
+		    by_default ? ", the default without public_url" : "");
+	buf_fini(&list);
+}
+
+/* Warn of callers that can do nothing at all. */
+static void
+warn_shut_out(struct config_reader *r)
+{
+	struct config *config = r->config;
+	struct str *names = arena_alloc(&config->arena, config->caller_count * sizeof(*names));
+	struct buf list = BUF_EMPTY;
+	size_t count = 0;
+
+	for (size_t i = 0; i < config->caller_count; i++)
+		if (config->callers[i].allow_given && config->callers[i].allow_count == 0)
+			names[count++] = config->callers[i].name;
+	config_list_names(&list, names, count);
+	if (count)
+		config_warn(r, "an empty \"allow\" permits nothing to %.*s", STR_ARG(buf_str(&list)));
+	buf_fini(&list);
+}
+
+static void
+warn_all(struct config_reader *r)
+{
+	struct config *config = r->config;
+
+	if (!config->store.redis)
+		config_warn(r, "no store is set: the quota is counted for this instance alone");
+	warn_preserve(r);
+	warn_shut_out(r);
+	if (config->admin.port && !config_is_loopback(&config->admin))
+		config_warn(r, "admin.address %.*s is not on loopback: whoever reaches it reads metrics and health",
+		    STR_ARG(config->admin.address));
+	if (config->wait_max_us + config->upstream.timeout_us > CONFIG_ANSWER_BY)
+		config_warn(r, "wait.max and upstream.timeout make more than 55 s together: many proxies and clients give up "
+		    "after 60 s and do not see the answer");
+}
+
+void
+config_finish(struct config_reader *r)
+{
+	finish_upstream(r);
+	finish_identities(r);
+	check_identity_names(r);
+	check_caller_names(r);
+	finish_callers(r);
+	finish_keys(r);
+	check_addresses(r);
+	if (r->error_count == 0)
+		warn_all(r);
+}

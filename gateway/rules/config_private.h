@@ -1,0 +1,141 @@
+/*
+ * Private to rules/config*.c: the reader that walks the JSON, its tables and its errors.
+ *
+ * A section of the configuration is one table of rules (struct config_rule): the name, the function that reads
+ * the value into the snapshot, its bounds. What is wrong is written down with its path and reading goes on, so that
+ * all errors are found at once; a value that could not be read leaves its default.
+ */
+#ifndef JOBGATE_RULES_CONFIG_PRIVATE_H
+#define JOBGATE_RULES_CONFIG_PRIVATE_H
+
+#include "rules/config.h"
+
+struct json_t;
+
+struct config_reader {
+	struct config *config;		/* what is being filled; its arena owns all memory */
+	struct buf path;		/* where we are: callers[3] ("adf-sales").weight */
+	struct buf *errors;		/* borrowed */
+	size_t error_count;
+	struct buf warnings;		/* one sentence per line, until they go into the snapshot */
+	struct config_quota upstream_quota;	/* of upstream.quota; requests 0 where not given, -1 where wrong */
+	bool identities_given, identities_bad;
+	bool public_url_bad;		/* given, but wrong: do not also call it missing */
+	bool server_name_given;
+	bool upstream_ipv6;		/* upstream.host is an IPv6 address: brackets in authorities */
+	struct str *caller_identities;	/* one per caller; p NULL where not given or wrong */
+};
+
+struct config_rule {
+	struct str name;
+	/* Read VALUE into OUT; says itself what is wrong. NULL for keys that later work brings. */
+	void (*read)(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
+	size_t offset;			/* of OUT in the struct that the section fills */
+	int64_t min, max;		/* of numbers; of durations in microseconds; of texts in bytes */
+	bool required;
+	const char *later;		/* the work that brings it: "quota", "identity" */
+	const struct config_rule *members;	/* of a section, ended by a rule without a name */
+};
+
+#define CONFIG_KEY(name, read, type, member, min, max) { STR_INIT(name), read, offsetof(type, member), min, max, false, NULL, NULL }
+#define CONFIG_NEED(name, read, type, member, min, max) { STR_INIT(name), read, offsetof(type, member), min, max, true, NULL, NULL }
+#define CONFIG_LATER(name, work) { STR_INIT(name), NULL, 0, 0, 0, false, work, NULL }
+#define CONFIG_SECTION(name, members, required) { STR_INIT(name), config_read_section, 0, 0, 0, required, NULL, members }
+#define CONFIG_END { { NULL, 0 }, NULL, 0, 0, 0, false, NULL, NULL }
+
+#define CONFIG_MS ((int64_t)1000)
+#define CONFIG_SECOND (1000 * CONFIG_MS)
+#define CONFIG_MINUTE (60 * CONFIG_SECOND)
+#define CONFIG_HOUR (60 * CONFIG_MINUTE)
+
+/* --- config_error.c: paths and errors --- */
+
+/* Go into a member; returns what config_leave takes. */
+size_t config_enter(struct config_reader *r, struct str key);
+/* Go into element I of the list we are at; NAME (may be empty) is shown for people. */
+size_t config_enter_index(struct config_reader *r, size_t i, struct str name);
+/* Both, for a list at the top: callers[3] ("adf-sales"). */
+size_t config_enter_item(struct config_reader *r, const char *list, size_t i, struct str name);
+void config_leave(struct config_reader *r, size_t mark);
+
+/* "FILE: PATH: text\n" */
+void config_error(struct config_reader *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* "FILE: PATH: MUST, is VALUE\n": MUST begins with "must be". */
+void config_error_is(struct config_reader *r, const char *must, struct json_t *value);
+void config_error_unknown(struct config_reader *r, struct str key, const struct config_rule *rules);
+/* The text is no JSON: line and column, without the text near by, which may be a secret. */
+void config_error_syntax(struct config_reader *r, int line, int column, const char *text);
+void config_warn(struct config_reader *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Add NAMES to OUT as "a", "b" and 3 more: ten of them at most. */
+void config_list_names(struct buf *out, const struct str *names, size_t count);
+
+/* --- config_value.c: typed values --- */
+
+/* Read VALUE, an object, by RULES into BASE. */
+void config_read_object(struct config_reader *r, struct json_t *value, const struct config_rule *rules, void *base);
+/* A rule's own members; OUT is the same base as the section's. */
+void config_read_section(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
+/*
+ * Read a list of at least MIN elements of SIZE bytes each into the arena, *OUT and *COUNT; READ is told its element's place.
+ * Nothing is set where VALUE is no such list.
+ */
+bool config_read_list(struct config_reader *r, struct json_t *value, size_t min, size_t size, void **out, size_t *count,
+    void (*read)(struct config_reader *r, struct json_t *value, void *out, size_t i));
+
+void config_read_bool(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
+void config_read_int64(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
+void config_read_int(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
+void config_read_duration(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
+void config_read_name(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
+void config_read_path(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
+void config_read_secret(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
+void config_read_ignored(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
+
+/* A text of MIN to MAX bytes as a slice of VALUE's own; else false, and the error is written. */
+bool config_text(struct config_reader *r, struct json_t *value, size_t min, size_t max, struct str *out);
+/* One of WORDS (ended by NULL) as its index; else false, and the error is written. */
+bool config_word(struct config_reader *r, struct json_t *value, const char *const *words, int *out);
+/* A copy in lower case in the arena. */
+struct str config_lower(struct config_reader *r, struct str s);
+
+/* --- config_address.c: addresses and URLs --- */
+
+struct config_url {
+	struct str scheme, userinfo, host, path;	/* slices; host without brackets; userinfo.p NULL where there is none */
+	bool ipv6;
+	uint16_t port;			/* 0: not given */
+};
+
+/* Split an absolute URL of ASCII without query and fragment (RFC 3986); NULL, or a sentence about what is wrong. */
+const char *config_url_split(struct str s, struct config_url *out);
+/* A DNS name or an IPv4 address; *NAME... or an IPv6 address where IPV6. */
+bool config_is_host(struct str host, bool ipv6);
+
+void config_read_address(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
+void config_read_public_url(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
+void config_read_upstream_url(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
+void config_read_server_name(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
+void config_read_redis_url(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
+
+bool config_is_loopback(const struct config_listen *listen);
+/* Whether both would take the same connections: one address and port, or one of them all addresses of the family. */
+bool config_same_address(const struct config_listen *a, const struct config_listen *b);
+
+/* --- config_caller.c, config_section.c: lists of the top, and the table of everything --- */
+void config_read_callers(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
+void config_read_quota(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
+extern const struct config_rule config_rules[];
+
+/* --- config_keys.c --- */
+
+/* Where a key's search in the table begins, before it is cut to the table's size. */
+uint64_t config_key_hash(const uint8_t sha256[32]);
+/* Make the table; a key that stands twice is an error. */
+void config_index_keys(struct config_reader *r);
+
+/* --- config_check.c: what no single value shows --- */
+
+/* Fill in what depends on other values and check the whole; errors and warnings as ever. */
+void config_finish(struct config_reader *r);
+
+#endif

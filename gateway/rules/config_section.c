@@ -1,0 +1,279 @@
+/*
+ * The table of the configuration: every key with its bounds, in the order in which errors are listed.
+ *
+ * config/jobgate.schema.json says the same to editors; tests/system/test_schema.py keeps the two equal.
+ */
+#include "rules/config_private.h"
+
+#include <jansson.h>
+
+#include "base/log.h"
+#include "rules/quota.h"
+
+/* Half of the jitter is ours, from the grant to the write: under 5 ms a busy loop turn would let every token lapse. Over a minute the upstream has timed out. */
+#define JITTER_MIN (10 * CONFIG_MS)
+#define JITTER_MAX CONFIG_MINUTE
+#define JITTER_DEFAULT (250 * CONFIG_MS)
+
+/* Time-outs of a request: below 100 ms no handshake across a continent ends; the job half reads on for 5 minutes at most. */
+#define TIMEOUT_MIN (100 * CONFIG_MS)
+#define TIMEOUT_MAX (5 * CONFIG_MINUTE)
+
+/* Idle connections: an hour is longer than any middle box keeps them. */
+#define IDLE_MAX CONFIG_HOUR
+
+static const struct config_rule quota_rules[] = {
+	CONFIG_NEED("requests", config_read_int64, struct config_quota, requests, 2, 10000000),
+	CONFIG_NEED("window", config_read_duration, struct config_quota, window_us, CONFIG_SECOND, CONFIG_HOUR),
+	CONFIG_LATER("burst", "quota"),
+	CONFIG_KEY("jitter", config_read_duration, struct config_quota, jitter_us, JITTER_MIN, JITTER_MAX),
+	CONFIG_KEY("outside", config_read_int64, struct config_quota, outside, 0, 10000000),
+	CONFIG_END,
+};
+
+/* Read a quota that something can be granted from; requests -1 marks one that is wrong. */
+void
+config_read_quota(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out)
+{
+	struct config_quota *quota = out;
+	size_t errors = r->error_count;
+	struct quota derived;
+	const char *why;
+
+	(void)rule;
+	quota->jitter_us = JITTER_DEFAULT;
+	config_read_object(r, value, quota_rules, quota);
+	if (r->error_count == errors && quota->requests - quota->outside < 2)
+		config_error(r, "outside %lld of %lld requests leaves less than 2 to grant", (long long)quota->outside,
+		    (long long)quota->requests);
+	else if (r->error_count == errors && !quota_derive(quota, &derived, &why))
+		config_error(r, "%s", why);
+	if (r->error_count != errors)
+		quota->requests = -1;
+}
+
+/* Kept aside: it is the default of the identities. */
+static void
+read_upstream_quota(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out)
+{
+	(void)out;
+	config_read_quota(r, value, rule, &r->upstream_quota);
+}
+
+static const struct config_rule upstream_rules[] = {
+	{ STR_INIT("url"), config_read_upstream_url, 0, 0, 0, true, NULL, NULL },
+	{ STR_INIT("server_name"), config_read_server_name, 0, 0, 0, false, NULL, NULL },
+	CONFIG_KEY("ca_file", config_read_path, struct config, upstream.ca_file, 0, 0),
+	CONFIG_KEY("timeout", config_read_duration, struct config, upstream.timeout_us, TIMEOUT_MIN, TIMEOUT_MAX),
+	CONFIG_KEY("idle_timeout", config_read_duration, struct config, upstream.idle_timeout_us, TIMEOUT_MIN, IDLE_MAX),
+	CONFIG_LATER("replay_429", "quota"),
+	{ STR_INIT("quota"), read_upstream_quota, 0, 0, 0, false, NULL, NULL },
+	CONFIG_END,
+};
+
+static const struct config_rule tls_rules[] = {
+	CONFIG_NEED("cert_file", config_read_path, struct config_listen, cert_file, 0, 0),
+	CONFIG_NEED("key_file", config_read_path, struct config_listen, key_file, 0, 0),
+	CONFIG_LATER("client_ca_file", "identity"),
+	CONFIG_END,
+};
+
+static void
+read_tls(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out)
+{
+	struct config_listen *listen = out;
+
+	(void)rule;
+	listen->tls = true;
+	config_read_object(r, value, tls_rules, listen);
+}
+
+static const struct config_rule listen_rules[] = {
+	{ STR_INIT("address"), config_read_address, 0, 0, 0, true, NULL, NULL },
+	{ STR_INIT("tls"), read_tls, 0, 0, 0, false, NULL, NULL },
+	CONFIG_KEY("plain", config_read_bool, struct config_listen, plain, 0, 0),
+	CONFIG_LATER("trusted_proxies", "identity"),
+	CONFIG_END,
+};
+
+static const struct config_rule admin_rules[] = {
+	{ STR_INIT("address"), config_read_address, 0, 0, 0, false, NULL, NULL },
+	CONFIG_LATER("token", "identity"),
+	CONFIG_END,
+};
+
+/* Read one listener. */
+static void
+read_listener(struct config_reader *r, struct json_t *value, void *out, size_t i)
+{
+	struct config_listen *listen = out;
+	size_t errors = r->error_count;
+
+	(void)i;
+	config_read_object(r, value, listen_rules, listen);
+	if (r->error_count != errors)
+		return;
+	if (listen->tls && listen->plain)
+		config_error(r, "has both \"tls\" and \"plain\": true");
+	if (!listen->tls && !listen->plain && !config_is_loopback(listen))
+		config_error(r, "is not on loopback and has no \"tls\", so that keys and tokens would cross the network in "
+		    "the clear; say \"plain\": true where that is meant");
+}
+
+static void
+read_listen(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out)
+{
+	struct config *config = out;
+
+	(void)rule;
+	config_read_list(r, value, 1, sizeof(*config->listen), (void **)&config->listen, &config->listen_count,
+	    read_listener);
+}
+
+static const struct config_rule identity_rules[] = {
+	CONFIG_NEED("name", config_read_name, struct config_identity, name, 0, 0),
+	CONFIG_KEY("quota", config_read_quota, struct config_identity, quota, 0, 0),
+	CONFIG_LATER("credential", "identity"),
+	CONFIG_END,
+};
+
+static void
+read_identity(struct config_reader *r, struct json_t *value, void *out, size_t i)
+{
+	(void)i;
+	config_read_object(r, value, identity_rules, out);
+}
+
+static void
+read_identities(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out)
+{
+	struct config *config = out;
+	size_t errors = r->error_count;
+
+	(void)rule;
+	config_read_list(r, value, 1, sizeof(*config->identities), (void **)&config->identities,
+	    &config->identity_count, read_identity);
+	r->identities_given = true;
+	r->identities_bad = r->error_count != errors;
+}
+
+static void
+read_username(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out)
+{
+	struct config *config = out;
+	struct str s;
+
+	if (!config_text(r, value, (size_t)rule->min, (size_t)rule->max, &s))
+		return;
+	if (config->store.username.n)
+		config_error(r, "is given twice, here and in \"redis\"");
+	config->store.username = arena_copy(&config->arena, s);
+}
+
+static void
+read_password(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out)
+{
+	struct config *config = out;
+
+	config_read_secret(r, value, rule, &config->store.password_secret);
+	if (config->store.password.n)
+		config_error(r, "is given twice, here and in \"redis\"");
+}
+
+static void
+read_on_failure(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out)
+{
+	static const char *const words[] = { "closed", "share", NULL };
+	int word;
+
+	(void)rule;
+	(void)out;
+	if (config_word(r, value, words, &word) && word == 1)
+		config_error(r, "\"share\" comes with the work on quota; not available yet");
+}
+
+static const struct config_rule store_rules[] = {
+	{ STR_INIT("redis"), config_read_redis_url, 0, 0, 0, true, NULL, NULL },
+	CONFIG_LATER("ca_file", "quota"),
+	{ STR_INIT("username"), read_username, 0, 1, 256, false, NULL, NULL },
+	{ STR_INIT("password"), read_password, 0, 0, 0, false, NULL, NULL },
+	CONFIG_KEY("prefix", config_read_name, struct config, store.prefix, 0, 0),
+	/* Below 10 ms a store in another zone is ill for ever; above 10 s a dead one keeps everybody's whole wait. */
+	CONFIG_KEY("timeout", config_read_duration, struct config, store.timeout_us, 10 * CONFIG_MS, 10 * CONFIG_SECOND),
+	{ STR_INIT("on_failure"), read_on_failure, 0, 0, 0, false, NULL, NULL },
+	CONFIG_END,
+};
+
+/* One round trip to the store and one fdatasync: with less than 10 ms not even a token that lies ready is got in time. */
+#define WAIT_MIN (10 * CONFIG_MS)
+
+static const struct config_rule wait_rules[] = {
+	CONFIG_KEY("max", config_read_duration, struct config, wait_max_us, WAIT_MIN, TIMEOUT_MAX),
+	/* Everybody passes the queue, so 0 would let nobody through; a waiting request holds about 20 KB. */
+	CONFIG_KEY("queue", config_read_int64, struct config, wait_queue, 1, 100000),
+	CONFIG_END,
+};
+
+static const struct config_rule limits_rules[] = {
+	CONFIG_KEY("connections", config_read_int64, struct config, limits.connections, 1, 1000000),
+	/* A bearer token of Entra with many groups has 6 KB; a connection's head is held whole. */
+	CONFIG_KEY("head_bytes", config_read_int64, struct config, limits.head_bytes, 1024, 1 << 20),
+	/* A body is hashed and checked in one piece on a worker, which stands still for about 10 ms at 4 MiB. */
+	CONFIG_KEY("body_bytes", config_read_int64, struct config, limits.body_bytes, 256, 4 << 20),
+	CONFIG_KEY("head_timeout", config_read_duration, struct config, limits.head_timeout_us, TIMEOUT_MIN, TIMEOUT_MAX),
+	CONFIG_KEY("body_timeout", config_read_duration, struct config, limits.body_timeout_us, TIMEOUT_MIN, TIMEOUT_MAX),
+	CONFIG_KEY("idle_timeout", config_read_duration, struct config, limits.idle_timeout_us, TIMEOUT_MIN, IDLE_MAX),
+	CONFIG_END,
+};
+
+static const struct config_rule audit_rules[] = {
+	CONFIG_KEY("directory", config_read_path, struct config, audit_directory, 0, 0),
+	/* 10,000 refusals a second are 5 MB of journal a second: more is no record but a way to fill a disk. */
+	CONFIG_KEY("refusals", config_read_int64, struct config, audit_refusals, 1, 10000),
+	CONFIG_END,
+};
+
+static const struct config_rule drain_rules[] = {
+	CONFIG_KEY("delay", config_read_duration, struct config, drain_delay_us, 0, 10 * CONFIG_MINUTE),
+	/* The longest a request can take: its wait and its time upstream. */
+	CONFIG_KEY("timeout", config_read_duration, struct config, drain_timeout_us, CONFIG_SECOND, 2 * TIMEOUT_MAX),
+	CONFIG_END,
+};
+
+static void
+read_level(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out)
+{
+	static const char *const words[] = { "error", "warn", "info", "debug", NULL };
+	enum log_level level;
+	int word;
+
+	(void)rule;
+	if (config_word(r, value, words, &word) && log_level_from(str_from(words[word]), &level))
+		*(int *)out = level;
+}
+
+static const struct config_rule log_rules[] = {
+	CONFIG_KEY("level", read_level, struct config, log_level, 0, 0),
+	CONFIG_END,
+};
+
+const struct config_rule config_rules[] = {
+	{ STR_INIT("$schema"), config_read_ignored, 0, 0, 0, false, NULL, NULL },
+	CONFIG_KEY("instance", config_read_name, struct config, instance, 0, 0),
+	/* A worker is a thread and a connection pool; beyond 64 the upstream's quota is the limit by far. */
+	CONFIG_KEY("workers", config_read_int, struct config, workers, 1, 64),
+	{ STR_INIT("public_url"), config_read_public_url, 0, 0, 0, false, NULL, NULL },
+	{ STR_INIT("listen"), read_listen, 0, 0, 0, true, NULL, NULL },
+	{ STR_INIT("admin"), config_read_section, offsetof(struct config, admin), 0, 0, false, NULL, admin_rules },
+	CONFIG_SECTION("upstream", upstream_rules, true),
+	{ STR_INIT("identities"), read_identities, 0, 0, 0, false, NULL, NULL },
+	{ STR_INIT("callers"), config_read_callers, 0, 0, 0, true, NULL, NULL },
+	CONFIG_SECTION("store", store_rules, false),
+	CONFIG_SECTION("wait", wait_rules, false),
+	CONFIG_SECTION("limits", limits_rules, false),
+	CONFIG_SECTION("audit", audit_rules, false),
+	CONFIG_LATER("polls", "polls"),
+	CONFIG_SECTION("drain", drain_rules, false),
+	CONFIG_SECTION("log", log_rules, false),
+	CONFIG_END,
+};

@@ -1,0 +1,64 @@
+/* Who calls and what it may do. */
+#include "rules/policy.h"
+
+#include "rules/config_private.h"
+
+const struct config_caller *
+policy_find_key(const struct config *config, const uint8_t sha256[32], const struct config_key **key)
+{
+	size_t mask = config->key_slot_count - 1;
+
+	for (size_t at = config_key_hash(sha256) & mask; config->key_slots[at].caller; at = (at + 1) & mask) {
+		const struct config_key_slot *slot = &config->key_slots[at];
+		const struct config_caller *caller = &config->callers[slot->caller - 1];
+
+		if (str_same_secret(caller->keys[slot->key].sha256, sha256, 32)) {
+			*key = &caller->keys[slot->key];
+			return caller;
+		}
+	}
+	return NULL;
+}
+
+/* Whether ITEM is one of the rule's; both are in lower case. */
+static bool
+permits_item(const struct config_allow *allow, struct str item)
+{
+	for (size_t i = 0; i < allow->item_count; i++)
+		if (str_eq(allow->items[i], item))
+			return true;
+	return allow->item_count == 0;
+}
+
+/* Whether JOB_TYPE is one of the rule's; an operation without one is not bound. */
+static bool
+permits_job_type(const struct config_allow *allow, struct str job_type)
+{
+	if (job_type.p == NULL)
+		return true;
+	for (size_t i = 0; i < allow->job_type_count; i++)
+		if (str_eq_nocase(allow->job_types[i], job_type))
+			return true;
+	return allow->job_type_count == 0;
+}
+
+static bool
+permits(const struct config_allow *allow, const struct route *route)
+{
+	if ((allow->operations & 1u << operation_right(route->operation)) == 0)
+		return false;
+	if (allow->workspace.n && !str_eq(allow->workspace, route->workspace))
+		return false;
+	return permits_item(allow, route->item) && permits_job_type(allow, route->job_type);
+}
+
+bool
+policy_permits(const struct config_caller *caller, const struct route *route)
+{
+	if (!caller->allow_given)
+		return true;
+	for (size_t i = 0; i < caller->allow_count; i++)
+		if (permits(&caller->allow[i], route))
+			return true;
+	return false;
+}

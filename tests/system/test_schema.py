@@ -1,0 +1,341 @@
+"""Keeps config/jobgate.schema.json, config/jobgate.json and the parser (jobgate check) true to each other.
+
+The parser lists all errors at once with their paths, so one run tells about every place of a configuration.
+FULL below holds every key of the schema once; each test changes it and compares what both say about the same places.
+
+Needs Debian's python3-pytest and python3-jsonschema. The binary: environment variable JOBGATE, else build/jobgate.
+"""
+
+import copy
+import json
+import os
+import pathlib
+import re
+import subprocess
+
+import jsonschema
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+JOBGATE = os.environ.get("JOBGATE", str(ROOT / "build" / "jobgate"))
+SCHEMA = json.loads((ROOT / "config" / "jobgate.schema.json").read_text())
+VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
+RULES = ROOT / "gateway" / "rules"
+
+LEAST = {
+    "listen": [{"address": "127.0.0.1:8080"}],
+    "admin": {"address": "127.0.0.1:8081"},
+    "upstream": {"url": "https://127.0.0.1:9443", "server_name": "api.fabric.microsoft.com", "ca_file": "ca.pem",
+                 "quota": {"requests": 200, "window": "60s"}},
+    "callers": [{"name": "etl", "keys": [{"sha256": "ab" * 32}]}],
+    "audit": {"directory": "audit"},
+}
+
+QUOTA = {"requests": 100, "window": "1m", "jitter": "100ms", "outside": 3}
+FULL = {
+    "$schema": "./jobgate.schema.json",
+    "instance": "gate-1",
+    "workers": 2,
+    "public_url": "https://gate.example/fabric",
+    "listen": [{"address": "127.0.0.1:8443", "tls": {"cert_file": "c.pem", "key_file": "k.pem"}, "plain": False}],
+    "admin": {"address": "[::1]:8081"},
+    "upstream": {"url": "https://api.example", "server_name": "api.example", "ca_file": "ca.pem", "timeout": "20s",
+                 "idle_timeout": "5s", "quota": dict(QUOTA)},
+    "identities": [{"name": "sp", "quota": dict(QUOTA)}],
+    "callers": [{
+        "name": "etl", "keys": [{"id": "k1", "sha256": "ab" * 32}], "identity": "sp", "location": "rewrite",
+        "validate": "report",
+        "allow": [{"workspace": "cfafbeb1-8037-4d0c-896e-a46fb27ff229", "operations": ["run"],
+                   "items": ["5b218778-e7a5-4d73-8187-f10824047715"], "job_types": ["RunNotebook"]}],
+    }],
+    "store": {"redis": "redis://localhost:6379/0", "username": "u", "password": {"file": "secret"}, "prefix": "p",
+              "timeout": "50ms", "on_failure": "closed"},
+    "wait": {"max": "1s", "queue": 10},
+    "limits": {"connections": 100, "head_bytes": 8192, "body_bytes": 65536, "head_timeout": "1s", "body_timeout": "1s",
+               "idle_timeout": "1m"},
+    "audit": {"directory": "audit", "refusals": 5},
+    "drain": {"delay": "1s", "timeout": "10s"},
+    "log": {"level": "debug"},
+}
+
+# The contract's "(later: X)": the parser says so, the schema does not have them.
+LATER = [
+    ("listen[0]", "trusted_proxies", "identity"), ("listen[0].tls", "client_ca_file", "identity"),
+    ("admin", "token", "identity"), ("upstream", "replay_429", "quota"), ("upstream.quota", "burst", "quota"),
+    ("identities[0].quota", "burst", "quota"), ("identities[0]", "credential", "identity"),
+    ("callers[0].keys[0]", "expires", "identity"), ("callers[0]", "weight", "quota"), ("callers[0]", "rate", "quota"),
+    ("callers[0]", "wait", "quota"), ("store", "ca_file", "quota"), ("", "polls", "polls"),
+]
+
+
+def check(tmp_path, config):
+    """The parser's errors as (path without names, sentence), none where it accepts."""
+    file = tmp_path / "c.json"
+    file.write_text(config if isinstance(config, str) else json.dumps(config))
+    run = subprocess.run([JOBGATE, "check", "--config", str(file)], capture_output=True, text=True, timeout=20)
+    assert run.returncode in (0, 1, 2), run.stderr
+    if run.returncode != 2:     # 1: right, but the files it names are not there
+        return []
+    errors = []
+    for line in run.stderr.splitlines():
+        text = re.sub(r' \("[^"]*"\)', "", line.removeprefix(f"{file}: "))
+        path, _, sentence = text.partition(": ")
+        errors.append((path, sentence))
+    assert errors
+    return errors
+
+
+def path_text(steps):
+    return "".join(f"[{s}]" if isinstance(s, int) else f".{s}" for s in steps).removeprefix(".")
+
+
+def schema_errors(config):
+    return [(path_text(e.absolute_path), e.message) for e in VALIDATOR.iter_errors(config)]
+
+
+def resolve(node):
+    """NODE with its $ref's target mixed in; annotations beside the $ref win."""
+    while "$ref" in node:
+        target = SCHEMA["$defs"][node["$ref"].removeprefix("#/$defs/")]
+        node = {**target, **{k: v for k, v in node.items() if k != "$ref"}}
+    return node
+
+
+def walk(value, node, steps=()):
+    """Every place of VALUE as (steps, value, schema)."""
+    node = resolve(node)
+    for choice in node.get("anyOf", []):
+        if isinstance(value, list) and choice.get("type") == "array":
+            node = {**node, **choice}
+    yield steps, value, node
+    if isinstance(value, dict):
+        for key, member in value.items():
+            yield from walk(member, node["properties"][key], steps + (key,))
+    elif isinstance(value, list):
+        for i, element in enumerate(value):
+            yield from walk(element, node["items"], steps + (i,))
+
+
+def changed(steps, value):
+    """FULL with VALUE at STEPS; the Ellipsis takes the member away."""
+    config = copy.deepcopy(FULL)
+    at = config
+    for step in steps[:-1]:
+        at = at[step]
+    if value is ...:
+        del at[steps[-1]]
+    else:
+        at[steps[-1]] = value
+    return config
+
+
+PLACES = list(walk(FULL, SCHEMA))
+LEAVES = [(s, v, n) for s, v, n in PLACES if not isinstance(v, (dict, list))]
+OBJECTS = [(s, v, n) for s, v, n in PLACES if isinstance(v, dict)]
+
+
+def test_schema_is_a_schema():
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+
+
+@pytest.mark.parametrize("config", [LEAST, FULL], ids=["least", "full"])
+def test_both_accept(tmp_path, config):
+    assert schema_errors(config) == []
+    assert check(tmp_path, config) == []
+
+
+def test_example_is_right(tmp_path):
+    text = (ROOT / "config" / "jobgate.json").read_text()
+    assert schema_errors(json.loads(text)) == []
+    assert check(tmp_path, text) == []
+
+
+def test_full_has_every_key_of_the_schema():
+    seen_objects = 0
+    for steps, value, node in OBJECTS:
+        missing = set(node["properties"]) - set(value) - {"comment"}
+        if path_text(steps) == "store.password":
+            missing -= {"env"}
+        assert not missing, f"{path_text(steps)}: add {missing} to FULL"
+        assert node["additionalProperties"] is False and "comment" in node["properties"]
+        seen_objects += 1
+    assert seen_objects == len(re.findall(r'"additionalProperties": false', json.dumps(SCHEMA))) + 1   # quota stands twice
+
+
+def test_every_key_is_described():
+    for steps, _, node in PLACES:
+        if steps and isinstance(steps[-1], str):
+            assert len(node.get("description", "")) > 4, path_text(steps)
+
+
+def parser_vocabulary():
+    """Every name in the parser's tables, wherever it belongs."""
+    names = set()
+    for source in RULES.glob("config*.c"):
+        names |= set(re.findall(r'(?:CONFIG_[A-Z]+\(|\{ STR_INIT\()"([$a-z0-9_]+)"', source.read_text()))
+    assert len(names) > 50
+    return names
+
+
+def test_parser_knows_no_key_that_the_schema_lacks(tmp_path):
+    """Each object gets every name of the parser's vocabulary; what the schema lacks there the parser must refuse by name."""
+    vocabulary = parser_vocabulary() | {"zzz"}
+    config = copy.deepcopy(FULL)
+    expected = {}
+    for steps, _, node in OBJECTS:
+        at = config
+        for step in steps:
+            at = at[step]
+        for name in vocabulary - set(node["properties"]):
+            at[name] = 1
+            expected[path_text(steps + (name,))] = "unknown key"
+    for where, name, work in LATER:
+        expected[f"{where}.{name}".removeprefix(".")] = f"comes with the work on {work}; not available yet"
+    got = {path: sentence.partition("; did you")[0] for path, sentence in check(tmp_path, config)}
+    assert {p: got.get(p) for p in expected} == expected
+
+
+def test_schema_refuses_what_comes_later_and_what_is_unknown():
+    for where, name, _ in LATER + [(path_text(s), "zzz", "") for s, _, _ in OBJECTS]:
+        steps = next(s for s, v, _ in OBJECTS if path_text(s) == where)
+        assert [p for p, _ in schema_errors(changed(steps + (name,), {}))] == [where]
+
+
+def test_comment_is_allowed_in_every_object(tmp_path):
+    config = copy.deepcopy(FULL)
+    for steps, _, _ in OBJECTS:
+        at = config
+        for step in steps:
+            at = at[step]
+        at["comment"] = ["anything", {"at": 1}, None]
+    assert schema_errors(config) == []
+    assert check(tmp_path, config) == []
+
+
+def refused(errors, leaf):
+    return any(leaf == path or leaf.startswith((path + ".", path + "[")) for path, _ in errors if path)
+
+
+@pytest.mark.parametrize("junk", [None, True, False, 0, -1, 1, 2.5, 10**15, "", "a", "x y", "*", "1s", "\u00e9", "9" * 4096, [], {}],
+                         ids=lambda j: repr(j)[:12])
+def test_both_judge_every_value_alike(tmp_path, junk):
+    """JUNK stands in every leaf at once: the places that the two refuse are the same."""
+    config = copy.deepcopy(FULL)
+    for steps, _, _ in LEAVES:
+        at = config
+        for step in steps[:-1]:
+            at = at[step]
+        at[steps[-1]] = copy.deepcopy(junk)
+    parser, schema = check(tmp_path, config), schema_errors(config)
+    different = []
+    for steps, _, node in LEAVES:
+        leaf = path_text(steps)
+        parser_says, schema_says = refused(parser, leaf), refused(schema, leaf)
+        if "durationMinimum" in node and junk == "1s":
+            continue            # the bounds of durations have a test of their own
+        if leaf == "callers[0].identity" and isinstance(junk, str) and not schema_says:
+            continue            # the identity of that name is not there
+        if parser_says != schema_says:
+            different.append((leaf, f"parser refuses: {parser_says}, schema refuses: {schema_says}"))
+    assert different == []
+
+
+CONTAINERS = [(s, v) for s, v, _ in PLACES if s and isinstance(v, (dict, list))]
+
+
+@pytest.mark.parametrize("steps", [s for s, _ in CONTAINERS], ids=path_text)
+def test_both_judge_containers_alike(tmp_path, steps):
+    value = next(v for s, v in CONTAINERS if s == steps)
+    for junk in (None, 7, "x", "*", {} if isinstance(value, list) else []):
+        config = changed(steps, junk)
+        assert bool(schema_errors(config)) == bool(check(tmp_path, config)), junk
+
+
+MEMBERS = [(s, n) for s, _, n in PLACES if s and isinstance(s[-1], str)]
+
+
+@pytest.mark.parametrize("steps", [s for s, _ in MEMBERS], ids=path_text)
+def test_both_require_the_same_members(tmp_path, steps):
+    config = changed(steps, ...)
+    if steps == ("public_url",):        # which "rewrite" needs
+        del config["callers"][0]["location"]
+    if steps == ("identities",):        # the one of that name goes with them
+        del config["callers"][0]["identity"]
+    if steps == ("callers", 0, "identity"):
+        config["identities"][0]["name"] = "default"
+    assert bool(schema_errors(config)) == bool(check(tmp_path, config))
+
+
+def edges():
+    for steps, _, node in LEAVES:
+        if "minimum" in node:
+            yield steps, node["minimum"], node["minimum"] - 1
+            if steps[-1] != "outside":      # whose bound is requests - 2 (test_config)
+                yield steps, node["maximum"], node["maximum"] + 1
+        if "durationMinimum" in node:
+            yield steps, node["durationMinimum"], step_of(node["durationMinimum"], -1)
+            yield steps, node["durationMaximum"], step_of(node["durationMaximum"], +1)
+
+
+MS = {"ms": 1, "s": 1000, "m": 60000, "h": 3600000, "d": 86400000}
+
+
+def step_of(duration, ms):
+    number, unit = re.fullmatch(r"(\d+)(\D+)", duration).groups()
+    return f"{int(number) * MS[unit] + ms}ms"
+
+
+def test_bounds_are_the_same(tmp_path):
+    """Each bound is accepted by both, the next value refused: numbers by both, durations by the parser (the schema refuses -1ms)."""
+    inside, outside = [], []
+    for steps, good, bad in edges():
+        leaf = path_text(steps)
+        if steps[-1] == "requests":
+            config = changed(steps, good)
+            at = config["upstream"] if steps[0] == "upstream" else config["identities"][0]
+            at["quota"]["outside"] = 0
+        else:
+            config = changed(steps, good)
+        assert schema_errors(config) == [] and check(tmp_path, config) == [], (leaf, good)
+        inside.append(leaf)
+        config = changed(steps, bad)
+        assert refused(check(tmp_path, config), leaf), (leaf, bad)
+        assert bool(schema_errors(config)) == (isinstance(bad, int) or bad.startswith("-")), (leaf, bad)
+        outside.append(leaf)
+    assert len(inside) > 40
+
+
+def test_defaults_are_accepted(tmp_path):
+    config = copy.deepcopy(FULL)
+    for steps, _, node in LEAVES:
+        if "default" in node and steps[-1] != "identity":
+            at = config
+            for step in steps[:-1]:
+                at = at[step]
+            at[steps[-1]] = node["default"]
+    assert schema_errors(config) == []
+    assert check(tmp_path, config) == []
+
+
+GOOD_AND_BAD = [
+    (("upstream", "url"), ["https://h", "https://h:1/", "https://[::1]:9443"], ["http://h", "https://h/x", "https://u@h", "h", "https://"]),
+    (("public_url",), ["http://h", "https://h/a/b/", "https://[::1]:1/x"], ["https://h?x", "https://h#x", "https://h//a", "ftp://h", "https://u:p@h", "https://h/a%20b"]),
+    (("listen", 0, "address"), ["127.0.0.1:1", "[::1]:65535"], ["127.0.0.1", ":80", "localhost:80", "127.0.0.1:0", "::1:80"]),
+    (("store", "redis"), ["redis://h", "redis://u@h:1", "redis://[::1]:1/3"], ["h:1", "redis://", "rediss://h", "redis://h/x", "http://h"]),
+    (("callers", 0, "name"), ["a", "A/b_c.d-e:f@g", "x" * 64], ["", "x" * 65, "a b", "unknown", "other", "{a}"]),
+    (("callers", 0, "allow"), [[], [{}], [{"workspace": "*", "items": "*", "job_types": "*", "operations": "*"}]], [{}, [{"items": []}], [{"job_types": ["*"]}], [[]]]),
+    (("callers", 0, "keys", 0, "sha256"), ["AB" * 32], ["ab" * 31, "ab" * 33, "zz" * 32]),
+    (("store", "password"), [{"env": "P_1"}, {"file": "/x"}], [{}, {"env": "1"}, {"env": "A", "file": "b"}, "hunter2"]),
+    (("upstream", "server_name"), ["a", "a.b-c.d", "10.0.0.1"], ["a..b", "-a", "a-", "*.a", "a b", "x" * 64]),
+    (("log", "level"), ["error", "warn"], ["WARN", "trace"]),
+]
+
+
+@pytest.mark.parametrize("steps,good,bad", GOOD_AND_BAD, ids=lambda x: path_text(x) if isinstance(x, tuple) else "")
+def test_forms(tmp_path, steps, good, bad):
+    for value, right in [(v, True) for v in good] + [(v, False) for v in bad]:
+        config = changed(steps, value)
+        if steps == ("store", "redis") and "u@" in value:
+            del config["store"]["username"]
+        assert (schema_errors(config) == []) == right, f"schema: {value}"
+        assert (check(tmp_path, config) == []) == right, f"parser: {value}"
