@@ -13,8 +13,8 @@
 
 #include "base/str.h"
 
-/* At most so many fields in a head; README and contract name the number. */
-#define HTTP1_FIELDS_MAX 100
+/* Room for so many fields in a head. A front allows its callers fewer, since a gateway adds some of its own on the way. */
+#define HTTP1_FIELDS_MAX 128
 /* Longer than any registered method (RFC 9110 16.1 has 17 at most): 501, also before the line's end. */
 #define HTTP1_METHOD_BYTES_MAX 32
 

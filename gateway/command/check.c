@@ -1,14 +1,15 @@
 /*
- * jobgate check: whether a configuration is right and what it names can be used, without starting or writing anything.
+ * jobgate check: whether a configuration is right and what it names can be used, without starting or writing
+ * anything.
  *
- * 2: the configuration is wrong; 1: it is right, but a file or directory that it names is not usable here; 0: it would start.
+ * Exit codes: 2 the configuration is wrong; 1 it is right, but a file or directory that it names cannot be used here.
  */
 #include "command/command.h"
 
 #include <stdio.h>
-#include <string.h>
 
 #include "base/clock.h"
+#include "command/arguments.h"
 #include "gate/settings.h"
 #include "io/file.h"
 #include "io/tls.h"
@@ -16,20 +17,16 @@
 /* Certificates live 47 days or more; two weeks is time to find out why the renewal failed. */
 #define CHECK_EXPIRY_US (INT64_C(14) * 86400 * CLOCK_SECOND)
 
+#define CHECK_USAGE \
+	"usage: jobgate check [--config FILE]\n\n" \
+	"Checks the configuration (default " COMMAND_CONFIG_DEFAULT ") and whether the files and\n" \
+	"directories that it names can be used by this user; writes nothing.\n\n" \
+	"Exit codes: 0 right, 1 something that it names cannot be used, 2 wrong.\n"
+
 struct check_report {
 	const char *file;
 	int faults;		/* lines that make the exit code 1 */
 };
-
-static int
-check_usage(FILE *out, int code)
-{
-	fprintf(out, "usage: jobgate check [--config FILE]\n\n"
-	    "Checks the configuration (default %s) and whether the files and directories that it\n"
-	    "names can be used by this user. Exit codes: 0 right, 1 something named cannot be used, 2 wrong.\n",
-	    COMMAND_CONFIG_DEFAULT);
-	return code;
-}
 
 /* "FILE: WHERE: TEXT", a fault. */
 static void
@@ -46,8 +43,8 @@ check_private(struct check_report *report, const char *where, struct str file)
 	unsigned mode = 0;
 
 	if (file.n && file_is_open_to_others(file.p, &mode))
-		fprintf(stderr, "%s: warning: %s: %s can be read by every user of this machine (mode %04o)\n", report->file,
-		    where, file.p, mode);
+		fprintf(stderr, "%s: warning: %s: %s can be read by every user of this machine (mode %04o)\n",
+		    report->file, where, file.p, mode);
 }
 
 static void
@@ -146,31 +143,17 @@ check_config(const struct config *config, const char *file)
 	return 0;
 }
 
-/* The file to check out of the arguments; NULL where they are wrong. */
-static const char *
-check_argument(int argc, char **argv)
-{
-	if (argc == 1)
-		return COMMAND_CONFIG_DEFAULT;
-	if (argc == 3 && strcmp(argv[1], "--config") == 0)
-		return argv[2];
-	if (argc == 2 && strncmp(argv[1], "--config=", 9) == 0)
-		return argv[1] + 9;
-	return NULL;
-}
-
 int
 command_check(int argc, char **argv)
 {
-	const char *file = check_argument(argc, argv);
 	struct buf errors = BUF_EMPTY;
 	struct config *config;
+	const char *file;
+	enum arguments arguments = arguments_config(argc, argv, CHECK_USAGE, &file);
 	int code = 2;
 
-	if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0))
-		return check_usage(stdout, 0);
-	if (file == NULL)
-		return check_usage(stderr, 2);
+	if (arguments != ARGUMENTS_RUN)
+		return arguments == ARGUMENTS_HELP ? 0 : 2;
 	config = settings_load(file, &errors);
 	if (config)
 		code = check_config(config, file);

@@ -54,8 +54,8 @@ command_key(int argc, char **argv)
 	apikey_format(random, key);
 	ok = key_print(argv[2], key);
 	if (ok)
-		fprintf(stderr, "The first line is the key: give it to the caller, it cannot be shown again. The second belongs "
-		    "into \"callers\".\n");
+		fprintf(stderr, "The first line is the key: give it to the caller, it cannot be shown again. The "
+		    "second belongs into \"callers\".\n");
 	else
 		perror("jobgate key: standard output");
 	explicit_bzero(random, sizeof(random));

@@ -1,11 +1,10 @@
 /* jobgate quota: what each identity's quota permits, in numbers for people. */
 #include "command/command.h"
 
-#include <getopt.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "base/clock.h"
+#include "command/arguments.h"
 #include "gate/settings.h"
 #include "rules/quota.h"
 
@@ -46,14 +45,6 @@ print_identity(const struct config_identity *identity, const struct quota *q)
 		print_time(all, quota_seconds_for(q, q->requests));
 }
 
-/* Say how it is used, on STREAM. */
-static void
-print_usage(FILE *stream)
-{
-	fprintf(stream, "usage: jobgate quota [--config FILE]\n"
-	    "Print what may be granted under each identity's quota (FILE: " COMMAND_CONFIG_DEFAULT ").\n");
-}
-
 /* Load FILE and print its identities. */
 static int
 print_file(const char *file)
@@ -87,23 +78,17 @@ print_file(const char *file)
 int
 command_quota(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{ "config", required_argument, NULL, 'c' }, { "help", no_argument, NULL, 'h' }, { NULL, 0, NULL, 0 },
-	};
-	const char *file = COMMAND_CONFIG_DEFAULT;
-	int option;
+	static const char usage[] = "usage: jobgate quota [--config FILE]\n"
+	    "Print what may be granted under each identity's quota (FILE: " COMMAND_CONFIG_DEFAULT ").\n";
+	const char *file;
 
-	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		if (option == 'c') {
-			file = optarg;
-		} else {
-			print_usage(option == 'h' ? stdout : stderr);
-			return option == 'h' ? 0 : 2;
-		}
+	switch (arguments_config(argc, argv, usage, &file)) {
+	case ARGUMENTS_RUN:
+		return print_file(file);
+	case ARGUMENTS_HELP:
+		return 0;
+	case ARGUMENTS_WRONG:
+		break;
 	}
-	if (optind < argc) {
-		print_usage(stderr);
-		return 2;
-	}
-	return print_file(file);
+	return 2;
 }

@@ -72,8 +72,8 @@ on_metrics(void *arg, struct metrics_source *source)
 
 	if (instance->worker_count == 0)
 		return false;
-	*source = (struct metrics_source){ instance->workers, instance->worker_count, instance->config, instance->limiter,
-		instance->journal };
+	*source = (struct metrics_source){ instance->workers, instance->worker_count, instance->config, &instance->labels,
+		instance->limiter, instance->journal };
 	return true;
 }
 
@@ -243,6 +243,7 @@ instance_start(struct loop *loop, const char *file, struct config *config, struc
 	static const struct admin_hooks hooks = { on_readiness, on_metrics };
 	struct instance *instance = instance_new(loop, file, config);
 
+	stats_label(&instance->labels, config);
 	if (!instance_bind(instance, error) || !instance_open_journal(instance, error)) {
 		instance_free(&instance);
 		return NULL;
@@ -291,6 +292,7 @@ instance_free(struct instance **instance_p)
 	loop_timer_fini(&instance->look);
 	instance_fini_drain(instance);
 	config_unref(&instance->config);
+	stats_labels_fini(&instance->labels);
 	buf_fini(&instance->name);
 	free(instance->workers);
 	free(instance->loops);

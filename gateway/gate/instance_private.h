@@ -26,6 +26,7 @@ struct instance {
 	int *fds;			/* worker_count times listen_count listening sockets; -1 once handed over */
 	int admin_fd;
 	struct condition upstream;
+	struct stats_labels labels;
 	struct loop_timer look;		/* whether the store was tried */
 	atomic_bool open;		/* requests are served */
 	atomic_bool draining;

@@ -58,6 +58,12 @@ instance_needs_restart(const struct config *old, const struct config *new)
 		return "instance";
 	if (!str_eq(old->audit_directory, new->audit_directory))
 		return "audit.directory";
+	/* Requests under way name their identity by its place: new ones may only come behind. */
+	if (new->identity_count < old->identity_count)
+		return "identities";
+	for (size_t i = 0; i < old->identity_count; i++)
+		if (!str_eq(old->identities[i].name, new->identities[i].name))
+			return "identities";
 	if (!str_eq(old->upstream.host, new->upstream.host) || old->upstream.port != new->upstream.port)
 		return "upstream.url";
 	return NULL;
@@ -102,6 +108,7 @@ instance_reload(struct instance *instance)
 		instance_refuse_reload(&config, &errors);
 		goto out;
 	}
+	stats_label(&instance->labels, config);
 	for (size_t i = 0; i < instance->worker_count; i++)
 		worker_reload(instance->workers[i], config, sets[i].client, sets[i].servers);
 	limiter_reload(instance->limiter, config, buf_str(&password));

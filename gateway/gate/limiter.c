@@ -11,7 +11,8 @@ _Static_assert((int)LIMITER_CANCEL == (int)QUEUE_CANCEL && (int)LIMITER_SUBMIT =
     "the limiter's classes are the queue's");
 
 struct limiter *
-limiter_new(const struct limiter_settings *settings, struct resolver *resolver, struct config *config, struct str password)
+limiter_new(const struct limiter_settings *settings, struct resolver *resolver, struct config *config,
+    struct str password)
 {
 	struct limiter *limiter = calloc(1, sizeof(*limiter));
 

@@ -12,7 +12,8 @@
 
 /* The identity of that name, made where there is none yet. */
 static struct limiter_identity *
-config_identity(struct limiter *limiter, const struct config_identity *stated, const struct quota *quota, size_t capacity)
+config_identity(struct limiter *limiter, const struct config_identity *stated, const struct quota *quota,
+    size_t capacity)
 {
 	struct limiter_identity *identity = limiter->identities;
 
@@ -121,13 +122,18 @@ config_same_store(const struct limiter *limiter, const struct config *config, st
 
 	if (limiter->store == NULL || used->store.redis != config->store.redis)
 		return false;
-	return !config->store.redis || (str_eq(used->store.host, config->store.host) && used->store.port == config->store.port
+	if (!config->store.redis)
+		return true;
+	return str_eq(used->store.host, config->store.host) && used->store.port == config->store.port
 	    && used->store.db == config->store.db && str_eq(used->store.username, config->store.username)
 	    && str_eq(used->store.prefix, config->store.prefix) && used->store.timeout_us == config->store.timeout_us
-	    && str_eq(buf_str(&limiter->password), password));
+	    && str_eq(buf_str(&limiter->password), password);
 }
 
-/* Leave the store in use, if any, for the one that CONFIG names. Its buckets begin empty, so nothing is minted by that. */
+/*
+ * Leave the store in use, if any, for the one that CONFIG names. Its buckets begin empty, so nothing is minted by
+ * that.
+ */
 static void
 config_open_store(struct limiter *limiter, struct config *config, struct str password)
 {
@@ -145,7 +151,8 @@ config_open_store(struct limiter *limiter, struct config *config, struct str pas
 	loop_timer_clear(&limiter->still_down);
 	atomic_store(&limiter->store_up, !config->store.redis);
 	if (config->store.redis) {
-		limiter->store = store_redis_new(limiter->loops[0], limiter->resolver, config, password, on_store_state, limiter);
+		limiter->store = store_redis_new(limiter->loops[0], limiter->resolver, config, password, on_store_state,
+		    limiter);
 	} else {
 		limiter->store = store_embedded_new(limiter->loops[0]);
 		atomic_store(&limiter->store_tried, true);
@@ -159,6 +166,8 @@ limiter_take_config(struct limiter *limiter, struct config *config, struct str p
 	struct limiter_identity *identity;
 	int named = 0;
 
+	if (password.n == 0)
+		password = config->store.password;	/* of the url */
 	if (!config_same_store(limiter, config, password))
 		config_open_store(limiter, config, password);
 	/* Who is named no longer keeps its bucket for the requests that it has, but not alive. */

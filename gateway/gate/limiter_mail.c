@@ -5,7 +5,13 @@
 
 #include "base/check.h"
 
-enum limiter_subject { LIMITER_SUBMIT_MAIL, LIMITER_READY_MAIL, LIMITER_CANCEL_MAIL, LIMITER_CONFIG_MAIL, LIMITER_EVENT_MAIL };
+enum limiter_subject {
+	LIMITER_SUBMIT_MAIL,
+	LIMITER_READY_MAIL,
+	LIMITER_CANCEL_MAIL,
+	LIMITER_CONFIG_MAIL,
+	LIMITER_EVENT_MAIL
+};
 
 struct limiter_mail {
 	struct mail mail;
@@ -96,11 +102,14 @@ limiter_ready(struct limiter *limiter, struct limiter_ticket ticket)
 }
 
 void
-limiter_cancel(struct limiter *limiter, size_t identity, struct limiter_ticket ticket, bool unused_token, struct mono_time asked_at)
+limiter_cancel(struct limiter *limiter, size_t identity, struct limiter_ticket ticket, bool unused_token,
+    struct mono_time asked_at)
 {
 	struct limiter_mail *m = mail_new(limiter, LIMITER_CANCEL_MAIL);
 
-	/* Both are known by the ticket, and better: an index may be another configuration's, a date another token's. */
+	/*
+	 * Both are known by the ticket, and better: an index may be another configuration's, a date another token's.
+	 */
 	(void)identity;
 	(void)asked_at;
 	m->ask.ticket = ticket;

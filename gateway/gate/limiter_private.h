@@ -1,12 +1,14 @@
 /*
  * What the files of the limiter share.
  *
- * Everything here belongs to worker 0's loop, save what is marked atomic and the mails. The life of a request in the limiter:
+ * Everything here belongs to worker 0's loop, save what is marked atomic and the mails. The life of a request in the
+ * limiter:
  *
  *   submitted -> waiting -> next -> ready -> granted -(J/2)-> forgotten
  *        |__________|_________|_______|-> refused or cancelled: forgotten at once
  *
- * A granted one is remembered as long as its token could be used, so that only who holds a token can give it back, and only once.
+ * A granted one is remembered as long as its token could be used, so that only who holds a token can give it back,
+ * and only once.
  */
 #ifndef JOBGATE_GATE_LIMITER_PRIVATE_H
 #define JOBGATE_GATE_LIMITER_PRIVATE_H
@@ -45,7 +47,10 @@ struct limiter_identity {
 	atomic_int_fast64_t limit;
 };
 
-/* What the indices of one configuration mean. Never freed before the limiter, since other threads read the newest one. */
+/*
+ * What the indices of one configuration mean. Never freed before the limiter, since other threads read the newest
+ * one.
+ */
 struct limiter_view {
 	struct limiter_view *next;		/* the one before */
 	struct config *config;			/* a reference; NULL where too old for any request */

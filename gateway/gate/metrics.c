@@ -82,19 +82,14 @@ metrics_caller(const struct metrics *m, size_t slot)
 {
 	if (slot == STATS_CALLER_OTHER)
 		return STR("other");
-	return slot == STATS_CALLER_UNKNOWN || slot >= m->source->config->caller_count ? STR("unknown")
-										       : m->source->config->callers[slot].name;
+	return slot == STATS_CALLER_UNKNOWN ? STR("unknown") : str_from(m->source->labels->names[slot].caller);
 }
 
 /* The identity of a caller's slot; `other` and `unknown` have none. */
 static struct str
 metrics_caller_identity(const struct metrics *m, size_t slot)
 {
-	const struct config *config = m->source->config;
-
-	if (slot >= STATS_CALLERS_MAX || slot >= config->caller_count)
-		return STR("");
-	return config->identities[config->callers[slot].identity].name;
+	return slot >= STATS_CALLERS_MAX ? STR("") : str_from(m->source->labels->names[slot].identity);
 }
 
 /* The text of a status; 000 where the caller had gone. */

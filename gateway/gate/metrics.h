@@ -10,6 +10,7 @@ struct metrics_source {
 	struct worker **workers;
 	size_t worker_count;
 	const struct config *config;
+	const struct stats_labels *labels;
 	const struct limiter *limiter;
 	const struct journal *journal;
 };

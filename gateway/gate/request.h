@@ -5,7 +5,7 @@
  *    └────────┴─────────┴──────────┴────────┴──── refused, gone ────────┘
  *
  * HEAD: identify, recognise the route, permit. BODY: wait for it, validate. WAITING: in the limiter's queue, without connection
- * or record. NEXT: its token is near: borrow a connection, then make the intent durable. READY: wait for the token, then send.
+ * or record. NEXT: its token is near: borrow a connection while the intent is made durable. READY: wait for the token, then send.
  * FORWARDING: wait for the answer; after upstream.timeout the caller is answered and the job half reads on. RECORDING: outcome
  * or refusal into the journal, then answer. DONE: nothing is pending; freed at the end of the turn.
  *

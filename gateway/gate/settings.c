@@ -7,8 +7,8 @@
 #include "io/file.h"
 #include "io/tls.h"
 
-/* 10,000 callers with two keys each take 4 MB; beyond 16 MiB somebody has named the wrong file. */
-#define SETTINGS_BYTES_MAX (16u << 20)
+/* 10,000 callers with two keys each take 3 MB; beyond 8 MiB somebody has named the wrong file. */
+#define SETTINGS_BYTES_MAX (8u << 20)
 
 /* Tokens and passwords have a few KB at most. */
 #define SETTINGS_SECRET_BYTES_MAX (64u << 10)
@@ -78,7 +78,8 @@ secret_of_env(struct str name, struct buf *out, struct buf *error)
 		return false;
 	}
 	if (strlen(value) > SETTINGS_SECRET_BYTES_MAX) {
-		buf_printf(error, "environment variable %s: is larger than %u bytes", name.p, SETTINGS_SECRET_BYTES_MAX);
+		buf_printf(error, "environment variable %s: is larger than %u bytes", name.p,
+		    SETTINGS_SECRET_BYTES_MAX);
 		return false;
 	}
 	buf_add_z(out, value);

@@ -1,7 +1,8 @@
 /*
  * Settings: the configuration and the secrets it names, as read from files and the environment.
  *
- * rules/config decides what a text means; here it is fetched. Reads files, so it is for the main thread, not for a worker.
+ * rules/config decides what a text means; here it is fetched. Reads files, so it is for the main thread, not for a
+ * worker.
  */
 #ifndef JOBGATE_GATE_SETTINGS_H
 #define JOBGATE_GATE_SETTINGS_H
@@ -9,15 +10,15 @@
 #include "rules/config.h"
 
 /*
- * The snapshot of FILE with the digest of its text, or NULL and one line per error in ERRORS. Relative paths are relative to
- * FILE's folder.
+ * The snapshot of FILE with the digest of its text, or NULL and one line per error in ERRORS. Relative paths are
+ * relative to FILE's folder.
  */
 struct config *settings_load(const char *file, struct buf *errors);
 
 /*
- * Append the secret to OUT: the file's bytes without one newline at the end, or the variable's value. Nothing, and true,
- * where SECRET names neither. False with a sentence in ERROR where it cannot be read, is empty or has over 64 KiB. The
- * caller wipes OUT (buf_wipe).
+ * Append the secret to OUT: the file's bytes without one newline at the end, or the variable's value. Nothing, and
+ * true, where SECRET names neither. False with a sentence in ERROR where it cannot be read, is empty or has over
+ * 64 KiB. The caller wipes OUT (buf_wipe).
  */
 bool settings_secret(const struct config_secret *secret, struct buf *out, struct buf *error);
 

@@ -2,6 +2,7 @@
 #include "gate/stats.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/check.h"
 
@@ -25,12 +26,49 @@ stats_free(struct stats **stats)
 	*stats = NULL;
 }
 
+/* The slot of a caller by its name and identity, a new one where there is room. */
+static size_t
+stats_label_slot(struct stats_labels *labels, struct str caller, struct str identity)
+{
+	size_t i;
+
+	for (i = 0; i < labels->count; i++)
+		if (str_eq(str_from(labels->names[i].caller), caller) && str_eq(str_from(labels->names[i].identity), identity))
+			return i;
+	if (labels->count == STATS_CALLERS_MAX)
+		return STATS_CALLER_OTHER;
+	labels->names[i].caller = strndup(caller.p, caller.n);
+	labels->names[i].identity = strndup(identity.p, identity.n);
+	check(labels->names[i].caller && labels->names[i].identity);
+	labels->count++;
+	return i;
+}
+
+void
+stats_label(struct stats_labels *labels, struct config *config)
+{
+	for (size_t i = 0; i < config->caller_count; i++) {
+		struct config_caller *caller = &config->callers[i];
+
+		caller->label = stats_label_slot(labels, caller->name, config->identities[caller->identity].name);
+	}
+}
+
+void
+stats_labels_fini(struct stats_labels *labels)
+{
+	for (size_t i = 0; i < labels->count; i++) {
+		free(labels->names[i].caller);
+		free(labels->names[i].identity);
+	}
+}
+
 size_t
 stats_caller_slot(const struct config_caller *caller)
 {
 	if (caller == NULL)
 		return STATS_CALLER_UNKNOWN;
-	return caller->index < STATS_CALLERS_MAX ? caller->index : STATS_CALLER_OTHER;
+	return caller->label;
 }
 
 size_t

@@ -48,6 +48,19 @@ stats_add(atomic_uint_fast64_t *counter, uint64_t n)
 	atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
 }
 
+/*
+ * Which caller a slot belongs to, for the life of the process: a reload may reorder callers, counters stay with their names.
+ * Main's thread alone.
+ */
+struct stats_labels {
+	struct { char *caller, *identity; } names[STATS_CALLERS_MAX];	/* owned */
+	size_t count;
+};
+
+/* Give each caller of CONFIG its slot, before the snapshot is shared. */
+void stats_label(struct stats_labels *labels, struct config *config);
+void stats_labels_fini(struct stats_labels *labels);
+
 /* The slot of a caller (NULL: unknown), an identity, a status. */
 size_t stats_caller_slot(const struct config_caller *caller);
 size_t stats_identity_slot(size_t identity);

@@ -241,13 +241,15 @@ step_next(struct request *request)
 
 	if (admit_interrupted(request))
 		return;
-	if (!admit_connect(request, false) || !request->borrowed)
+	if (trigger && !request->intent_put && !admit_put_intent(request)) {
+		admit_refuse_unrecorded(request);
 		return;
-	if (trigger && !request->intent_put && !admit_put_intent(request))
+	}
+	if (!admit_connect(request, false))
+		return;
+	if (trigger && request->intent_done && !request->intent_ok)
 		admit_refuse_unrecorded(request);
-	else if (trigger && request->intent_done && !request->intent_ok)
-		admit_refuse_unrecorded(request);
-	else if (!trigger || request->intent_done)
+	else if (request->borrowed && (!trigger || request->intent_done))
 		request_goto(request, REQUEST_READY);
 }
 

@@ -1,6 +1,6 @@
 /*
- * The store of the buckets: one interface, two kinds. Embedded keeps them in memory through rules/bucket, for this instance alone;
- * Redis keeps them for all instances through rules/bucket_script. On one loop's thread.
+ * The store of the buckets: one interface, two kinds. Embedded keeps them in memory through rules/bucket, for this
+ * instance alone; Redis keeps them for all instances through rules/bucket_script. On one loop's thread.
  */
 #ifndef JOBGATE_GATE_STORE_H
 #define JOBGATE_GATE_STORE_H
@@ -13,21 +13,25 @@
 struct store;
 
 struct store_answer {
-	bool ok;			/* false: the store gave no (sensible) answer; tokens it may have taken are lost */
+	bool ok;	/* false: the store gave no (sensible) answer; tokens it may have taken are lost */
 	struct bucket_take take;
 };
 
-/* ON_STATE(arg, up, why) at each change of condition, the first attempt's result included; never inside store_redis_new. */
-struct store *store_redis_new(struct loop *loop, struct resolver *resolver, const struct config *config, struct str password,
-    void (*on_state)(void *arg, bool up, const char *why), void *arg);
+/*
+ * ON_STATE(arg, up, why) at each change of condition, the first attempt's result included; never inside
+ * store_redis_new.
+ */
+struct store *store_redis_new(struct loop *loop, struct resolver *resolver, const struct config *config,
+    struct str password, void (*on_state)(void *arg, bool up, const char *why), void *arg);
 /* Always up; on_state is not needed. */
 struct store *store_embedded_new(struct loop *loop);
 /* No completion runs after this, nor within. */
 void store_free(struct store **store);
 
 /*
- * Take up to COUNT tokens (0: look) from IDENTITY's bucket. False (nothing was sent, no completion) where the store is not up or has
- * too much under way. ON_ANSWER runs exactly once, never inside store_take. ANSWER lives until it returns.
+ * Take up to COUNT tokens (0: look) from IDENTITY's bucket. False (nothing was sent, no completion) where the store
+ * is not up or has too much under way. ON_ANSWER runs exactly once, never inside store_take. ANSWER lives until it
+ * returns.
  */
 bool store_take(struct store *store, struct str identity, const struct quota *quota, int64_t count,
     void (*on_answer)(void *arg, const struct store_answer *answer), void *arg);

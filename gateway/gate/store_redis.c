@@ -1,9 +1,10 @@
 /*
  * The Redis store: one script call for each take.
  *
- * It is up once a call was answered as the script answers, and until one is not. A server that answers errors (loading, out of memory,
- * no right to run scripts, BUSY with somebody else's script) is as good as away: it is tried once a second with the call that failed,
- * taking nothing, until that is answered. So is every fresh connection, at once.
+ * It is up once a call was answered as the script answers, and until one is not. A server that answers errors
+ * (loading, out of memory, no right to run scripts, BUSY with somebody else's script) is as good as away: it is tried
+ * once a second with the call that failed, taking nothing, until that is answered. So is every fresh connection, at
+ * once.
  */
 #include "gate/store_private.h"
 
@@ -96,7 +97,8 @@ redis_call_new(struct store_redis *store, struct str identity, const struct quot
 	struct redis_call *call = calloc(1, sizeof(*call));
 
 	check(call != NULL);
-	*call = (struct redis_call){ .store = store, .quota = *quota, .count = count, .on_answer = on_answer, .arg = arg };
+	*call = (struct redis_call){ .store = store, .quota = *quota, .count = count, .on_answer = on_answer,
+		.arg = arg };
 	buf_add(&call->identity, identity);
 	call->next = store->calls;
 	call->self = &store->calls;
@@ -144,7 +146,8 @@ script_answer(const struct redis_reply *reply, int64_t count, struct bucket_take
 		return false;
 	*take = (struct bucket_take){ e[0].integer, e[1].integer };
 	/* No wait is longer than the slowest token's time, two hours. */
-	return take->granted >= 0 && take->granted <= count && take->wait_us >= 0 && take->wait_us <= INT64_C(7300000000);
+	return take->granted >= 0 && take->granted <= count && take->wait_us >= 0
+	    && take->wait_us <= INT64_C(7300000000);
 }
 
 /* The script's answer, or what came in its place. */

@@ -16,7 +16,7 @@
 #define WORKER_RESPONSE_BODY_BYTES (8 << 20)
 /* A client that takes its answer slower than this holds memory for nothing. */
 #define WORKER_WRITE_TIMEOUT_US (30 * (int64_t)CLOCK_SECOND)
-/* How often a draining worker looks whether its last connection has gone. */
+/* How often a draining worker looks whether its last answer has gone out. */
 #define WORKER_DRAIN_LOOK_US (20 * CLOCK_MS)
 #define WORKER_TARGET_BYTES 8192
 
@@ -320,7 +320,7 @@ on_drain_look(void *arg)
 {
 	struct worker *worker = arg;
 
-	if (worker->request_count > 0 || front_connections(worker->front) > 0)
+	if (worker->request_count > 0 || !front_is_quiet(worker->front))
 		loop_timer_at(&worker->drain_timer, mono_add(loop_now(worker->loop), WORKER_DRAIN_LOOK_US));
 	else if (!worker->drained_told) {
 		worker->drained_told = true;

@@ -14,12 +14,12 @@
  */
 bool file_read(const char *path, size_t bound, struct buf *out, struct buf *error);
 
-/* Whether others than owner and group may read PATH; *MODE its permission bits. False too where there is no such file. */
+/* Whether others than owner and group may read PATH; *MODE its permission bits. False where there is no such file. */
 bool file_is_open_to_others(const char *path, unsigned *mode);
 
 /*
- * Whether files can be made in directory PATH by this process, or PATH itself where only it is missing. Nothing is made.
- * False with a sentence in ERROR.
+ * Whether files can be made in directory PATH by this process, or PATH itself where only it is missing. Nothing is
+ * made. False with a sentence in ERROR.
  */
 bool file_directory_is_usable(const char *path, struct buf *error);
 

@@ -259,10 +259,15 @@ front_abort(struct front *front)
 		front_conn_abort(conn);
 }
 
-size_t
-front_connections(const struct front *front)
+bool
+front_is_quiet(const struct front *front)
 {
-	return front->conn_count;
+	const struct front_conn *conn;
+
+	LIST_FOREACH(conn, &front->conns, link)
+		if (conn->answer == ANSWER_PENDING || conn->answer == ANSWER_WRITING)
+			return false;
+	return true;
 }
 
 void

@@ -73,7 +73,8 @@ void front_set_limits(struct front *front, const struct front_limits *limits);
 void front_drain(struct front *front);
 /* Time is up: close every connection that is not being answered; pending requests are answered first by their owner. */
 void front_abort(struct front *front);
-size_t front_connections(const struct front *front);
+/* Whether no request is pending and no answer being written. */
+bool front_is_quiet(const struct front *front);
 
 /* Close everything; pending requests end with on_gone. */
 void front_free(struct front **front);

@@ -199,6 +199,7 @@ static void
 front_conn_free(struct front_conn *conn)
 {
 	check(conn->evcon == NULL && conn->request == NULL);
+	loop_unhook(conn->front->loop, &conn->hook);	/* its own end may have scheduled it once more */
 	LIST_REMOVE(conn, link);
 	conn->front->conn_count--;
 	evbuffer_remove_cb(bufferevent_get_input(conn->bev), on_input, conn);
@@ -280,7 +281,6 @@ front_conn_free_all(struct front *front)
 
 	while ((conn = LIST_FIRST(&front->conns)) != NULL) {
 		front_conn_kill(conn);
-		loop_unhook(front->loop, &conn->hook);
 		front_conn_free(conn);
 	}
 }

@@ -10,6 +10,9 @@
 /* A refused request's body is read and dropped up to this size to keep its connection; beyond, closing is cheaper. */
 #define FRONT_DISCARD_BYTES_MAX (1 << 20)
 
+/* Fields in a head (contract, "Requests"). */
+#define FRONT_FIELDS_MAX 100
+
 /* Make the request object of what comes next. */
 static struct front_request *
 guard_request_new(struct front_conn *conn)
@@ -60,6 +63,8 @@ guard_parse_head(struct front_conn *conn, struct front_request *request, size_t 
 	buf_add(&request->head_bytes, str_sub(buf_str(&conn->raw), 0, n));
 	buf_drop(&conn->raw, n);
 	fault = http1_parse_request(buf_str(&request->head_bytes), &grammar, &request->head);
+	if (fault == HTTP1_OK && request->head.field_count > FRONT_FIELDS_MAX)
+		fault = HTTP1_HEAD_TOO_LARGE;
 	if (fault == HTTP1_OK && request->head.framing == HTTP1_LENGTH && request->head.content_length > limits->body_bytes)
 		fault = HTTP1_BODY_TOO_LARGE;
 	return fault;
@@ -156,6 +161,19 @@ guard_read_length(struct front_conn *conn)
 	return true;
 }
 
+/* Refuse a chunk that says itself that it will be too large, rather than wait for it. */
+static bool
+guard_chunk_fits(struct front_conn *conn)
+{
+	struct front_request *request = conn->request;
+
+	if (conn->answer != ANSWER_PENDING
+	    || request->chunked.left <= conn->front->settings.limits.body_bytes - request->body.n)
+		return true;
+	guard_fault(conn, FRONT_FAULT_SYNTAX, HTTP1_BODY_TOO_LARGE);
+	return false;
+}
+
 /* Read a chunked body; trailers are dropped. */
 static bool
 guard_read_chunked(struct front_conn *conn)
@@ -170,7 +188,7 @@ guard_read_chunked(struct front_conn *conn)
 			guard_fault(conn, FRONT_FAULT_SYNTAX, fault);
 			return true;
 		}
-		if (!guard_keep(conn, data))
+		if (!guard_keep(conn, data) || !guard_chunk_fits(conn))
 			return true;
 	}
 	buf_drop(&conn->raw, conn->raw.n - in.n);

@@ -30,8 +30,8 @@
 #define REDIS_ARGUMENTS_MAX 16			/* ours have nine */
 #define REDIS_BACKOFF_MIN_US (50 * CLOCK_MS)
 #define REDIS_BACKOFF_MAX_US (2 * CLOCK_SECOND)
-#define REDIS_RESOLVE_US (5 * CLOCK_SECOND)	/* a name server that was restarted answers in that time or not at all */
-#define REDIS_SETUP_MIN_US (1 * CLOCK_SECOND)	/* connecting may cost a lost SYN, which no command's time-out allows for */
+#define REDIS_RESOLVE_US (5 * CLOCK_SECOND)	/* a name server answers in that time, or not at all */
+#define REDIS_SETUP_MIN_US (1 * CLOCK_SECOND)	/* a lost SYN costs that; no command's time-out does */
 #define REDIS_STEADY_US (1 * CLOCK_SECOND)	/* up for less than that: the back-off goes on growing */
 
 enum redis_state { REDIS_WAITING, REDIS_RESOLVING, REDIS_CONNECTING, REDIS_GREETING, REDIS_UP };
@@ -220,6 +220,7 @@ static void
 redis_connect(struct redis *redis)
 {
 	size_t i = redis->tried++;
+	struct sockaddr *address = (struct sockaddr *)&redis->answer.addresses[i];
 	int64_t setup_us = redis->timeout_us > REDIS_SETUP_MIN_US ? redis->timeout_us : REDIS_SETUP_MIN_US;
 	struct bufferevent *bev = bufferevent_socket_new(loop_base(redis->loop), -1, BEV_OPT_CLOSE_ON_FREE);
 
@@ -230,9 +231,11 @@ redis_connect(struct redis *redis)
 	redis->parser = redis_parser_new();
 	bufferevent_setcb(bev, on_read, NULL, on_event, redis);
 	loop_timer_at(&redis->timer, mono_add(loop_now(redis->loop), setup_us));
-	/* libevent reports a failure by on_event, at once or later, or not at all; where it did, BEV is no longer ours. */
-	if (bufferevent_socket_connect(bev, (struct sockaddr *)&redis->answer.addresses[i], (int)redis->answer.lengths[i]) != 0
-	    && redis->bev == bev)
+	/*
+	 * libevent reports a failure by on_event, at once or later, or not at all; where it did, BEV is no longer
+	 * ours.
+	 */
+	if (bufferevent_socket_connect(bev, address, (int)redis->answer.lengths[i]) != 0 && redis->bev == bev)
 		redis_lose(redis, evutil_socket_error_to_string(EVUTIL_SOCKET_ERROR()));
 }
 
@@ -271,14 +274,15 @@ on_resolved(void *arg, const struct resolver_answer *answer)
 {
 	struct redis *redis = redis_enter(arg);
 
-	redis->ask = NULL;
-	if (answer->error || answer->count == 0) {
-		redis_lose(redis, answer->error ? gai_strerror(answer->error) : "the name has no address");
-	} else {
-		redis->answer = *answer;
-		redis->tried = 0;
+	redis->answer = *answer;
+	redis->tried = 0;
+	resolver_cancel(&redis->ask);	/* frees it; ANSWER is gone */
+	if (redis->answer.error)
+		redis_lose(redis, gai_strerror(redis->answer.error));
+	else if (redis->answer.count == 0)
+		redis_lose(redis, "the name has no address");
+	else
 		redis_connect(redis);
-	}
 	redis_leave(redis);
 }
 

@@ -1,8 +1,8 @@
 /*
  * Redis replies: hiredis' parser with limits, and its replies in our own shape. Private to io/redis.
  *
- * hiredis allocates what an array's head announces and buffers a string of any length; here a reply that is larger than any of ours can
- * be is a broken peer.
+ * hiredis allocates what an array's head announces and buffers a string of any length; here a reply that is larger
+ * than any of ours can be is a broken peer.
  */
 #ifndef JOBGATE_IO_REDIS_REPLY_H
 #define JOBGATE_IO_REDIS_REPLY_H

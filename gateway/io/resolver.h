@@ -1,9 +1,9 @@
 /*
- * Names to addresses: getaddrinfo in a helper thread (one for each name that is being looked up, so that a name whose servers
- * are silent delays no other), with the last good answer kept.
+ * Names to addresses: getaddrinfo in a helper thread (one for each name that is being looked up, so that a name whose
+ * servers are silent delays no other), with the last good answer kept.
  *
- * Shared by all workers; numeric addresses are answered at once. An answer is kept TTL (30 s); while it is refreshed, or when a refresh
- * fails, the last good one serves on.
+ * Shared by all workers; numeric addresses are answered at once. An answer is kept TTL (30 s); while it is refreshed,
+ * or when a refresh fails, the last good one serves on.
  */
 #ifndef JOBGATE_IO_RESOLVER_H
 #define JOBGATE_IO_RESOLVER_H
@@ -31,8 +31,8 @@ void resolver_free(struct resolver **resolver);
 struct resolver_ask;
 
 /*
- * Ask; ON_ANSWER(arg, answer) runs once on LOOP's thread, never before this returns, not after resolver_cancel. ANSWER is valid until it
- * returns. Call from LOOP's thread.
+ * Ask; ON_ANSWER(arg, answer) runs once on LOOP's thread, never before this returns, not after resolver_cancel.
+ * ANSWER is valid until it returns. Call from LOOP's thread.
  */
 struct resolver_ask *resolver_ask(struct resolver *resolver, struct loop *loop, const char *host, uint16_t port,
     void (*on_answer)(void *arg, const struct resolver_answer *answer), void *arg);

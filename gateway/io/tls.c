@@ -45,8 +45,8 @@ static bool
 tls_context_set(SSL_CTX *context)
 {
 	/*
-	 * An idle connection keeps no 16 KiB buffers. Never SSL_MODE_ENABLE_PARTIAL_WRITE: libevent 2.1's do_write goes on with the next
-	 * chunk where SSL_write took only a part of one, and so loses bytes.
+	 * An idle connection keeps no 16 KiB buffers. Never SSL_MODE_ENABLE_PARTIAL_WRITE: libevent 2.1's do_write
+	 * goes on with the next chunk where SSL_write took only a part of one, and so loses bytes.
 	 */
 	SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
 	SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);

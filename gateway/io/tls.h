@@ -1,7 +1,9 @@
 /*
- * TLS settings: contexts for listeners and for the upstream, and digests. The only module beside upstream and front that knows OpenSSL.
+ * TLS settings: contexts for listeners and for the upstream, and digests. The only module beside upstream and front
+ * that knows OpenSSL.
  *
- * One context per worker, never shared between threads; loading files is done on the helper or at start, not on a loop that serves.
+ * One context per worker, never shared between threads; loading files is done on the helper or at start, not on a
+ * loop that serves.
  */
 #ifndef JOBGATE_IO_TLS_H
 #define JOBGATE_IO_TLS_H
@@ -15,7 +17,10 @@ struct tls_client;	/* how the upstream is verified; a session cache of its own *
 struct tls_server *tls_server_new(const char *cert_file, const char *key_file, struct buf *error);
 void tls_server_free(struct tls_server **server);
 
-/* CA_FILE empty: the system's store. SERVER_NAME: SNI and the name (or IP) to verify, no partial wildcards, purpose server. */
+/*
+ * CA_FILE empty: the system's store. SERVER_NAME: SNI and the name (or IP) to verify, no partial wildcards, purpose
+ * server.
+ */
 struct tls_client *tls_client_new(const char *ca_file, const char *server_name, struct buf *error);
 void tls_client_free(struct tls_client **client);
 
@@ -25,7 +30,10 @@ void *tls_server_ssl(struct tls_server *server);
 void *tls_client_ssl(struct tls_client *client);
 /* After the handshake: NULL where the peer is verified, else a sentence why not. */
 const char *tls_client_verdict(void *ssl);
-/* Before freeing an SSL whose exchange ended clean: keeps its session resumable (pitfalls: else it is marked not resumable). */
+/*
+ * Before freeing an SSL whose exchange ended clean: keeps its session resumable (pitfalls: else it is marked not
+ * resumable).
+ */
 void tls_end_clean(void *ssl);
 
 /* NotAfter of a certificate file in wall-clock microseconds, for warnings; false where unreadable. */

@@ -4,8 +4,9 @@
  * connection:  OPENING ─► BORROWED ─► IDLE ─► BORROWED ...      any ─► DEAD ─► freed at the end of the turn
  * call:        opening ─► ready (on_ready) ─► sent ─► ended (on_response or on_failed) ─► upstream_cancel ─► freed at the end of the turn
  *
- * libevent's callbacks and the functions called from outside only record news; upstream_tell, a hook of the turn's end, calls the owners'
- * hooks. So no completion runs inside the function that caused it, and a hook may cancel or borrow what it likes.
+ * libevent's callbacks and the functions called from outside only record news; upstream_tell, a hook of the turn's
+ * end, calls the owners' hooks. So no completion runs inside the function that caused it, and a hook may cancel or
+ * borrow what it likes.
  */
 #include "io/upstream_private.h"
 

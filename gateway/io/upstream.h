@@ -1,14 +1,16 @@
 /*
- * Upstream: an HTTP/1.1 client over verified TLS with a pool of connections; one per worker, on its loop's thread alone.
+ * Upstream: an HTTP/1.1 client over verified TLS with a pool of connections; one per worker, on its loop's thread
+ * alone.
  *
- * A call borrows a connection first (on_ready), is told what to send later (upstream_send), and ends with exactly one of
- * on_response and on_failed, or none after upstream_cancel. No completion runs inside the function that caused it. The module
- * never sends a request twice and never follows a redirect: what happened is told, gate/ decides. Every byte of the request that
- * was handed to the kernel is counted (RFC 9110 9.2.2: no automatic retry of what may have been processed).
+ * A call borrows a connection first (on_ready), is told what to send later (upstream_send), and ends with exactly one
+ * of on_response and on_failed, or none after upstream_cancel. No completion runs inside the function that caused it.
+ * The module never sends a request twice and never follows a redirect: what happened is told, gate/ decides. Every
+ * byte of the request that was handed to the kernel is counted (RFC 9110 9.2.2: no automatic retry of what may have
+ * been processed).
  *
- * Phases with absolute deadlines: resolve+connect+TLS (connect_timeout), then the call's own deadline. Responses are parsed by
- * base/http1: 1xx skipped, framing strict, size bounded; a connection returns to the pool only after a clean end (complete response, keep-alive,
- * no byte left over, request fully written).
+ * Phases with absolute deadlines: resolve+connect+TLS (connect_timeout), then the call's own deadline. Responses are
+ * parsed by base/http1: 1xx skipped, framing strict, size bounded; a connection returns to the pool only after a
+ * clean end (complete response, keep-alive, no byte left over, request fully written).
  */
 #ifndef JOBGATE_IO_UPSTREAM_H
 #define JOBGATE_IO_UPSTREAM_H
@@ -74,23 +76,32 @@ void upstream_free(struct upstream **upstream);
 /* Close the pooled connections and let none be pooled that are borrowed now: after a reload of settings or trust. */
 void upstream_drop_pool(struct upstream *upstream);
 
-/* New connections use TLS from now on; the pool is dropped. The old one may be freed once this returns (each SSL holds its context). */
+/*
+ * New connections use TLS from now on; the pool is dropped. The old one may be freed once this returns (each SSL
+ * holds its context).
+ */
 void upstream_replace_tls(struct upstream *upstream, struct tls_client *tls);
 
-/* Borrow a connection: the most recently used of the pool that is still readable-free, else a new one. FRESH: a new one in any case. */
+/*
+ * Borrow a connection: the most recently used of the pool that is still readable-free, else a new one. FRESH: a new
+ * one in any case.
+ */
 struct upstream_call *upstream_borrow(struct upstream *upstream, bool fresh, const struct upstream_hooks *hooks, void *arg);
 
 /*
- * Send HEAD and BODY (both copied or taken: BODY's memory moves into the call) on the borrowed connection. METHOD decides the response's
- * framing. DEADLINE ends the call with UPSTREAM_REASON_TIMEOUT. Must follow on_ready, once. A connection found dead before the first
- * byte ends in on_failed with written_bytes 0.
+ * Send HEAD and BODY (both copied or taken: BODY's memory moves into the call) on the borrowed connection. METHOD
+ * decides the response's framing. DEADLINE ends the call with UPSTREAM_REASON_TIMEOUT. Must follow on_ready, once. A
+ * connection found dead before the first byte ends in on_failed with written_bytes 0.
  */
 void upstream_send(struct upstream_call *call, struct str method, struct str head, struct buf *body, struct mono_time deadline);
 
 /* Bytes of the request handed to the kernel so far. */
 uint64_t upstream_written(const struct upstream_call *call);
 
-/* End a call without completion: unsent, its connection goes back to the pool; sent, it is closed. Also the way to free an ended call. */
+/*
+ * End a call without completion: unsent, its connection goes back to the pool; sent, it is closed. Also the way to
+ * free an ended call.
+ */
 void upstream_cancel(struct upstream_call **call);
 
 /* For metrics and readyz. */

@@ -16,9 +16,9 @@
 #include "io/upstream_open.h"
 
 /*
- * The most that a TLS record holds (RFC 8446 5.1). The output is made of pieces of at most one record, so that SSL_write either takes a piece
- * whole or nothing of it has become readable for the peer: with larger ones it sends records before it says "not yet", and the
- * count of written bytes would say 0 of a request that was received.
+ * The most that a TLS record holds (RFC 8446 5.1). The output is made of pieces of at most one record, so that
+ * SSL_write either takes a piece whole or nothing of it has become readable for the peer: with larger ones it sends
+ * records before it says "not yet", and the count of written bytes would say 0 of a request that was received.
  */
 #define UPSTREAM_RECORD_BYTES 16384
 
@@ -36,7 +36,9 @@ upstream_connection_is_quiet(struct upstream_connection *connection)
 
 	if (upstream_connection_has_more(connection))
 		return false;
-	/* Reads the socket: tickets are taken in, a close_notify or FIN or a response that nobody asked for is found. */
+	/*
+	 * Reads the socket: tickets are taken in, a close_notify or FIN or a response that nobody asked for is found.
+	 */
 	ERR_clear_error();
 	n = SSL_peek(connection->ssl, &byte, 1);
 	return n <= 0 && SSL_get_error(connection->ssl, n) == SSL_ERROR_WANT_READ;

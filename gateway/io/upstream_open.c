@@ -1,8 +1,9 @@
 /*
  * Opening a connection: resolve, then TCP and TLS at one address after another.
  *
- * Each address gets an equal share of what is left of the connect timeout, so that one that is silent does not cost the others their
- * chance. A peer that is not who it should be ends it at once: that is no accident of one address to be tried around.
+ * Each address gets an equal share of what is left of the connect timeout, so that one that is silent does not cost
+ * the others their chance. A peer that is not who it should be ends it at once: that is no accident of one address to
+ * be tried around.
  */
 #include "io/upstream_private.h"
 
@@ -22,7 +23,10 @@
 #include "io/loop_event.h"
 #include "io/upstream_open.h"
 
-/* A peer that vanished without a word is noticed after 30 + 3 * 10 s, far below the five minutes that an answer is waited for. */
+/*
+ * A peer that vanished without a word is noticed after 30 + 3 * 10 s, far below the five minutes that an answer is
+ * waited for.
+ */
 #define UPSTREAM_KEEPALIVE_IDLE_S 30
 #define UPSTREAM_KEEPALIVE_STEP_S 10
 #define UPSTREAM_KEEPALIVE_COUNT 3

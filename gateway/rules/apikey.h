@@ -2,8 +2,8 @@
  * API keys: `jg_`, 32 random bytes in base62, and a checksum, so that secret scanners can tell a leaked key
  * from other text (a form made known by GitHub's tokens).
  *
- * The random part is 43 digits of 0-9A-Za-z, big-endian, padded with zeros; the checksum is the CRC-32 (IEEE 802.3) of everything
- * before it as 6 digits. The checksum protects nothing: a key is looked up by its SHA-256 alone.
+ * The random part is 43 digits of 0-9A-Za-z, big-endian, padded with zeros; the checksum is the CRC-32 (IEEE 802.3) of
+ * everything before it as 6 digits. The checksum protects nothing: a key is looked up by its SHA-256 alone.
  */
 #ifndef JOBGATE_RULES_APIKEY_H
 #define JOBGATE_RULES_APIKEY_H

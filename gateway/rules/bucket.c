@@ -67,5 +67,6 @@ bucket_take(struct bucket *bucket, const struct quota *quota, int64_t count, int
 void
 bucket_format(const struct bucket *bucket, char out[BUCKET_TEXT_BYTES])
 {
-	snprintf(out, BUCKET_TEXT_BYTES, "%" PRId64 ":%" PRId64 ":%" PRId64, bucket->level, bucket->last_us, bucket->token);
+	snprintf(out, BUCKET_TEXT_BYTES, "%" PRId64 ":%" PRId64 ":%" PRId64, bucket->level, bucket->last_us,
+	    bucket->token);
 }

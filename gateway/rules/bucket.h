@@ -1,10 +1,10 @@
 /*
- * The bucket: how many tokens a call may take now. The Redis script (rules/bucket_script) does the same sums; tests/vectors/bucket.json
- * holds both to them.
+ * The bucket: how many tokens a call may take now. The Redis script (rules/bucket_script) does the same sums;
+ * tests/vectors/bucket.json holds both to them.
  *
- * Integers only (struct quota has the units), so no drift; every product stays below 2^53. A bucket never seen starts empty: lost state
- * can lose tokens, never mint them. A clock that steps back neither freezes nor mints: what was counted stays, and counting goes on from
- * the new time.
+ * Integers only (struct quota has the units), so no drift; every product stays below 2^53. A bucket never seen starts
+ * empty: lost state can lose tokens, never mint them. A clock that steps back neither freezes nor mints: what was
+ * counted stays, and counting goes on from the new time.
  */
 #ifndef JOBGATE_RULES_BUCKET_H
 #define JOBGATE_RULES_BUCKET_H
@@ -23,8 +23,8 @@ struct bucket_take {
 };
 
 /*
- * Take up to COUNT (0: only look and start the filling) tokens at NOW_US. Under another quota than before, what is there is kept as a
- * share of a token, rounded down, within the new depth.
+ * Take up to COUNT (0: only look and start the filling) tokens at NOW_US. Under another quota than before, what is
+ * there is kept as a share of a token, rounded down, within the new depth.
  */
 struct bucket_take bucket_take(struct bucket *bucket, const struct quota *quota, int64_t count, int64_t now_us);
 

@@ -2,12 +2,14 @@
 #include "rules/bucket_script.h"
 
 /*
- * Every number is an integer below 2^53, which Lua's doubles hold exactly; '%.0f' writes all its digits, where tostring keeps 14.
- * TIME is asked once: it is not frozen within a script. A key lives until its bucket would be full, and a second: who stays away longer
- * finds an empty bucket, so that neither a lost key nor an old dump can mint.
+ * Every number is an integer below 2^53, which Lua's doubles hold exactly; '%.0f' writes all its digits, where
+ * tostring keeps 14. TIME is asked once: it is not frozen within a script. A key lives until its bucket would be
+ * full, and a second: who stays away longer finds an empty bucket, so that neither a lost key nor an old dump can
+ * mint.
  */
 const char bucket_script_text[] =
-	"local token, refill, depth, count = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])\n"
+	"local token, refill, depth, count = "
+	    "tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])\n"
 	"local now = tonumber(ARGV[5])\n"
 	"if not now then\n"
 	"  local time = redis.call('TIME')\n"

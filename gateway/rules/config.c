@@ -1,9 +1,9 @@
 /*
  * The configuration: JSON text in, one immutable snapshot out, or every error at once.
  *
- * config.c defaults and life; config_section.c and config_caller.c the tables of keys; config_value.c and
- * config_address.c typed values; config_check.c what spans several values; config_keys.c the keys' table;
- * config_error.c the sentences.
+ * Here defaults and life; config_section.c, config_caller.c and config_store.c the tables of keys; config_object.c the
+ * walk through them; config_value.c and config_address.c typed values; config_check.c what spans several values;
+ * config_keys.c the table of API keys; config_error.c and config_warn.c the sentences.
  */
 #include "rules/config_private.h"
 
@@ -17,7 +17,9 @@
 static void
 config_set_defaults(struct config *config)
 {
-	config->admin = (struct config_listen){ .address = STR("127.0.0.1:8081"), .host = STR("127.0.0.1"), .port = 8081 };
+	config->admin.address = STR("127.0.0.1:8081");
+	config->admin.host = STR("127.0.0.1");
+	config->admin.port = 8081;
 	config->upstream.timeout_us = 30 * CONFIG_SECOND;
 	config->upstream.idle_timeout_us = 10 * CONFIG_SECOND;
 	config->store.prefix = STR("jobgate");

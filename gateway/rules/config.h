@@ -65,6 +65,7 @@ struct config_allow {			/* NULL/0 lists mean "any" */
 struct config_caller {
 	struct str name;
 	size_t index;			/* in config.callers */
+	size_t label;			/* its slot in the metrics; set by gate/ before the snapshot is shared */
 	struct config_key *keys;
 	size_t key_count;
 	size_t identity;		/* index into config.identities */
@@ -93,8 +94,9 @@ struct config {
 		struct str url;		/* as written */
 		struct str host;	/* to connect to: name or numeric, without brackets */
 		uint16_t port;		/* 443 */
-		struct str origin;	/* "https://host[:port]" of server_name, the origin whose Locations are rewritten */
-		struct str authority;	/* Host sent upstream: server_name, with the url's port unless 443 or server_name was given */
+		struct str origin;	/* "https://" and authority: whose Locations are rewritten */
+		/* Host sent upstream: server_name, with the url's port unless 443 or server_name was given. */
+		struct str authority;
 		struct str server_name;	/* SNI and verification */
 		struct str ca_file;	/* empty: the system's */
 		int64_t timeout_us;	/* 30 s */
@@ -144,8 +146,8 @@ struct config {
 struct config *config_parse(struct str text, struct str file, struct str directory, struct buf *errors);
 
 /*
- * Names of callers, identities, instances and key ids: 1 to 64 ASCII letters, digits and . _ - : @ /. They stand in metrics, Redis keys
- * and records, where nothing may need quoting.
+ * Names of callers, identities, instances and key ids: 1 to 64 ASCII letters, digits and . _ - : @ /. They stand in
+ * metrics, Redis keys and records, where nothing may need quoting.
  */
 #define CONFIG_NAME_MAX 64
 bool config_is_name(struct str s);

@@ -9,15 +9,11 @@
 #define CONFIG_HOST_MAX 253
 #define CONFIG_LABEL_MAX 63
 
-/* No URL of ours is longer; a bound for sentences that show one. */
-#define CONFIG_URL_MAX 1024
-
 /* A target has 24 segments at most, a route behind /v1 takes 9: 8 in front leave room. */
 #define CONFIG_PUBLIC_SEGMENTS_MAX 8
 
 #define CONFIG_PORT_HTTPS 443
 #define CONFIG_PORT_HTTP 80
-#define CONFIG_PORT_REDIS 6379
 
 /* The numeric address HOST as bytes; false where it is none. */
 static bool
@@ -162,7 +158,8 @@ config_read_address(struct config_reader *r, struct json_t *value, const struct 
 	if (!json_is_string(value) || !config_split_host(s, &host, &ipv6, &port) || port == 0 ||
 	    !config_numeric(host, ipv6 ? AF_INET6 : AF_INET, &address) ||
 	    (ipv6 && IN6_IS_ADDR_V4MAPPED(&address))) {
-		config_error_is(r, "must be a numeric address and a port, as \"127.0.0.1:8080\" or \"[::1]:8080\"", value);
+		config_error_is(r, "must be a numeric address and a port, as \"127.0.0.1:8080\" or \"[::1]:8080\"",
+		    value);
 		return;
 	}
 	listen->address = arena_copy(&r->config->arena, s);
@@ -197,7 +194,10 @@ config_same_address(const struct config_listen *a, const struct config_listen *b
 	return false;
 }
 
-/* Segments of unreserved characters (RFC 3986 2.3), none empty and none of dots only: nothing that two parsers could read differently. */
+/*
+ * Segments of unreserved characters (RFC 3986 2.3), none empty and none of dots only: nothing that two parsers could
+ * read differently.
+ */
 static bool
 config_is_public_path(struct str path)
 {
@@ -248,10 +248,12 @@ config_read_public_url(struct config_reader *r, struct json_t *value, const stru
 	config->public_origin = arena_printf(&config->arena, url.ipv6 ? "%s://[%.*s]" : "%s://%.*s",
 	    https ? "https" : "http", STR_ARG(config_lower(r, url.host)));
 	if (url.port)
-		config->public_origin = arena_printf(&config->arena, "%.*s:%u", STR_ARG(config->public_origin), url.port);
+		config->public_origin = arena_printf(&config->arena, "%.*s:%u", STR_ARG(config->public_origin),
+		    url.port);
 	config->public_path = arena_copy(&config->arena, url.path);
-	if (str_eq(url.path, STR("/v1")) || (url.path.n > 3 && str_eq(str_sub(url.path, url.path.n - 3, url.path.n), STR("/v1"))))
-		config_warn(r, "public_url ends with /v1, so that callers would have to ask for /v1/v1/workspaces/...; leave it out");
+	if (url.path.n >= 3 && str_eq(str_sub(url.path, url.path.n - 3, url.path.n), STR("/v1")))
+		config_warn(r, "public_url ends with /v1, so that callers have to ask for /v1/v1/workspaces/...; "
+		    "leave it out");
 }
 
 void
@@ -271,7 +273,7 @@ config_read_upstream_url(struct config_reader *r, struct json_t *value, const st
 		config_error_is(r, "must have no path: the routes of the API begin at /v1", value);
 		return;
 	}
-	config->upstream.url = arena_copy(&config->arena, (struct str){ json_string_value(value), json_string_length(value) });
+	config->upstream.url = arena_copy(&config->arena, str_from(json_string_value(value)));
 	config->upstream.host = config_lower(r, url.host);
 	config->upstream.port = url.port ? url.port : CONFIG_PORT_HTTPS;
 	r->upstream_ipv6 = url.ipv6;
@@ -287,81 +289,10 @@ config_read_server_name(struct config_reader *r, struct json_t *value, const str
 	if (!config_text(r, value, 1, CONFIG_HOST_MAX, &s))
 		return;
 	if (!config_is_host(s, false)) {
-		config_error_is(r, "must be the DNS name (or IPv4 address) that the upstream's certificate is for", value);
+		config_error_is(r, "must be the DNS name (or IPv4 address) that the upstream's certificate is for",
+		    value);
 		return;
 	}
 	config->upstream.server_name = config_lower(r, s);
 	r->server_name_given = true;
-}
-
-/* Decode %XX of S into the arena; false on a broken or NUL encoding. */
-static bool
-config_percent_decode(struct config_reader *r, struct str s, struct str *out)
-{
-	char *bytes = arena_alloc(&r->config->arena, s.n + 1);
-	size_t n = 0;
-
-	for (size_t i = 0; i < s.n; i++) {
-		uint8_t byte = (uint8_t)s.p[i];
-
-		if (byte == '%') {
-			if (!str_hex_decode(str_sub(s, i + 1, i + 3), &byte, 1) || byte == 0)
-				return false;
-			i += 2;
-		}
-		bytes[n++] = (char)byte;
-	}
-	*out = (struct str){ bytes, n };
-	return true;
-}
-
-/* "user:password", ":password" or "user", percent-encoded (RFC 3986 3.2.1). */
-static bool
-config_redis_user(struct config_reader *r, struct str userinfo)
-{
-	size_t colon = str_find_char(userinfo, ':');
-
-	return config_percent_decode(r, str_sub(userinfo, 0, colon), &r->config->store.username) &&
-	    config_percent_decode(r, str_sub(userinfo, colon + 1, userinfo.n), &r->config->store.password);
-}
-
-/* "/", "/0" to "/65535": more databases than anybody configures, and it fits SELECT's int. */
-static bool
-config_redis_db(struct str path, int *db)
-{
-	uint64_t n = 0;
-
-	if (path.n > 1 && (path.n > 6 || !str_to_u64(str_sub(path, 1, path.n), &n) || n > UINT16_MAX))
-		return false;
-	*db = (int)n;
-	return true;
-}
-
-void
-config_read_redis_url(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out)
-{
-	struct config *config = out;
-	struct config_url url;
-	const char *why;
-	struct str s;
-
-	(void)rule;
-	if (!config_text(r, value, 1, CONFIG_URL_MAX, &s))
-		return;
-	why = config_url_split(s, &url);
-	if (why == NULL && str_eq_nocase(url.scheme, STR("rediss")))
-		why = "rediss:// comes with the work on quota; not available yet";
-	else if (why == NULL && !str_eq_nocase(url.scheme, STR("redis")))
-		why = "must be redis://[user:password@]host:port[/db]";
-	else if (why == NULL && !config_redis_db(url.path, &config->store.db))
-		why = "must end with the number of a database from 0 to 65535, or with the port";
-	else if (why == NULL && !config_redis_user(r, url.userinfo))
-		why = "must have user and password percent-encoded (%40 for @)";
-	if (why) {	/* without the value: it may hold a password */
-		config_error(r, "%s", why);
-		return;
-	}
-	config->store.redis = true;
-	config->store.host = config_lower(r, url.host);
-	config->store.port = url.port ? url.port : CONFIG_PORT_REDIS;
 }

@@ -16,8 +16,8 @@ key_error(struct config_reader *r, struct str s)
 
 	if (str_starts(s, STR("jg_")))
 		hint = "; this looks like the key itself, which must not stand here";
-	config_error(r, "must be the SHA-256 of the key as 64 hexadecimal digits (jobgate key new NAME prints both; for a key "
-	    "of your own: printf %%s KEY | sha256sum), is a text of %zu bytes%s", s.n, hint);
+	config_error(r, "must be the SHA-256 of the key as 64 hexadecimal digits (jobgate key new NAME prints both; for "
+	    "a key of your own: printf %%s KEY | sha256sum), is a text of %zu bytes%s", s.n, hint);
 }
 
 static void
@@ -96,7 +96,8 @@ read_items(struct config_reader *r, struct json_t *value, const struct config_ru
 
 	(void)rule;
 	if (!is_any(value))
-		config_read_list(r, value, 1, sizeof(*allow->items), (void **)&allow->items, &allow->item_count, read_uuid);
+		config_read_list(r, value, 1, sizeof(*allow->items), (void **)&allow->items, &allow->item_count,
+		    read_uuid);
 }
 
 /* Read a job type: letters, digits, '-', '_' and '.', as Fabric's are. */
@@ -112,7 +113,8 @@ read_job_type(struct config_reader *r, struct json_t *value, void *out, size_t i
 		char c = str_lower(s.p[at]);
 
 		if (!(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') && c != '-' && c != '_' && c != '.') {
-			config_error_is(r, "must be a job type, as \"RunNotebook\" (to permit all, leave the list out)", value);
+			config_error_is(r, "must be a job type, as \"RunNotebook\" (to permit all, leave the list out)",
+			    value);
 			return;
 		}
 	}
@@ -126,8 +128,8 @@ read_job_types(struct config_reader *r, struct json_t *value, const struct confi
 
 	(void)rule;
 	if (!is_any(value))
-		config_read_list(r, value, 1, sizeof(*allow->job_types), (void **)&allow->job_types, &allow->job_type_count,
-		    read_job_type);
+		config_read_list(r, value, 1, sizeof(*allow->job_types), (void **)&allow->job_types,
+		    &allow->job_type_count, read_job_type);
 }
 
 /* Read a right as its bit. */
@@ -212,7 +214,7 @@ read_validate(struct config_reader *r, struct json_t *value, const struct config
 		*(enum config_validate *)out = (enum config_validate)word;
 }
 
-/* The metrics' words for callers without a name and beyond the 200th: a caller so called could not be told from them. */
+/* The metrics' words for callers without a name and beyond the 200th: one so called could not be told from them. */
 static void
 read_caller_name(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out)
 {
@@ -264,5 +266,6 @@ config_read_callers(struct config_reader *r, struct json_t *value, const struct 
 
 	(void)rule;
 	r->caller_identities = arena_alloc(&config->arena, json_array_size(value) * sizeof(struct str));
-	config_read_list(r, value, 1, sizeof(*config->callers), (void **)&config->callers, &config->caller_count, read_caller);
+	config_read_list(r, value, 1, sizeof(*config->callers), (void **)&config->callers, &config->caller_count,
+	    read_caller);
 }

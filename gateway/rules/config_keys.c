@@ -23,7 +23,8 @@ error_key_twice(struct config_reader *r, const struct config_caller *caller, siz
 	config_enter(r, STR("keys"));
 	config_enter_index(r, key, (struct str){ NULL, 0 });
 	config_enter(r, STR("sha256"));
-	config_error(r, "is the same as callers[%zu] (\"%.*s\").keys[%u].sha256", other->index, STR_ARG(other->name), slot.key);
+	config_error(r, "is the same as callers[%zu] (\"%.*s\").keys[%u].sha256", other->index, STR_ARG(other->name),
+	    slot.key);
 	config_leave(r, mark);
 }
 

@@ -37,10 +37,13 @@ struct config_rule {
 	const struct config_rule *members;	/* of a section, ended by a rule without a name */
 };
 
-#define CONFIG_KEY(name, read, type, member, min, max) { STR_INIT(name), read, offsetof(type, member), min, max, false, NULL, NULL }
-#define CONFIG_NEED(name, read, type, member, min, max) { STR_INIT(name), read, offsetof(type, member), min, max, true, NULL, NULL }
+#define CONFIG_KEY(name, read, type, member, min, max) \
+	{ STR_INIT(name), read, offsetof(type, member), min, max, false, NULL, NULL }
+#define CONFIG_NEED(name, read, type, member, min, max) \
+	{ STR_INIT(name), read, offsetof(type, member), min, max, true, NULL, NULL }
 #define CONFIG_LATER(name, work) { STR_INIT(name), NULL, 0, 0, 0, false, work, NULL }
-#define CONFIG_SECTION(name, members, required) { STR_INIT(name), config_read_section, 0, 0, 0, required, NULL, members }
+#define CONFIG_SECTION(name, members, required) \
+	{ STR_INIT(name), config_read_section, 0, 0, 0, required, NULL, members }
 #define CONFIG_END { { NULL, 0 }, NULL, 0, 0, 0, false, NULL, NULL }
 
 #define CONFIG_MS ((int64_t)1000)
@@ -69,18 +72,20 @@ void config_warn(struct config_reader *r, const char *format, ...) __attribute__
 /* Add NAMES to OUT as "a", "b" and 3 more: ten of them at most. */
 void config_list_names(struct buf *out, const struct str *names, size_t count);
 
-/* --- config_value.c: typed values --- */
+/* --- config_object.c: objects and lists --- */
 
 /* Read VALUE, an object, by RULES into BASE. */
 void config_read_object(struct config_reader *r, struct json_t *value, const struct config_rule *rules, void *base);
 /* A rule's own members; OUT is the same base as the section's. */
 void config_read_section(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
 /*
- * Read a list of at least MIN elements of SIZE bytes each into the arena, *OUT and *COUNT; READ is told its element's place.
- * Nothing is set where VALUE is no such list.
+ * Read a list of at least MIN elements of SIZE bytes each into the arena, *OUT and *COUNT; READ is told its element's
+ * place. Nothing is set where VALUE is no such list.
  */
 bool config_read_list(struct config_reader *r, struct json_t *value, size_t min, size_t size, void **out, size_t *count,
     void (*read)(struct config_reader *r, struct json_t *value, void *out, size_t i));
+
+/* --- config_value.c: typed values --- */
 
 void config_read_bool(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
 void config_read_int64(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
@@ -100,31 +105,35 @@ struct str config_lower(struct config_reader *r, struct str s);
 
 /* --- config_address.c: addresses and URLs --- */
 
+/* No URL of ours is longer; a bound for sentences that show one. */
+#define CONFIG_URL_MAX 1024
+
 struct config_url {
-	struct str scheme, userinfo, host, path;	/* slices; host without brackets; userinfo.p NULL where there is none */
+	/* Slices of the URL; host without brackets; userinfo.p NULL where there is none. */
+	struct str scheme, userinfo, host, path;
 	bool ipv6;
 	uint16_t port;			/* 0: not given */
 };
 
 /* Split an absolute URL of ASCII without query and fragment (RFC 3986); NULL, or a sentence about what is wrong. */
 const char *config_url_split(struct str s, struct config_url *out);
-/* A DNS name or an IPv4 address; *NAME... or an IPv6 address where IPV6. */
+/* A DNS name or an IPv4 address; where IPV6 an IPv6 address instead. */
 bool config_is_host(struct str host, bool ipv6);
 
 void config_read_address(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
 void config_read_public_url(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
 void config_read_upstream_url(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
 void config_read_server_name(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
-void config_read_redis_url(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
 
 bool config_is_loopback(const struct config_listen *listen);
 /* Whether both would take the same connections: one address and port, or one of them all addresses of the family. */
 bool config_same_address(const struct config_listen *a, const struct config_listen *b);
 
-/* --- config_caller.c, config_section.c: lists of the top, and the table of everything --- */
+/* --- config_caller.c, config_store.c, config_section.c: the tables --- */
 void config_read_callers(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
 void config_read_quota(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
-extern const struct config_rule config_rules[];
+extern const struct config_rule config_store_rules[];
+extern const struct config_rule config_rules[];	/* of the top */
 
 /* --- config_keys.c --- */
 
@@ -137,5 +146,8 @@ void config_index_keys(struct config_reader *r);
 
 /* Fill in what depends on other values and check the whole; errors and warnings as ever. */
 void config_finish(struct config_reader *r);
+
+/* --- config_warn.c --- */
+void config_warn_all(struct config_reader *r);
 
 #endif

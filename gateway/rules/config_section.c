@@ -10,12 +10,18 @@
 #include "base/log.h"
 #include "rules/quota.h"
 
-/* Half of the jitter is ours, from the grant to the write: under 5 ms a busy loop turn would let every token lapse. Over a minute the upstream has timed out. */
+/*
+ * Half of the jitter is ours, from the grant to the write: under 5 ms a busy loop turn would let every token lapse.
+ * Over a minute the upstream has timed out.
+ */
 #define JITTER_MIN (10 * CONFIG_MS)
 #define JITTER_MAX CONFIG_MINUTE
 #define JITTER_DEFAULT (250 * CONFIG_MS)
 
-/* Time-outs of a request: below 100 ms no handshake across a continent ends; the job half reads on for 5 minutes at most. */
+/*
+ * Time-outs of a request: below 100 ms no handshake across a continent ends; the job half reads on for 5 minutes at
+ * most.
+ */
 #define TIMEOUT_MIN (100 * CONFIG_MS)
 #define TIMEOUT_MAX (5 * CONFIG_MINUTE)
 
@@ -65,7 +71,8 @@ static const struct config_rule upstream_rules[] = {
 	{ STR_INIT("server_name"), config_read_server_name, 0, 0, 0, false, NULL, NULL },
 	CONFIG_KEY("ca_file", config_read_path, struct config, upstream.ca_file, 0, 0),
 	CONFIG_KEY("timeout", config_read_duration, struct config, upstream.timeout_us, TIMEOUT_MIN, TIMEOUT_MAX),
-	CONFIG_KEY("idle_timeout", config_read_duration, struct config, upstream.idle_timeout_us, TIMEOUT_MIN, IDLE_MAX),
+	CONFIG_KEY("idle_timeout", config_read_duration, struct config, upstream.idle_timeout_us, TIMEOUT_MIN,
+	    IDLE_MAX),
 	CONFIG_LATER("replay_429", "quota"),
 	{ STR_INIT("quota"), read_upstream_quota, 0, 0, 0, false, NULL, NULL },
 	CONFIG_END,
@@ -116,8 +123,8 @@ read_listener(struct config_reader *r, struct json_t *value, void *out, size_t i
 	if (listen->tls && listen->plain)
 		config_error(r, "has both \"tls\" and \"plain\": true");
 	if (!listen->tls && !listen->plain && !config_is_loopback(listen))
-		config_error(r, "is not on loopback and has no \"tls\", so that keys and tokens would cross the network in "
-		    "the clear; say \"plain\": true where that is meant");
+		config_error(r, "is not on loopback and has no \"tls\", so that keys and tokens would cross the "
+		    "network in the clear; say \"plain\": true where that is meant");
 }
 
 static void
@@ -157,54 +164,7 @@ read_identities(struct config_reader *r, struct json_t *value, const struct conf
 	r->identities_bad = r->error_count != errors;
 }
 
-static void
-read_username(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out)
-{
-	struct config *config = out;
-	struct str s;
-
-	if (!config_text(r, value, (size_t)rule->min, (size_t)rule->max, &s))
-		return;
-	if (config->store.username.n)
-		config_error(r, "is given twice, here and in \"redis\"");
-	config->store.username = arena_copy(&config->arena, s);
-}
-
-static void
-read_password(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out)
-{
-	struct config *config = out;
-
-	config_read_secret(r, value, rule, &config->store.password_secret);
-	if (config->store.password.n)
-		config_error(r, "is given twice, here and in \"redis\"");
-}
-
-static void
-read_on_failure(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out)
-{
-	static const char *const words[] = { "closed", "share", NULL };
-	int word;
-
-	(void)rule;
-	(void)out;
-	if (config_word(r, value, words, &word) && word == 1)
-		config_error(r, "\"share\" comes with the work on quota; not available yet");
-}
-
-static const struct config_rule store_rules[] = {
-	{ STR_INIT("redis"), config_read_redis_url, 0, 0, 0, true, NULL, NULL },
-	CONFIG_LATER("ca_file", "quota"),
-	{ STR_INIT("username"), read_username, 0, 1, 256, false, NULL, NULL },
-	{ STR_INIT("password"), read_password, 0, 0, 0, false, NULL, NULL },
-	CONFIG_KEY("prefix", config_read_name, struct config, store.prefix, 0, 0),
-	/* Below 10 ms a store in another zone is ill for ever; above 10 s a dead one keeps everybody's whole wait. */
-	CONFIG_KEY("timeout", config_read_duration, struct config, store.timeout_us, 10 * CONFIG_MS, 10 * CONFIG_SECOND),
-	{ STR_INIT("on_failure"), read_on_failure, 0, 0, 0, false, NULL, NULL },
-	CONFIG_END,
-};
-
-/* One round trip to the store and one fdatasync: with less than 10 ms not even a token that lies ready is got in time. */
+/* One round trip to the store and one fdatasync: in less than 10 ms not even a token that lies ready is got. */
 #define WAIT_MIN (10 * CONFIG_MS)
 
 static const struct config_rule wait_rules[] = {
@@ -220,8 +180,10 @@ static const struct config_rule limits_rules[] = {
 	CONFIG_KEY("head_bytes", config_read_int64, struct config, limits.head_bytes, 1024, 1 << 20),
 	/* A body is hashed and checked in one piece on a worker, which stands still for about 10 ms at 4 MiB. */
 	CONFIG_KEY("body_bytes", config_read_int64, struct config, limits.body_bytes, 256, 4 << 20),
-	CONFIG_KEY("head_timeout", config_read_duration, struct config, limits.head_timeout_us, TIMEOUT_MIN, TIMEOUT_MAX),
-	CONFIG_KEY("body_timeout", config_read_duration, struct config, limits.body_timeout_us, TIMEOUT_MIN, TIMEOUT_MAX),
+	CONFIG_KEY("head_timeout", config_read_duration, struct config, limits.head_timeout_us, TIMEOUT_MIN,
+	    TIMEOUT_MAX),
+	CONFIG_KEY("body_timeout", config_read_duration, struct config, limits.body_timeout_us, TIMEOUT_MIN,
+	    TIMEOUT_MAX),
 	CONFIG_KEY("idle_timeout", config_read_duration, struct config, limits.idle_timeout_us, TIMEOUT_MIN, IDLE_MAX),
 	CONFIG_END,
 };
@@ -268,7 +230,7 @@ const struct config_rule config_rules[] = {
 	CONFIG_SECTION("upstream", upstream_rules, true),
 	{ STR_INIT("identities"), read_identities, 0, 0, 0, false, NULL, NULL },
 	{ STR_INIT("callers"), config_read_callers, 0, 0, 0, true, NULL, NULL },
-	CONFIG_SECTION("store", store_rules, false),
+	CONFIG_SECTION("store", config_store_rules, false),
 	CONFIG_SECTION("wait", wait_rules, false),
 	CONFIG_SECTION("limits", limits_rules, false),
 	CONFIG_SECTION("audit", audit_rules, false),

@@ -8,6 +8,10 @@
 /* At most nine grants to others, then one to a poll: its floor of 10 %. */
 #define QUEUE_OTHERS_PER_POLL 9
 
+/* Steps of yielding to other instances: each longer than the difference between their ways to the store. */
+#define QUEUE_YIELD_STEPS 3
+#define QUEUE_YIELD_STEP_US (2 * CLOCK_MS)
+
 void
 queue_init(struct queue *q, const struct quota *quota, size_t capacity, int64_t keep_us, struct mono_time now)
 {
@@ -135,7 +139,10 @@ queue_promoted_class(const struct queue *q, int64_t slots)
 	int64_t busy = 0;
 
 	for (int class = 0; class < QUEUE_CLASS_COUNT; class++) {
-		/* A class counts only itself and its betters, so that a cancel does not wait for submits told before it. */
+		/*
+		 * A class counts only itself and its betters, so that a cancel does not wait for submits told before
+		 * it.
+		 */
 		busy += (int64_t)(q->counts[QUEUE_NEXT][class] + q->counts[QUEUE_READY][class]);
 		if (waiting[class] > 0 && busy < slots)
 			return (enum queue_class)class;
@@ -246,6 +253,24 @@ queue_give_back(struct queue *q, struct mono_time asked_at)
 	queue_hold(q, asked_at, 1);
 }
 
+/*
+ * There is a backlog. Other instances may be waiting for the same token, so who has just got one asks a little late
+ * for the next, and who has gone without several times asks on the dot: none is starved by being farther from the
+ * store. Calls stand at least a quarter of L apart, so that at high rates one call gathers many tokens. All of it
+ * lies well within L, which loses nothing.
+ */
+static void
+queue_yield(struct queue *q, bool won)
+{
+	struct mono_time paced = mono_add(q->called_at, QUOTA_LATENESS_US / 4);
+
+	q->losses = won ? 0 : q->losses + 1;
+	if (q->losses < QUEUE_YIELD_STEPS)
+		q->call_at = mono_add(q->due, (int64_t)(QUEUE_YIELD_STEPS - q->losses) * QUEUE_YIELD_STEP_US);
+	if (mono_since(paced, q->call_at) > 0)
+		q->call_at = paced;
+}
+
 void
 queue_answered(struct queue *q, int64_t granted, int64_t wait_us, struct mono_time now)
 {
@@ -257,19 +282,14 @@ queue_answered(struct queue *q, int64_t granted, int64_t wait_us, struct mono_ti
 	q->measured_grants += granted;
 	queue_measure(q, now);
 	/*
-	 * The store looked at some time within the round trip. A call that is sent WAIT after the first one was sent arrives when the token
-	 * is due, if the way takes as long again; half of the way more (2 ms at most: lateness costs, an early call only repeats itself)
-	 * covers the difference.
+	 * The store looked at some time within the round trip. A call that is sent WAIT after the first one was sent
+	 * arrives when the token is due, if the way takes as long again; half of the way more (2 ms at most: lateness
+	 * costs, an early call only repeats itself) covers the difference.
 	 */
 	if (on_the_way_us > 2 * CLOCK_MS)
 		on_the_way_us = 2 * CLOCK_MS;
 	q->due = mono_add(q->called_at, wait_us + (wait_us > 0 ? on_the_way_us : 0));
 	q->call_at = q->due;
-	if (granted < q->calling_count) {
-		/* Under backlog one call gathers what comes back in a quarter of the lateness that loses nothing. */
-		struct mono_time paced = mono_add(q->called_at, QUOTA_LATENESS_US / 4);
-
-		if (mono_since(paced, q->call_at) > 0)
-			q->call_at = paced;
-	}
+	if (granted < q->calling_count)
+		queue_yield(q, granted > 0);
 }

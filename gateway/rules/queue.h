@@ -1,11 +1,13 @@
 /*
- * The queue of one identity: who waits, who makes ready, who gets the next token, when to ask the store and when to look again.
+ * The queue of one identity: who waits, who makes ready, who gets the next token, when to ask the store and when to
+ * look again.
  *
- * Pure: the limiter hands it the time and the store's answers and does what it says. Entries are the limiter's, linked in place; each is
- * in at most one queue. Life of an entry: out -> waiting -> next -> (slow ->) ready -> out; it may leave from anywhere.
+ * Pure: the limiter hands it the time and the store's answers and does what it says. Entries are the limiter's,
+ * linked in place; each is in at most one queue. Life of an entry: out -> waiting -> next -> (slow ->) ready -> out;
+ * it may leave from anywhere.
  *
- * Order: by arrival within a class; cancels before submits before polls, save that one grant in ten is a poll's where one is ready.
- * Who is next and slow does not stand in the way of those that are ready behind it.
+ * Order: by arrival within a class; cancels before submits before polls, save that one grant in ten is a poll's where
+ * one is ready. Who is next and slow does not stand in the way of those that are ready behind it.
  */
 #ifndef JOBGATE_RULES_QUEUE_H
 #define JOBGATE_RULES_QUEUE_H
@@ -59,6 +61,7 @@ struct queue {
 	struct mono_time call_at;	/* the next call with a count not before this */
 	struct mono_time called_at;	/* the last call */
 	struct mono_time pause_until;	/* no call at all before this: the last failed */
+	unsigned losses;		/* calls since the last that brought a token */
 	bool calling;			/* one is under way */
 	bool looked;			/* the bucket was looked at since the store is there */
 	int64_t calling_count;
@@ -68,7 +71,7 @@ struct queue {
 	size_t held_count;
 	unsigned others_since_poll;	/* grants to other classes while a poll was waiting */
 
-	double share;			/* part of the bucket's rate that comes to this instance under backlog: 1 until seen otherwise */
+	double share;			/* part of the rate that comes to this instance under backlog; 1 until seen otherwise */
 	struct mono_time measured_since;
 	int64_t measured_grants;
 
@@ -85,7 +88,10 @@ void queue_set_open(struct queue *q, bool open, struct mono_time now);
 
 enum queue_verdict { QUEUE_TAKEN, QUEUE_FULL, QUEUE_TOO_LATE };
 
-/* Queue an entry whose class and deadline are set, or say why not: no room, or at the present rate it will not be served in time. */
+/*
+ * Queue an entry whose class and deadline are set, or say why not: no room, or at the present rate it will not be
+ * served in time.
+ */
 enum queue_verdict queue_submit(struct queue *q, struct queue_entry *e, struct mono_time now);
 /* It could be sent at once. */
 void queue_ready(struct queue *q, struct queue_entry *e);
@@ -114,8 +120,8 @@ void queue_give_back(struct queue *q, struct mono_time asked_at);
 bool queue_wake(const struct queue *q, struct mono_time now, struct mono_time *at);
 
 /*
- * Whole seconds, 1 to 60, after which a request of CLASS that would wait PATIENCE_US may find room; each call hands out the next place,
- * so that those who are refused together do not return together.
+ * Whole seconds, 1 to 60, after which a request of CLASS that would wait PATIENCE_US may find room; each call hands
+ * out the next place, so that those who are refused together do not return together.
  */
 int64_t queue_retry_after(struct queue *q, enum queue_class class, int64_t patience_us, struct mono_time now);
 

@@ -154,7 +154,8 @@ earlier(struct mono_time *at, bool *any, struct mono_time other)
 static void
 queue_wake_to_call(const struct queue *q, struct mono_time *at, bool *any)
 {
-	struct mono_time call_at = q->call_at, look_at = q->looked ? mono_add(q->called_at, q->keep_us) : q->pause_until;
+	struct mono_time call_at = q->call_at;
+	struct mono_time look_at = q->looked ? mono_add(q->called_at, q->keep_us) : q->pause_until;
 
 	if (call_at.us < q->pause_until.us)
 		call_at = q->pause_until;
@@ -217,6 +218,6 @@ queue_retry_after(struct queue *q, enum queue_class class, int64_t patience_us, 
 	after_us = mono_since(q->return_slot, now);
 	if (after_us < first_us || after_us > QUEUE_RETURN_MAX_US)
 		after_us = first_us;
-	q->return_slot = mono_add(now, after_us + (int64_t)step_us + 1);
+	q->return_slot = mono_add(now, after_us + (int64_t)step_us);
 	return (after_us + CLOCK_SECOND - 1) / CLOCK_SECOND;
 }

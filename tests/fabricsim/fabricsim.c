@@ -28,14 +28,16 @@ start_fail(const char *what, const char *which)
 
 /* Choose http/1.1 where the client offers it; others go without (RFC 7301 3.2). */
 static int
-on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_bytes, const unsigned char *in, unsigned in_bytes, void *arg)
+on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_bytes, const unsigned char *in, unsigned in_bytes,
+    void *arg)
 {
 	static const unsigned char http11[] = "\x08http/1.1";
 	unsigned char *chosen;
 
 	(void)ssl;
 	(void)arg;
-	if (SSL_select_next_proto(&chosen, out_bytes, http11, sizeof(http11) - 1, in, in_bytes) != OPENSSL_NPN_NEGOTIATED)
+	if (SSL_select_next_proto(&chosen, out_bytes, http11, sizeof(http11) - 1, in, in_bytes) !=
+	    OPENSSL_NPN_NEGOTIATED)
 		return SSL_TLSEXT_ERR_NOACK;
 	*out = chosen;
 	return SSL_TLSEXT_ERR_OK;
@@ -172,7 +174,8 @@ main(int argc, char **argv)
 	check(s.base != NULL);
 	s.tls = server_tls(&s.options);
 	s.jobs = sim_jobs_new(s.options.job_us, &s.random);
-	s.quota = sim_quota_new(s.options.quota_requests, s.options.quota_window_us, s.options.sliding, s.options.phase_us);
+	s.quota = sim_quota_new(s.options.quota_requests, s.options.quota_window_us, s.options.sliding,
+	    s.options.phase_us);
 	s.ledger = sim_ledger_new(s.options.ledger);
 	s.api = (struct sim_api){ &s.options, s.jobs };
 	term = evsignal_new(s.base, SIGTERM, on_signal, s.base);

@@ -13,8 +13,8 @@ sim_call_time(struct sim_call *call, struct wall_time t)
 {
 	struct civil_time c = clock_civil(t);
 
-	return arena_printf(call->arena, "%04d-%02d-%02dT%02d:%02d:%02d.%06d0", c.year, c.month, c.day, c.hour, c.minute,
-	    c.second, c.microsecond);
+	return arena_printf(call->arena, "%04d-%02d-%02dT%02d:%02d:%02d.%06d0", c.year, c.month, c.day, c.hour,
+	    c.minute, c.second, c.microsecond);
 }
 
 /* Say where something of this item is. */
@@ -60,7 +60,7 @@ call_body_ok(struct sim_call *call)
 
 	if (call->body.n == 0)
 		return true;
-	json = json_loadb(call->body.p, call->body.n, JSON_DECODE_ANY, NULL);
+	json = json_loadb(call->body.p, call->body.n, JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL, NULL);
 	ok = json_is_object(json) || (json_is_string(json) && json_string_length(json) == 0);
 	json_decref(json);
 	return ok;
@@ -118,7 +118,8 @@ call_find(struct sim_call *call)
 	struct sim_job *job = sim_jobs_find(call->api->jobs, call->item, call->id);
 
 	if (job == NULL)
-		sim_reply_error(call->reply, 404, "EntityNotFound", "The requested job instance could not be found", false);
+		sim_reply_error(call->reply, 404, "EntityNotFound",
+		    "The requested job instance could not be found", false);
 	return job;
 }
 

@@ -1,7 +1,8 @@
 /*
  * The ledger: one JSON line for each request as it arrived, written at once by one write(2).
  *
- * {"time","connection","method","target","headers":[["name","value"],...],"body_bytes","body_sha256","status","fault","complete"}.
+ * {"time","connection","method","target","headers":[["name","value"],...],"body_bytes","body_sha256","status",
+ * "fault","complete"}.
  * A byte of 0x80 or more stands for itself as the character of that number (Latin-1), so that nothing is lost.
  * `status` is what is answered, 0 where nothing is; `complete` is false where the connection ended within the request.
  */

@@ -11,8 +11,8 @@ schedule_json(struct sim_call *call, const struct sim_schedule *s)
 {
 	json_t *json = json_pack("{s:s, s:b, s:s, s:o, s:{s:s, s:s}}", "id", s->id, "enabled", (int)s->enabled,
 	    "createdDateTime", sim_call_time(call, s->created).p, "configuration",
-	    json_loads(s->configuration, JSON_DECODE_ANY, NULL), "owner", "id", "8eedb1b0-3af8-4b17-8e7e-663e61e12211",
-	    "type", "User");
+	    json_loads(s->configuration, JSON_DECODE_ANY, NULL), "owner", "id",
+	    "8eedb1b0-3af8-4b17-8e7e-663e61e12211", "type", "User");
 
 	check(json != NULL);
 	return json;

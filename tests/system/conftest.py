@@ -9,7 +9,10 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 sys.dont_write_bytecode = True
 
 from certificates import Certificates  # noqa: E402
-from harness import Gateway, Redis, Simulator, make_config  # noqa: E402
+from harness import BUILD, Gateway, Redis, Simulator, make_config  # noqa: E402
+
+# Tests of commands alone look for the binary here.
+os.environ.setdefault("JOBGATE", os.path.join(BUILD, "jobgate"))
 
 
 @pytest.fixture(scope="session")
@@ -41,12 +44,12 @@ class Fleet:
     def redis(self, **more):
         return self._keep(Redis(self._folder(), **more))
 
-    def config(self, upstream_port, **changes):
+    def config(self, upstream_port, /, **changes):
         return make_config(self.certificates, upstream_port, **changes)
 
-    def gateway(self, upstream, folder=None, ready=True, env=None, config=None, **changes):
-        """A gateway in front of UPSTREAM (a Simulator or a port); CHANGES as for make_config."""
-        port = upstream if isinstance(upstream, int) else upstream.port
+    def gateway(self, behind, /, folder=None, ready=True, env=None, config=None, **changes):
+        """A gateway; BEHIND it is a Simulator or a port. CHANGES as for make_config."""
+        port = behind if isinstance(behind, int) else behind.port
         folder = folder or self._folder()
         gateway = Gateway.__new__(Gateway)
         self.processes.append(gateway)

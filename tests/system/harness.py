@@ -108,8 +108,8 @@ class Process:
         self.wait()
 
     def check_sanitizers(self):
-        bad = [line for line in self.lines if SANITIZER.search(line)]
-        assert not bad, "\n".join(self.lines[-200:])
+        first = next((i for i, line in enumerate(self.lines) if SANITIZER.search(line)), None)
+        assert first is None, "\n".join(self.lines[first:first + 60])
 
     def tail(self):
         return "\n".join(self.lines[-40:])
@@ -173,7 +173,7 @@ class Redis(Process):
         return f"redis://127.0.0.1:{self.port}"
 
 
-def make_config(certificates, upstream_port, **changes):
+def make_config(certificates, upstream_port, /, **changes):
     """A configuration with a plain and a TLS listener, quota out of the way; CHANGES replace whole keys (None removes)."""
     cert, key = certificates.pair("front")
     config = {
@@ -271,6 +271,18 @@ class Gateway(Process):
         """The records of a kind once there are that many."""
         wait_for(lambda: len(self.records(kind)) >= count, timeout, f"{count} records of kind {kind}")
         return self.records(kind)
+
+
+def check_failed(gateway, answer):
+    """The one record of a trigger of which nothing could be sent: an outcome `failed`, or a refusal before any intent."""
+    name = answer.get("X-Request-Id")
+    mine = wait_for(lambda: [r for r in gateway.records() if r.get("request_id") == name and r["kind"] != "intent"],
+                    what=f"the record of {name}")
+    assert len(mine) == 1
+    if mine[0]["kind"] == "outcome":
+        assert (mine[0]["result"], mine[0]["status"], mine[0]["answered"]) == ("failed", 0, answer.status)
+    else:
+        assert (mine[0]["status"], mine[0]["error_code"]) == (answer.status, "JobgateUpstreamUnavailable")
 
 
 def read_journal(directory, kind=None):

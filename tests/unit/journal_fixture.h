@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <limits.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -24,11 +23,12 @@
 #include "io/journal.h"
 #include "io/loop.h"
 
+#define FIXTURE_PATH_BYTES 1024
 #define FIXTURE_PATIENCE_US (20 * (int64_t)CLOCK_SECOND)
 
 /* One directory, one loop, and what came back. */
 struct fixture {
-	char directory[PATH_MAX];
+	char directory[256];
 	struct loop *loop;
 	struct journal *journal;
 	struct journal_settings settings;
@@ -91,7 +91,7 @@ fixture_files(struct fixture *f, const char *suffix, void (*fn)(const char *path
 
 	assert_true(n >= 0);
 	for (int i = 0; i < n; i++) {
-		char path[PATH_MAX + 300];
+		char path[FIXTURE_PATH_BYTES];
 		size_t len = strlen(list[i]->d_name);
 
 		snprintf(path, sizeof(path), "%s/%s", f->directory, list[i]->d_name);
@@ -282,7 +282,7 @@ fixture_write(const char *path, struct str bytes)
 static inline void
 fixture_last_path(const char *path, void *arg)
 {
-	snprintf(arg, PATH_MAX, "%s", path);
+	snprintf(arg, FIXTURE_PATH_BYTES, "%s", path);
 }
 
 /* All of the journal's lines in one buffer. */

@@ -1,6 +1,6 @@
 /*
- * A real redis-server for tests, on a free port of the loopback with nothing on disk, and a blocking client of a few lines that shares
- * no code with the product's.
+ * A real redis-server for tests, on a free port of the loopback with nothing on disk, and a blocking client of a few
+ * lines that shares no code with the product's.
  */
 #ifndef JOBGATE_TESTS_REDIS_SERVER_H
 #define JOBGATE_TESTS_REDIS_SERVER_H

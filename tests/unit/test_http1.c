@@ -264,7 +264,7 @@ test_limits(void **state)
 {
 	static const struct { size_t target, fields, value; enum http1_fault fault; } cases[] = {
 		{ 8192, 1, 0, HTTP1_OK }, { 8193, 1, 0, HTTP1_TARGET_TOO_LONG }, { 40000, 1, 0, HTTP1_TARGET_TOO_LONG },
-		{ 10, 100, 10, HTTP1_OK }, { 10, 101, 10, HTTP1_HEAD_TOO_LARGE },
+		{ 10, 128, 10, HTTP1_OK }, { 10, 129, 10, HTTP1_HEAD_TOO_LARGE },
 		{ 10, 5, 10000, HTTP1_HEAD_TOO_LARGE },
 		{ 10, 4, 10000, HTTP1_OK } };
 	static struct http1_head head;

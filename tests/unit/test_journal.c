@@ -86,7 +86,7 @@ static void
 test_open_errors(void **state)
 {
 	struct fixture *f = fixture_new();
-	char path[PATH_MAX + 32], words[PATH_MAX + 64];
+	char path[FIXTURE_PATH_BYTES], words[FIXTURE_PATH_BYTES];
 
 	(void)state;
 	snprintf(path, sizeof(path), "%s/missing/audit", f->directory);
@@ -296,7 +296,7 @@ static void
 hide_file(const char *path, void *arg)
 {
 	struct fixture *f = arg;
-	char hidden[PATH_MAX + 300];
+	char hidden[FIXTURE_PATH_BYTES];
 	struct journal_verdict v;
 
 	snprintf(hidden, sizeof(hidden), "%s.away", path);
@@ -315,7 +315,7 @@ static void
 test_files_missing(void **state)
 {
 	struct fixture *f = three_files();
-	char path[PATH_MAX + 300] = "";
+	char path[FIXTURE_PATH_BYTES] = "";
 	struct journal_verdict v;
 
 	(void)state;
@@ -368,7 +368,7 @@ static void
 test_live_tail(void **state)
 {
 	struct fixture *f = fixture_new();
-	char path[PATH_MAX + 300] = "", checkpoint[PATH_MAX + 32];
+	char path[FIXTURE_PATH_BYTES] = "", checkpoint[FIXTURE_PATH_BYTES];
 	struct journal_verdict v;
 	struct buf b;
 	size_t last;

@@ -75,7 +75,7 @@ wait_up(struct fixture *f, bool up)
 
 	while (journal_is_up(f->journal) != up) {
 		assert_true(mono_since(end, clock_now_mono()) > 0);
-		sched_yield();
+		usleep(1000);
 	}
 }
 
@@ -279,7 +279,7 @@ test_file_size_limit(void **state)
 {
 	struct fixture *f = fixture_new();
 	struct rlimit limit, before;
-	char path[PATH_MAX + 300] = "";
+	char path[FIXTURE_PATH_BYTES] = "";
 	struct stat st;
 
 	(void)state;
@@ -304,17 +304,32 @@ test_file_size_limit(void **state)
 	fixture_free(f);
 }
 
+/* Write to a file until there is no room left. */
+static void
+fill(const char *path)
+{
+	char zeros[4096] = { 0 };
+	int fd = open(path, O_WRONLY | O_APPEND);
+
+	assert_true(fd >= 0);
+	while (write(fd, zeros, sizeof(zeros)) > 0)
+		;
+	close(fd);
+}
+
 /* A full file system: intents are refused while there is still room for the outcomes of those that were taken. */
 static void
 test_full_disk(void **state)
 {
 	struct fixture *f = fixture_new();
-	char id[32], ballast[PATH_MAX + 32];
+	char id[32], ballast[FIXTURE_PATH_BYTES];
 	int taken = 0;
 
 	(void)state;
 	journal_disk = (struct journal_disk){ write, fdatasync, ftruncate };
-	if (mount("none", f->directory, "tmpfs", 0, "size=1m") != 0) {
+	/* In a mount namespace of our own: it goes with the process, whatever happens to the test. */
+	if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
+	    mount("none", f->directory, "tmpfs", 0, "size=1m") != 0) {
 		fixture_free(f);
 		skip();
 	}
@@ -335,10 +350,14 @@ test_full_disk(void **state)
 		assert_true(fixture_put(f, JOURNAL_OUTCOME, id));
 	}
 	fixture_wait(f);
-	assert_false(journal_is_up(f->journal));
-	while (fixture_good(f).open_intents > 0)	/* they found room on the disk, though acknowledged early */
-		sched_yield();
+	wait_up(f, true);	/* the outcomes were shorter than the room kept for them */
+	assert_int_equal(fixture_good(f).open_intents, 0);
+	fill(ballast);
+	refused_intent(f, "x");
 	assert_false(fixture_put(f, JOURNAL_INTENT, "x"));
+	assert_true(fixture_put(f, JOURNAL_REFUSAL, "r"));
+	fixture_wait(f);
+	assert_false(fixture_good(f).torn_tail);
 	unlink(ballast);
 	wait_up(f, true);
 	fixture_pair(f, "y");
@@ -355,7 +374,7 @@ test_file_removed(void **state)
 	(void)state;
 	for (int grow = 0; grow < 2; grow++) {
 		struct fixture *f = fault_new();
-		char path[PATH_MAX + 300] = "";
+		char path[FIXTURE_PATH_BYTES] = "";
 
 		fixture_pair(f, "a");
 		fixture_files(f, ".jsonl", fixture_last_path, path);
@@ -411,7 +430,7 @@ test_random_faults(void **state)
 	(void)state;
 	f->settings.segment_bytes = 3000;
 	srand(2);
-	for (int i = 0; i < 60; i++) {
+	for (int i = 0; i < 48; i++) {
 		size_t before = f->refused;
 
 		snprintf(id, sizeof(id), "n%d", i);
@@ -447,7 +466,7 @@ test_random_faults(void **state)
 	assert_int_equal(fixture_good(f).open_intents, 0);
 	assert_int_equal(fixture_count(f, "\"kind\":\"intent\""), pairs);
 	assert_int_equal(fixture_count(f, "\"kind\":\"outcome\""), pairs);
-	assert_true(pairs > 20 && refused > 5);
+	assert_true(pairs > 15 && refused > 5);
 	fixture_free(f);
 }
 

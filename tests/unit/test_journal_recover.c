@@ -8,7 +8,7 @@
 
 /* A stopped journal of two pairs in one file, without a checkpoint, as after kill -9. */
 static struct fixture *
-two_pairs(char path[PATH_MAX + 300])
+two_pairs(char path[FIXTURE_PATH_BYTES])
 {
 	struct fixture *f = fixture_new();
 
@@ -54,7 +54,7 @@ test_torn(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		char path[PATH_MAX + 300] = "", torn[PATH_MAX + 310];
+		char path[FIXTURE_PATH_BYTES] = "", torn[FIXTURE_PATH_BYTES];
 		struct fixture *f = two_pairs(path);
 		struct buf b = fixture_read(path), kept = BUF_EMPTY, t;
 		size_t good = lines_bytes(&b, 3), n = cases[i].of_last == SIZE_MAX ? b.n - 1 - good : cases[i].of_last;
@@ -86,7 +86,7 @@ test_torn(void **state)
 static void
 test_zero_sector(void **state)
 {
-	char path[PATH_MAX + 300] = "";
+	char path[FIXTURE_PATH_BYTES] = "";
 	struct fixture *f = fixture_new();
 	struct buf b;
 	size_t good;
@@ -113,7 +113,7 @@ static void
 test_damage_is_refused(void **state)
 {
 	static const size_t lines[] = { 1, 2, 3 };
-	char path[PATH_MAX + 300] = "", words[64];
+	char path[FIXTURE_PATH_BYTES] = "", words[64];
 
 	(void)state;
 	for (size_t i = 0; i < 3; i++) {
@@ -134,7 +134,7 @@ test_damage_is_refused(void **state)
 static void
 test_dropped_line_is_refused(void **state)
 {
-	char path[PATH_MAX + 300] = "";
+	char path[FIXTURE_PATH_BYTES] = "";
 	struct fixture *f = two_pairs(path);
 	struct buf b = fixture_read(path), changed = BUF_EMPTY;
 
@@ -153,7 +153,7 @@ static void
 test_torn_in_the_middle(void **state)
 {
 	struct fixture *f = fixture_new();
-	char path[PATH_MAX + 300] = "";
+	char path[FIXTURE_PATH_BYTES] = "";
 	struct stat st;
 
 	(void)state;
@@ -218,7 +218,7 @@ static void
 orphan_of_old_file(bool damaged)
 {
 	struct fixture *f = fixture_new();
-	char path[PATH_MAX + 300] = "";
+	char path[FIXTURE_PATH_BYTES] = "";
 	pid_t pid;
 	int status;
 
@@ -257,7 +257,7 @@ static void
 first_path(const char *path, void *arg)
 {
 	if (*(char *)arg == '\0')
-		snprintf(arg, PATH_MAX, "%s", path);
+		snprintf(arg, FIXTURE_PATH_BYTES, "%s", path);
 }
 
 /* Change a byte of a file's first record. */
@@ -276,7 +276,7 @@ static void
 test_checkpoint_saves_reading(void **state)
 {
 	struct fixture *f = fixture_new();
-	char path[PATH_MAX + 300] = "";
+	char path[FIXTURE_PATH_BYTES] = "";
 
 	(void)state;
 	f->settings.segment_bytes = 1000;
@@ -303,7 +303,7 @@ test_empty_last_file(void **state)
 	(void)state;
 	for (size_t i = 0; i < 2; i++) {
 		struct fixture *f = fixture_new();
-		char path[PATH_MAX + 300] = "";
+		char path[FIXTURE_PATH_BYTES] = "";
 
 		f->settings.segment_bytes = 100;
 		fixture_open(f);
@@ -329,7 +329,7 @@ static void
 test_archived(void **state)
 {
 	struct fixture *f = fixture_new();
-	char path[PATH_MAX + 300] = "";
+	char path[FIXTURE_PATH_BYTES] = "";
 	struct journal_verdict v;
 
 	(void)state;
@@ -357,7 +357,7 @@ static void
 test_uuid(void **state)
 {
 	struct fixture *f = fixture_new();
-	char uuid[37], path[PATH_MAX + 32];
+	char uuid[37], path[FIXTURE_PATH_BYTES];
 
 	(void)state;
 	fixture_open(f);

@@ -1,4 +1,7 @@
-/* The upstream client against a scripted TLS server: responses good and bad, closes at every moment, deadlines, cancels, the pool. */
+/*
+ * The upstream client against a scripted TLS server: responses good and bad, closes at every moment, deadlines,
+ * cancels, the pool.
+ */
 #include "upstream_fixture.h"
 
 #define OK_HEAD "HTTP/1.1 200 OK\r\n"
@@ -100,7 +103,10 @@ test_a_connection_serves_many_exchanges(void **state)
 	assert_int_equal(atomic_load(&f.peer.accepted), 1);
 	assert_int_equal(upstream_counts(f.upstream).opened, 1);
 	assert_int_equal(upstream_counts(f.upstream).reused, 49);
+	pthread_mutex_lock(&f.peer.lock);
 	assert_string_equal(f.peer.sni, NAME);
+	assert_string_equal(f.peer.last_head, "POST /x HTTP/1.1\r\nHost: " NAME "\r\nContent-Length: 34300\r\n\r\n");
+	pthread_mutex_unlock(&f.peer.lock);
 	fixture_fini(&f);
 }
 
@@ -183,7 +189,10 @@ test_sessions_are_resumed(void **state)
 	}
 }
 
-/* A response to a body that the server does not want comes while it is still written; it is told, and the connection is not kept. */
+/*
+ * A response to a body that the server does not want comes while it is still written; it is told, and the connection
+ * is not kept.
+ */
 static void
 test_an_early_response_is_told(void **state)
 {
@@ -302,7 +311,7 @@ test_closed_in_the_pool(void **state)
 		if (i < 3)
 			fixture_run(&f, until_empty_pool);
 		else
-			usleep(50000);	/* the loop stands still: nobody but the look before use can notice */
+			peer_wait_closed(&f.peer);	/* the loop stands still: nobody but the look before use can notice */
 		exchange_run(&f, &x, false, "GET", 0);
 		if (x.status != 200)
 			fail_msg("case %zu: %s: %s", i, upstream_reason_name(x.failure.reason), x.failure.detail);
@@ -312,7 +321,10 @@ test_closed_in_the_pool(void **state)
 	}
 }
 
-/* The peer closes while the connection is borrowed and unsent: told at once; or noticed by upstream_send. Nothing was written. */
+/*
+ * The peer closes while the connection is borrowed and unsent: told at once; or noticed by upstream_send. Nothing was
+ * written.
+ */
 static void
 test_closed_while_borrowed(void **state)
 {
@@ -331,7 +343,7 @@ test_closed_while_borrowed(void **state)
 		fixture_run(&f, until_ready);
 		peer_go(&f.peer);
 		if (i >= 3) {
-			usleep(50000);	/* the loop stands still while the FIN arrives */
+			peer_wait_closed(&f.peer);	/* the loop stands still while the FIN arrives */
 			fixture_send(&x);
 			assert_int_equal(x.failures, 0);
 		}

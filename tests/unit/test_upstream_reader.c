@@ -1,4 +1,7 @@
-/* The reader of responses: each case whole, in single bytes, and cut at every place; then mutated ones for the sanitizers. */
+/*
+ * The reader of responses: each case whole, in single bytes, and cut at every place; then mutated ones for the
+ * sanitizers.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,7 @@
-/* Certificates for tests, made in memory and written to a temporary folder: authorities and servers' leaves, good and bad. */
+/*
+ * Certificates for tests, made in memory and written to a temporary folder: authorities and servers' leaves, good and
+ * bad.
+ */
 #ifndef JOBGATE_TESTS_TLS_CERTS_H
 #define JOBGATE_TESTS_TLS_CERTS_H
 

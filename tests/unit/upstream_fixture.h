@@ -1,4 +1,7 @@
-/* What the upstream's component tests share: names without a name server, identities, one upstream against one peer, exchanges. */
+/*
+ * What the upstream's component tests share: names without a name server, identities, one upstream against one peer,
+ * exchanges.
+ */
 #ifndef JOBGATE_TESTS_UPSTREAM_FIXTURE_H
 #define JOBGATE_TESTS_UPSTREAM_FIXTURE_H
 

@@ -1,7 +1,9 @@
 /*
- * A TLS server that does what a script says, each connection in a thread of its own with blocking calls, for the upstream's tests.
+ * A TLS server that does what a script says, each connection in a thread of its own with blocking calls, for the
+ * upstream's tests.
  *
- * A script is one step for each request of a connection; it may answer in pieces, early, not at all, and end in several ways.
+ * A script is one step for each request of a connection; it may answer in pieces, early, not at all, and end in
+ * several ways.
  */
 #ifndef JOBGATE_TESTS_UPSTREAM_PEER_H
 #define JOBGATE_TESTS_UPSTREAM_PEER_H
@@ -51,13 +53,14 @@ struct peer {
 	size_t step_count;		/* the last step repeats */
 	pthread_t acceptor;
 	pthread_t threads[PEER_CONNECTIONS_MAX];
-	int fds[PEER_CONNECTIONS_MAX];	/* for peer_stop; closed by their threads' end in peer_stop */
+	atomic_int fds[PEER_CONNECTIONS_MAX];	/* for peer_stop; closed by their threads' end in peer_stop */
 	size_t connections;
 	sem_t go;
-	atomic_uint accepted, handshakes, resumed, requests, ended;
+	atomic_uint accepted, handshakes, resumed, requests, closed, ended;	/* closed: nothing more will come */
 	atomic_ullong http_bytes, body_sum;
-	char last_head[8192];		/* of the newest request; read after an exchange */
-	char sni[256];
+	pthread_mutex_t lock;		/* guards the two below */
+	char last_head[8192];		/* of the newest request */
+	char sni[256];			/* of the newest connection */
 };
 
 struct peer_connection {
@@ -83,7 +86,7 @@ static inline bool
 peer_read_request(struct peer *peer, SSL *ssl)
 {
 	static const char field[] = "Content-Length: ";
-	char *bytes = calloc(1, sizeof(peer->last_head) + 16384 + 1), *end, *length;
+	char *bytes = calloc(1, sizeof(peer->last_head)), *end, *length;
 	size_t n = 0, left = 0, size = sizeof(peer->last_head);
 	unsigned long long sum = 0;
 	bool whole = false;
@@ -96,7 +99,9 @@ peer_read_request(struct peer *peer, SSL *ssl)
 	length = memmem(bytes, (size_t)(end - bytes), field, sizeof(field) - 1);
 	if (length != NULL)
 		left = strtoul(length + sizeof(field) - 1, NULL, 10);
+	pthread_mutex_lock(&peer->lock);
 	snprintf(peer->last_head, sizeof(peer->last_head), "%.*s", (int)(end - bytes), bytes);
+	pthread_mutex_unlock(&peer->lock);
 	for (const char *at = end; at < bytes + n; at++)
 		sum += (unsigned char)*at;
 	for (left -= n - (size_t)(end - bytes); left > 0; left -= n) {
@@ -165,7 +170,7 @@ peer_serve(struct peer *peer, SSL *ssl)
 
 /* End a connection as the script says. */
 static inline void
-peer_end(SSL *ssl, int fd, enum peer_end end)
+peer_end(SSL *ssl, int fd, enum peer_end end, atomic_uint *closed)
 {
 	struct linger reset = { 1, 0 };
 
@@ -178,6 +183,7 @@ peer_end(SSL *ssl, int fd, enum peer_end end)
 		char bytes[4096];
 
 		shutdown(fd, SHUT_WR);
+		atomic_fetch_add(closed, 1);
 		while (recv(fd, bytes, sizeof(bytes), 0) > 0)
 			;
 	}
@@ -201,14 +207,17 @@ peer_connection_main(void *arg)
 		const char *sni = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
 		enum peer_end end;
 
+		pthread_mutex_lock(&peer->lock);
 		snprintf(peer->sni, sizeof(peer->sni), "%s", sni ? sni : "");
+		pthread_mutex_unlock(&peer->lock);
 		atomic_fetch_add(&peer->resumed, SSL_session_reused(ssl) ? 1 : 0);
 		atomic_fetch_add(&peer->handshakes, 1);
 		end = peer_serve(peer, ssl);
-		peer_end(ssl, fd, end);
+		peer_end(ssl, fd, end, &peer->closed);
 		if (end == PEER_RESET) {
 			close(fd);
 			peer->fds[own.slot] = -1;
+			atomic_fetch_add(&peer->closed, 1);
 		}
 	}
 	ERR_clear_error();
@@ -267,6 +276,7 @@ peer_start(struct peer *peer, const struct certs_identity *identity, int max_ver
 	SSL_CTX_set_max_proto_version(peer->context, max_version);
 	SSL_CTX_set_session_id_context(peer->context, (const unsigned char *)"peer", 4);
 	sem_init(&peer->go, 0, 0);
+	pthread_mutex_init(&peer->lock, NULL);
 	peer->listener = peer_listen(&peer->port);
 	check(pthread_create(&peer->acceptor, NULL, peer_accept_main, peer) == 0);
 }
@@ -275,6 +285,16 @@ static inline void
 peer_go(struct peer *peer)
 {
 	sem_post(&peer->go);
+}
+
+/* Wait until a connection was closed, while the client's loop stands still; over loopback its end has then arrived. */
+static inline void
+peer_wait_closed(struct peer *peer)
+{
+	for (int ms = 0; atomic_load(&peer->closed) == 0; ms++) {
+		check(ms < 10000);
+		usleep(1000);
+	}
 }
 
 /* End all connections and threads. */
@@ -294,6 +314,7 @@ peer_stop(struct peer *peer)
 			close(peer->fds[i]);
 	}
 	sem_destroy(&peer->go);
+	pthread_mutex_destroy(&peer->lock);
 	SSL_CTX_free(peer->context);
 }
 

@@ -7,7 +7,6 @@ converted, which the product does in doubles. Run: ./bucket.py > bucket.json
 import json
 import math
 import random
-import sys
 from fractions import Fraction
 
 LATENESS_US = 20000
@@ -105,5 +104,10 @@ cases = [
         ([TEN, MINUTE, quota(50, 60000000, 50000)], 500000, 3), ([MOST, LEAST, TEN], 4000000, 1000),
         ([quota(9999991, 3600000000, 3600000000, 3)], 40000, 100)))
 ]
-json.dump({"cases": cases}, sys.stdout, indent=1)
-print()
+print('{"cases": [')
+for i, made in enumerate(cases):
+    head = {key: value for key, value in made.items() if key != "steps"}
+    print(json.dumps(head)[:-1] + ', "steps": [')
+    print(",\n".join(" " + json.dumps(step) for step in made["steps"]))
+    print("]}" + ("," if i + 1 < len(cases) else ""))
+print("]}")

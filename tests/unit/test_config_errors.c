@@ -1,0 +1,303 @@
+/* rules/config: every sentence about what is wrong. */
+#include "rules/config.h"
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config_change.h"
+
+static struct config *
+parse(struct str text, struct buf *errors)
+{
+	return config_parse(text, STR("f.json"), STR("/etc/jobgate"), errors);
+}
+
+static void
+assert_str(struct str s, const char *expected)
+{
+	if (!str_eq(s, str_from(expected)))
+		fail_msg("\"%.*s\" is not \"%s\"", STR_ARG(s), expected);
+}
+
+#define DURATION(from, to) "must be a duration (whole ms, s, m, h or d) from \"" from "\" to \"" to "\", is "
+#define ADDRESS "must be a numeric address and a port, as \"127.0.0.1:8080\" or \"[::1]:8080\", is "
+#define URL_HOST "must have a host that is a DNS name, an IPv4 address or an IPv6 address in brackets"
+#define URL_PORT "must have a host and, behind a colon, a port from 1 to 65535 (an IPv6 address in brackets)"
+#define URL_TEXT "must be a URL of visible ASCII characters without query and fragment"
+#define NAME "must be a name: 1 to 64 ASCII letters, digits or any of . _ - : @ /, is "
+#define KEY_HASH "must be the SHA-256 of the key as 64 hexadecimal digits (jobgate key new NAME prints both; for a key of " \
+	"your own: printf %s KEY | sha256sum), is a text of "
+#define LATER(work) "comes with the work on " work "; not available yet"
+#define ETL "callers[0] (\"etl\")"
+
+/* One change to the least configuration, and all that is then said. NULL: it is right. */
+static const struct { const char *path, *value, *errors; } rows[] = {
+	/* keys */
+	{ "listn", "[]", "listn: unknown key; did you mean \"listen\"?" },
+	{ "zebra", "1", "zebra: unknown key" },
+	{ "$schema", "\"x\"", NULL },
+	{ "upstream.$schema", "\"x\"", "upstream.$schema: unknown key" },
+	{ "comment", "{\"a\": null}", NULL },
+	{ "callers[0].keys[0].comment", "\"rotated in May\"", NULL },
+	{ "upstream.URL", "1", "upstream.URL: unknown key; did you mean \"url\"?" },
+	{ "callers[0].alow", "1", ETL ".alow: unknown key; did you mean \"allow\"?" },
+	{ "callers[0].keys[0].a\x01" "b\\", "1", ETL ".keys[0].a\\u0001b\\\\: unknown key" },
+	{ "listen", NULL, "listen: is missing" },
+	{ "upstream.url", NULL, "upstream.url: is missing" },
+	{ "upstream.quota", NULL, "upstream.quota: is missing, and identity \"default\" has none of its own" },
+	{ "upstream.quota.window", NULL, "upstream.quota.window: is missing" },
+	{ "callers", NULL, "callers: is missing" },
+	{ "callers[0].keys", NULL, ETL ".keys: is missing" },
+	{ "callers[0].name", NULL, "callers[0].name: is missing" },
+	{ "admin", NULL, NULL },
+	{ "audit", NULL, NULL },
+	/* what later work brings */
+	{ "listen[0].trusted_proxies", "[]", "listen[0].trusted_proxies: " LATER("identity") },
+	{ "admin.token", "{}", "admin.token: " LATER("identity") },
+	{ "upstream.replay_429", "true", "upstream.replay_429: " LATER("quota") },
+	{ "upstream.quota.burst", "1", "upstream.quota.burst: " LATER("quota") },
+	{ "callers[0].weight", "4", ETL ".weight: " LATER("quota") },
+	{ "callers[0].rate", "{}", ETL ".rate: " LATER("quota") },
+	{ "callers[0].wait", "{}", ETL ".wait: " LATER("quota") },
+	{ "callers[0].keys[0].expires", "\"x\"", ETL ".keys[0].expires: " LATER("identity") },
+	{ "identities", "[{\"name\": \"default\", \"credential\": {}}]", "identities[0] (\"default\").credential: " LATER("identity") },
+	{ "polls", "{}", "polls: " LATER("polls") },
+	{ "store", "{\"redis\": \"redis://h\", \"ca_file\": \"x\"}", "store.ca_file: " LATER("quota") },
+	{ "store", "{\"redis\": \"redis://h\", \"on_failure\": \"share\"}", "store.on_failure: \"share\" " LATER("quota") },
+	{ "store", "{\"redis\": \"rediss://h\"}", "store.redis: rediss:// " LATER("quota") },
+	/* kinds and bounds */
+	{ "workers", "0", "workers: must be 1 to 64, is 0" },
+	{ "workers", "65", "workers: must be 1 to 64, is 65" },
+	{ "workers", "\"4\"", "workers: must be 1 to 64, is \"4\"" },
+	{ "workers", "2.0", "workers: must be 1 to 64, is 2.0" },
+	{ "workers", "64", NULL },
+	{ "upstream", "[]", "upstream: must be an object, is an empty list\n"
+	    "f.json: upstream.quota: is missing, and identity \"default\" has none of its own" },
+	{ "limits", "null", "limits: must be an object, is null" },
+	{ "limits", "{\"body_bytes\": 4194305}", "limits.body_bytes: must be 256 to 4194304, is 4194305" },
+	{ "audit.directory", "\"\"", "audit.directory: must be a text of 1 to 4095 bytes, is one of 0" },
+	{ "audit.directory", "7", "audit.directory: must be a text, is 7" },
+	{ "audit.refusals", "true", "audit.refusals: must be 1 to 10000, is true" },
+	{ "log", "{\"level\": \"trace\"}", "log.level: must be \"error\", \"warn\", \"info\" or \"debug\", is \"trace\"" },
+	{ "instance", "\"a b\"", "instance: " NAME "\"a b\"" },
+	{ "instance", "\"\"", "instance: " NAME "\"\"" },
+	{ "instance", "\"M\\u00fcnchen\\u001b[31m\"", "instance: " NAME "\"M\xc3\xbcnchen\\u001b[31m\"" },
+	/* durations */
+	{ "wait", "{\"max\": \"10ms\"}", NULL },
+	{ "wait", "{\"max\": \"5m\"}", NULL },
+	{ "wait", "{\"max\": \"300000ms\"}", NULL },
+	{ "wait", "{\"max\": \"9ms\"}", "wait.max: " DURATION("10ms", "5m") "\"9ms\"" },
+	{ "wait", "{\"max\": \"301s\"}", "wait.max: " DURATION("10ms", "5m") "\"301s\"" },
+	{ "wait", "{\"max\": 20}", "wait.max: " DURATION("10ms", "5m") "20" },
+	{ "wait", "{\"max\": \"20\"}", "wait.max: " DURATION("10ms", "5m") "\"20\"" },
+	{ "wait", "{\"max\": \"1.5s\"}", "wait.max: " DURATION("10ms", "5m") "\"1.5s\"" },
+	{ "wait", "{\"max\": \"-1s\"}", "wait.max: " DURATION("10ms", "5m") "\"-1s\"" },
+	{ "wait", "{\"max\": \" 1s\"}", "wait.max: " DURATION("10ms", "5m") "\" 1s\"" },
+	{ "wait", "{\"max\": \"1 s\"}", "wait.max: " DURATION("10ms", "5m") "\"1 s\"" },
+	{ "wait", "{\"max\": \"1S\"}", "wait.max: " DURATION("10ms", "5m") "\"1S\"" },
+	{ "wait", "{\"max\": \"s\"}", "wait.max: " DURATION("10ms", "5m") "\"s\"" },
+	{ "wait", "{\"max\": \"\"}", "wait.max: " DURATION("10ms", "5m") "\"\"" },
+	{ "wait", "{\"max\": \"99999999999999999999d\"}", "wait.max: " DURATION("10ms", "5m") "\"99999999999999999999d\"" },
+	{ "wait", "{\"max\": \"213503982334601d\"}", "wait.max: " DURATION("10ms", "5m") "\"213503982334601d\"" },
+	{ "drain", "{\"delay\": \"0s\", \"timeout\": \"500ms\"}", "drain.timeout: " DURATION("1s", "10m") "\"500ms\"" },
+	{ "drain", "{\"delay\": \"1d\"}", "drain.delay: " DURATION("0s", "10m") "\"1d\"" },
+	/* quota */
+	{ "upstream.quota.requests", "1", "upstream.quota.requests: must be 2 to 10000000, is 1" },
+	{ "upstream.quota.requests", "10000000", NULL },
+	{ "upstream.quota.requests", "10000001", "upstream.quota.requests: must be 2 to 10000000, is 10000001" },
+	{ "upstream.quota.outside", "198", NULL },
+	{ "upstream.quota.outside", "199", "upstream.quota: outside 199 of 200 requests leaves less than 2 to grant" },
+	{ "upstream.quota.window", "\"999ms\"", "upstream.quota.window: " DURATION("1s", "1h") "\"999ms\"" },
+	{ "upstream.quota.jitter", "\"0s\"", "upstream.quota.jitter: " DURATION("10ms", "1m") "\"0s\"" },
+	/* identities */
+	{ "identities", "[]", "identities: must be a list of at least one, is an empty list" },
+	{ "identities", "[{\"name\": \"default\"}]", NULL },
+	{ "identities", "[{\"name\": \"a\"}, {\"name\": \"b\"}]", ETL ".identity: there is no identity \"default\"; there is \"a\" and \"b\"" },
+	{ "identities", "[{\"name\": \"default\"}, {\"name\": \"default\"}]", "identities[1] (\"default\").name: is taken by identities[0]" },
+	{ "callers[0].identity", "\"sp\"", ETL ".identity: there is no identity \"sp\"; there is \"default\"" },
+	{ "callers[0].identity", "7", ETL ".identity: " NAME "7" },
+	/* listeners */
+	{ "listen", "[]", "listen: must be a list of at least one, is an empty list" },
+	{ "listen", "{}", "listen: must be a list of at least one, is an object" },
+	{ "listen[0]", "\"127.0.0.1:1\"", "listen[0]: must be an object, is \"127.0.0.1:1\"" },
+	{ "listen[0].address", "\"localhost:80\"", "listen[0].address: " ADDRESS "\"localhost:80\"" },
+	{ "listen[0].address", "\":80\"", "listen[0].address: " ADDRESS "\":80\"" },
+	{ "listen[0].address", "\"127.0.0.1\"", "listen[0].address: " ADDRESS "\"127.0.0.1\"" },
+	{ "listen[0].address", "\"127.0.0.1:0\"", "listen[0].address: " ADDRESS "\"127.0.0.1:0\"" },
+	{ "listen[0].address", "\"127.0.0.1:080\"", "listen[0].address: " ADDRESS "\"127.0.0.1:080\"" },
+	{ "listen[0].address", "\"127.0.0.1:65536\"", "listen[0].address: " ADDRESS "\"127.0.0.1:65536\"" },
+	{ "listen[0].address", "\"127.1:80\"", "listen[0].address: " ADDRESS "\"127.1:80\"" },
+	{ "listen[0].address", "\"::1:80\"", "listen[0].address: " ADDRESS "\"::1:80\"" },
+	{ "listen[0].address", "\"[::1]80\"", "listen[0].address: " ADDRESS "\"[::1]80\"" },
+	{ "listen[0].address", "\"[::1\"", "listen[0].address: " ADDRESS "\"[::1\"" },
+	{ "listen[0].address", "\"[127.0.0.1]:80\"", "listen[0].address: " ADDRESS "\"[127.0.0.1]:80\"" },
+	{ "listen[0].address", "\"[::ffff:1.2.3.4]:80\"", "listen[0].address: " ADDRESS "\"[::ffff:1.2.3.4]:80\"" },
+	{ "listen[0].address", "\"[::1]:65535\"", NULL },
+	{ "listen[0].address", "\"10.0.0.1:80\"", "listen[0]: is not on loopback and has no \"tls\", so that keys and tokens would cross "
+	    "the network in the clear; say \"plain\": true where that is meant" },
+	{ "listen[0]", "{\"address\": \"10.0.0.1:80\", \"plain\": true}", NULL },
+	{ "listen[0]", "{\"address\": \"10.0.0.1:80\", \"tls\": {\"cert_file\": \"c\", \"key_file\": \"k\"}}", NULL },
+	{ "listen[0].tls", "{\"cert_file\": \"c\"}", "listen[0].tls.key_file: is missing" },
+	{ "listen[0].tls", "{}", "listen[0].tls.cert_file: is missing\nf.json: listen[0].tls.key_file: is missing" },
+	{ "listen[0].tls", "true", "listen[0].tls: must be an object, is true" },
+	{ "listen[0]", "{\"address\": \"[::1]:80\", \"plain\": true, \"tls\": {\"cert_file\": \"c\", \"key_file\": \"k\"}}",
+	    "listen[0]: has both \"tls\" and \"plain\": true" },
+	{ "listen[1]", "{\"address\": \"127.0.0.1:8080\"}",
+	    "listen[1].address: \"127.0.0.1:8080\" is taken by listen[0] (\"127.0.0.1:8080\")" },
+	{ "listen[1]", "{\"address\": \"127.0.0.2:8080\"}", NULL },
+	{ "listen[1]", "{\"address\": \"0.0.0.0:8080\", \"plain\": true}",
+	    "listen[1].address: \"0.0.0.0:8080\" is taken by listen[0] (\"127.0.0.1:8080\")" },
+	{ "admin.address", "\"127.0.0.1:8080\"", "listen[0].address: \"127.0.0.1:8080\" is taken by admin (\"127.0.0.1:8080\")" },
+	{ "admin", "{}", NULL },
+	/* URLs */
+	{ "public_url", "\"https://gate\"", NULL },
+	{ "public_url", "\"http://gate.example:8080/a/b-c/~d\"", NULL },
+	{ "public_url", "\"ftp://gate\"", "public_url: must begin with https:// or http://, is \"ftp://gate\"" },
+	{ "public_url", "\"gate.example\"", "public_url: must be a URL with scheme and host, as \"https://host:port\", is \"gate.example\"" },
+	{ "public_url", "\"https://gate?x\"", "public_url: " URL_TEXT ", is \"https://gate?x\"" },
+	{ "public_url", "\"https://gate/a b\"", "public_url: " URL_TEXT ", is \"https://gate/a b\"" },
+	{ "public_url", "\"https://gate/../x\"", "public_url: must have a path of at most 8 plain segments (letters, digits, - . _ ~), is \"https://gate/../x\"" },
+	{ "public_url", "\"https://gate//x\"", "public_url: must have a path of at most 8 plain segments (letters, digits, - . _ ~), is \"https://gate//x\"" },
+	{ "public_url", "\"https://gate/1/2/3/4/5/6/7/8/9\"", "public_url: must have a path of at most 8 plain segments (letters, digits, - . _ ~), is \"https://gate/1/2/3/4/5/6/7/8/9\"" },
+	{ "public_url", "\"https://user:secret@gate\"", "public_url: must not have a user or password" },
+	{ "public_url", "\"https://:80\"", "public_url: " URL_HOST ", is \"https://:80\"" },
+	{ "public_url", "\"https://a..b\"", "public_url: " URL_HOST ", is \"https://a..b\"" },
+	{ "public_url", "\"https://1.2.3\"", "public_url: " URL_HOST ", is \"https://1.2.3\"" },
+	{ "public_url", "\"https://[::1\"", "public_url: " URL_PORT ", is \"https://[::1\"" },
+	{ "public_url", "\"https://a:b\"", "public_url: " URL_PORT ", is \"https://a:b\"" },
+	{ "upstream.url", "\"http://127.0.0.1\"", "upstream.url: must begin with https:// (tokens are never sent in the clear), is \"http://127.0.0.1\"" },
+	{ "upstream.url", "\"https://h/v1\"", "upstream.url: must have no path: the routes of the API begin at /v1, is \"https://h/v1\"" },
+	{ "upstream.url", "\"https://u:pw@h\"", "upstream.url: must not have a user or password" },
+	{ "upstream.url", "\"pw@h\"", "upstream.url: must be a URL with scheme and host, as \"https://host:port\", is another text" },
+	{ "upstream.server_name", "\"*.example\"", "upstream.server_name: must be the DNS name (or IPv4 address) that the upstream's certificate is for, is \"*.example\"" },
+	/* store */
+	{ "store", "{}", "store.redis: is missing" },
+	{ "store", "{\"redis\": \"redis://h:1/65535\"}", NULL },
+	{ "store", "{\"redis\": \"redis://h:1/65536\"}", "store.redis: must end with the number of a database from 0 to 65535, or with the port" },
+	{ "store", "{\"redis\": \"redis://h:1/a\"}", "store.redis: must end with the number of a database from 0 to 65535, or with the port" },
+	{ "store", "{\"redis\": \"redis://a:b%4@h:1\"}", "store.redis: must have user and password percent-encoded (%40 for @)" },
+	{ "store", "{\"redis\": \"redis://a:b%00@h:1\"}", "store.redis: must have user and password percent-encoded (%40 for @)" },
+	{ "store", "{\"redis\": \"redis://a:b@c@h:1\"}", "store.redis: " URL_HOST },
+	{ "store", "{\"redis\": \"unix:///x\"}", "store.redis: " URL_HOST },
+	{ "store", "{\"redis\": \"http://h\"}", "store.redis: must be redis://[user:password@]host:port[/db]" },
+	{ "store", "{\"redis\": \"redis://u:p@h\", \"username\": \"u\"}", "store.username: is given twice, here and in \"redis\"" },
+	{ "store", "{\"redis\": \"redis://:p@h\", \"username\": \"u\"}", NULL },
+	{ "store", "{\"redis\": \"redis://u:p@h\", \"password\": {\"env\": \"P\"}}", "store.password: is given twice, here and in \"redis\"" },
+	{ "store", "{\"redis\": \"redis://h\", \"password\": \"hunter2\"}", "store.password: must be {\"file\": \"...\"} or {\"env\": \"...\"}; a secret does not stand here itself" },
+	{ "store", "{\"redis\": \"redis://h\", \"password\": {}}", "store.password: must have exactly one of \"file\" and \"env\"" },
+	{ "store", "{\"redis\": \"redis://h\", \"password\": {\"file\": \"f\", \"env\": \"P\"}}", "store.password: must have exactly one of \"file\" and \"env\"" },
+	{ "store", "{\"redis\": \"redis://h\", \"password\": {\"env\": \"1x\"}}", "store.password.env: must be the name of an environment variable, not its value" },
+	{ "store", "{\"redis\": \"redis://h\", \"prefix\": \"a{b}\"}", "store.prefix: " NAME "\"a{b}\"" },
+	/* callers */
+	{ "callers", "[]", "callers: must be a list of at least one, is an empty list" },
+	{ "callers[0].name", "\"unknown\"", "callers[0] (\"unknown\").name: must not be \"unknown\" or \"other\", which the metrics use" },
+	{ "callers[0].keys", "[]", ETL ".keys: must be a list of at least one, is an empty list" },
+	{ "callers[0].keys[0].sha256", "\"abc\"", ETL ".keys[0].sha256: " KEY_HASH "3 bytes" },
+	{ "callers[0].keys[0].sha256", "\"jg_secret\"", ETL ".keys[0].sha256: " KEY_HASH "9 bytes; this looks like the key itself, which must not stand here" },
+	{ "callers[0].keys[1]", "{\"sha256\": \"" HASH_A "\"}", ETL ".keys[1].sha256: is the same as " ETL ".keys[0].sha256" },
+	{ "callers[0].keys", "[{\"id\": \"k\", \"sha256\": \"" HASH_A "\"}, {\"id\": \"k\", \"sha256\": \"" HASH_B "\"}]",
+	    ETL ".keys[1] (\"k\").id: is taken by " ETL ".keys[0]" },
+	{ "callers[1]", "{\"name\": \"b\", \"keys\": [{\"sha256\": \"" HASH_A "\"}]}",
+	    "callers[1] (\"b\").keys[0].sha256: is the same as " ETL ".keys[0].sha256" },
+	{ "callers[1]", "{\"name\": \"etl\", \"keys\": [{\"sha256\": \"" HASH_B "\"}]}", "callers[1] (\"etl\").name: is taken by callers[0]" },
+	{ "callers[0].location", "\"rewrite\"", ETL ".location: \"rewrite\" needs public_url, the origin that callers see" },
+	{ "callers[0].location", "\"x\"", ETL ".location: must be \"preserve\" or \"rewrite\", is \"x\"" },
+	{ "callers[0].validate", "true", ETL ".validate: must be \"enforce\", \"report\" or \"off\", is true" },
+	{ "callers[0].allow", "[]", NULL },
+	{ "callers[0].allow", "[{}]", NULL },
+	{ "callers[0].allow", "[{\"workspace\": \"*\", \"items\": \"*\", \"job_types\": \"*\", \"operations\": \"*\"}]", NULL },
+	{ "callers[0].allow", "{}", ETL ".allow: must be a list, is an object" },
+	{ "callers[0].allow", "[{\"workspace\": \"x\"}]", ETL ".allow[0].workspace: must be a UUID (8-4-4-4-12 hexadecimal digits), is \"x\"" },
+	{ "callers[0].allow", "[{\"items\": []}]", ETL ".allow[0].items: must be a list of at least one, is an empty list" },
+	{ "callers[0].allow", "[{\"job_types\": [\"*\"]}]", ETL ".allow[0].job_types[0]: must be a job type, as \"RunNotebook\" (to permit all, leave the list out), is \"*\"" },
+	{ "callers[0].allow", "[{\"operations\": [\"fly\"]}]", ETL ".allow[0].operations[0]: must be \"run\", \"read\", \"cancel\" or \"schedule\", is \"fly\"" },
+};
+
+static void
+test_one_change_one_sentence(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		char *text = change(LEAST, rows[i].path, rows[i].value);
+		struct buf errors = BUF_EMPTY, expected = BUF_EMPTY;
+		struct config *config = parse(str_from(text), &errors);
+
+		if (rows[i].errors)
+			buf_printf(&expected, "f.json: %s\n", rows[i].errors);
+		if (!str_eq(buf_str(&errors), buf_str(&expected)) || (config == NULL) != (rows[i].errors != NULL))
+			fail_msg("%s = %s\n     got: %.*sexpected: %.*s", rows[i].path, rows[i].value ? rows[i].value : "nothing",
+			    STR_ARG(buf_str(&errors)), STR_ARG(buf_str(&expected)));
+		config_unref(&config);
+		buf_fini(&expected);
+		buf_fini(&errors);
+		free(text);
+	}
+}
+
+static void
+test_all_errors_come_at_once(void **state)
+{
+	static const char text[] =
+	    "{\"workers\": 0, \"listen\": [{\"address\": \"x\"}], \"upstream\": {\"url\": \"http://h\", \"quota\": {\"requests\": 1}},"
+	    "\"callers\": [{\"name\": \"a\", \"keys\": [{}]}, {\"name\": \"a\", \"keys\": 1, \"location\": \"rewrite\"}], \"zzz\": 1}";
+	struct buf errors = BUF_EMPTY;
+
+	(void)state;
+	assert_null(parse(str_from(text), &errors));
+	assert_str(buf_str(&errors),
+	    "f.json: zzz: unknown key\n"
+	    "f.json: workers: must be 1 to 64, is 0\n"
+	    "f.json: listen[0].address: " ADDRESS "\"x\"\n"
+	    "f.json: upstream.url: must begin with https:// (tokens are never sent in the clear), is \"http://h\"\n"
+	    "f.json: upstream.quota.requests: must be 2 to 10000000, is 1\n"
+	    "f.json: upstream.quota.window: is missing\n"
+	    "f.json: callers[0] (\"a\").keys[0].sha256: is missing\n"
+	    "f.json: callers[1] (\"a\").keys: must be a list of at least one, is 1\n"
+	    "f.json: callers[1] (\"a\").name: is taken by callers[0]\n"
+	    "f.json: callers[1] (\"a\").location: \"rewrite\" needs public_url, the origin that callers see\n");
+	buf_fini(&errors);
+}
+
+/* A syntax error shows where, and nothing of the text, which may be a password in the store's URL. */
+static void
+test_syntax_errors_name_the_place_and_no_text(void **state)
+{
+	static const struct { const char *text, *error; } syntax[] = {
+		{ "", "f.json: line 1, column 0: '[' or '{' expected\n" },
+		{ "{\n \"a\": redis://u:hunter2@h}", "f.json: line 2, column 11: invalid token\n" },
+		{ "{\"a\": 1,\n\"a\": 2}", "f.json: line 2, column 3: duplicate object key\n" },
+		{ "{\"a\": \"hunter2}", "f.json: line 1, column 15: premature end of input\n" },
+		{ "{} {}", "f.json: line 1, column 4: end of file expected\n" },
+		{ "[]", "f.json: must be an object, is an empty list\n" },
+		{ "\xef\xbb\xbf{}", "f.json: line 1, column 1: '[' or '{' expected\n" },
+		{ "{\"workers\": 99999999999999999999}", "f.json: line 1, column 32: too big integer\n" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(syntax) / sizeof(syntax[0]); i++) {
+		struct buf errors = BUF_EMPTY;
+
+		assert_null(parse(str_from(syntax[i].text), &errors));
+		assert_str(buf_str(&errors), syntax[i].error);
+		buf_fini(&errors);
+	}
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_one_change_one_sentence),
+		cmocka_unit_test(test_all_errors_come_at_once),
+		cmocka_unit_test(test_syntax_errors_name_the_place_and_no_text),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
