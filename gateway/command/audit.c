@@ -11,7 +11,8 @@
 
 #define AUDIT_USAGE \
 	"usage: jobgate audit verify DIR...\n" \
-	"Check every record of the audit journals in the directories: form, sequence, hash chain, one outcome per intent.\n" \
+	"Check every record of the audit journals in the directories: form, sequence, hash chain,\n" \
+	"one outcome per intent. They are only read; a gateway may be writing them.\n" \
 	"Exit code 0: all are good; 1: one is not; 2: usage.\n"
 
 static bool progress_shown;
@@ -41,7 +42,8 @@ audit_print_notes(const char *directory, const struct journal_verdict *v)
 	if (v->first_seq > 1)
 		printf("%s: note: begins at seq %" PRIu64 "; older files are not there\n", directory, v->first_seq);
 	if (v->torn_tail)
-		printf("%s: note: the last line is incomplete: a gateway is writing it, or its next start cuts it\n", directory);
+		printf("%s: note: the last line is incomplete: a gateway is writing it, or its next start cuts it\n",
+		    directory);
 	if (v->open_intents)
 		printf("%s: note: %" PRIu64 " intents have no outcome yet\n", directory, v->open_intents);
 }
@@ -55,12 +57,12 @@ audit_verify(const char *directory)
 	journal_verify(str_from(directory), isatty(STDERR_FILENO) ? audit_progress : NULL, &v);
 	audit_progress_end();
 	if (!v.ok) {
-		printf("%s: FAILED at %s: %s (%" PRIu64 " records in %" PRIu64 " files read)\n", directory, v.where, v.what,
-		    v.records, v.files);
+		printf("%s: FAILED at %s: %s (%" PRIu64 " records in %" PRIu64 " files read)\n", directory, v.where,
+		    v.what, v.records, v.files);
 		return false;
 	}
-	printf("%s: ok, %" PRIu64 " records in %" PRIu64 " files, seq %" PRIu64 " to %" PRIu64 "\n", directory, v.records,
-	    v.files, v.first_seq, v.last_seq);
+	printf("%s: ok, %" PRIu64 " records in %" PRIu64 " files, seq %" PRIu64 " to %" PRIu64 "\n", directory,
+	    v.records, v.files, v.first_seq, v.last_seq);
 	audit_print_notes(directory, &v);
 	return true;
 }

@@ -3,6 +3,7 @@
 
 #include "base/check.h"
 
+/* The chain that TICKET belongs to. */
 static struct limiter_request **
 table_chain(struct limiter *limiter, struct limiter_ticket ticket)
 {
@@ -10,6 +11,7 @@ table_chain(struct limiter *limiter, struct limiter_ticket ticket)
 	return &limiter->table[(ticket.slot + ticket.worker * 1031u) % LIMITER_TABLE_SIZE];
 }
 
+/* Do both name the same request? */
 static bool
 ticket_eq(struct limiter_ticket a, struct limiter_ticket b)
 {

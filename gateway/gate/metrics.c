@@ -276,7 +276,6 @@ metrics_write(struct buf *out, const struct metrics_source *source, bool open_me
 	metrics_sample(&m, "jobgate_log_dropped_total", NULL, (double)log_dropped());
 	metrics_family(&m, "jobgate_build", "info", "The version that runs.");
 	metrics_sample(&m, "jobgate_build_info", LABELS({ "version", STR(JOBGATE_VERSION) }), 1);
-	if (open_metrics)
-		buf_add_z(out, "# EOF\n");
+	buf_add_z(out, "# EOF\n");	/* a comment in the classic format */
 	stats_free(&m.sum);
 }

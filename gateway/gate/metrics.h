@@ -1,5 +1,6 @@
 /*
- * Metrics of the instance as text: OpenMetrics 1.0, or Prometheus' classic format 0.0.4 where a scraper asks for text/plain.
+ * Metrics of the instance as text: OpenMetrics 1.0 where a scraper accepts it (Prometheus does), else the same families in the
+ * classic format 0.0.4, which tools such as promtool read. They differ in the names of counters' families alone; both end in # EOF.
  */
 #ifndef JOBGATE_GATE_METRICS_H
 #define JOBGATE_GATE_METRICS_H

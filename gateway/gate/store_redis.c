@@ -48,6 +48,7 @@ struct redis_call {
 
 static void on_script(void *arg, const struct redis_reply *reply);
 
+/* Is there a connection whose last call went well? */
 static bool
 store_redis_is_up(const struct store *base)
 {
@@ -210,6 +211,7 @@ on_redis_state(void *arg, bool up, const char *why)
 	store_redis_tell(store, false, why);
 }
 
+/* Take, where the store is up. */
 static bool
 store_redis_take(struct store *base, struct str identity, const struct quota *quota, int64_t count,
     void (*on_answer)(void *arg, const struct store_answer *answer), void *arg)
@@ -218,6 +220,7 @@ store_redis_take(struct store *base, struct str identity, const struct quota *qu
 	    && redis_call_new((struct store_redis *)base, identity, quota, count, on_answer, arg);
 }
 
+/* Free everything; calls under way are forgotten. */
 static void
 store_redis_free(struct store *base)
 {

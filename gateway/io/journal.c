@@ -2,7 +2,8 @@
  * The audit journal's life, and how records come in.
  *
  * journal_open: directory, lock, recovery (journal_recover.c), the orphans' outcomes, the thread (journal_writer.c).
- * journal_put: the queue. journal_close: the queue is drained, the thread joined, a checkpoint written, the lock given back.
+ * journal_put: the queue. journal_close: the queue is drained, the thread joined, a checkpoint written, the lock given
+ * back.
  */
 #include "io/journal.h"
 
@@ -135,11 +136,13 @@ open_recover(struct journal *j, const struct journal_settings *settings, struct 
 		open_orphans(j, settings->make_unknown);
 		ok = journal_commit(j, true);
 		if (!ok)
-			buf_printf(error, "audit directory %.*s: %.*s", STR_ARG(settings->directory), STR_ARG(buf_str(&j->fault)));
+			buf_printf(error, "audit directory %.*s: %.*s", STR_ARG(settings->directory),
+			    STR_ARG(buf_str(&j->fault)));
 	}
 	if (ok) {
 		journal_commit_checkpoint(j);
-		log_line(LOG_INFO, "audit journal open", log_s("directory", settings->directory), log_z("journal", j->uuid),
+		log_line(LOG_INFO, "audit journal open", log_s("directory", settings->directory),
+		    log_z("journal", j->uuid),
 		    log_i("seq", (int64_t)j->head.seq), log_i("records_read", (int64_t)r.records),
 		    log_i("unknown", (int64_t)atomic_load(&j->recovered_unknown)));
 	}
@@ -216,7 +219,10 @@ on_acknowledged(struct mail *mail)
 	entry->on_done(entry, entry->ok);
 }
 
-/* Whether the ring has a place for a record of KIND; takes it. An intent takes its outcome's place along. The lock is held. */
+/*
+ * Whether the ring has a place for a record of KIND; takes it. An intent takes its outcome's place along. The lock is
+ * held.
+ */
 static bool
 put_reserve(struct journal *j, enum journal_kind kind)
 {

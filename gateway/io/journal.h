@@ -1,14 +1,27 @@
 /*
  * The audit journal: one directory, one writer thread, JSON Lines chained by SHA-256, group commit.
  *
- * The journal gives each record `v`, `journal`, `instance`, `seq`, `time`, `prev` and `hash`; what it says is rules/record's. A record is
+ * The journal gives each record `v`, `journal`, `instance`, `seq`, `time`, `prev` and `hash`; what it says is
+ * rules/record's. A record is
  *   {"v":1,"journal":"UUID","instance":"NAME","seq":N,"time":"...",<members>,"prev":"HEX","hash":"HEX"}\n
- * with hash = SHA-256 over the line's bytes up to and without `,"hash":`, and prev the hash of the record before (64 zeros for the first).
+ * with hash = SHA-256 over the line's bytes up to and without `,"hash":`, and prev the hash of the record before (64
+ * zeros for the first).
  *
- * One write and one fdatasync serve all records of a moment. A durable record (an intent) is acknowledged after fdatasync; an ordinary one
- * (an outcome) after write(2); one without acknowledgement is not waited for. A failed or short write is cut off again; a failed fdatasync is final for
- * that file: nothing of it is acknowledged, and the next record goes into a new one. While it cannot write it says so once (and every 30 s),
- * refuses intents, keeps outcomes in memory and tries again every 200 ms; outcomes are never lost while the process lives.
+ * One write and one fdatasync serve all records of a moment. A durable record (an intent) is acknowledged after
+ * fdatasync; an ordinary one (an outcome) after write(2); one without acknowledgement is not waited for. A failed or
+ * short write is cut off again; a failed fdatasync is final for that file: nothing of it is acknowledged, and the next
+ * record goes into a new one. While it cannot write it says so once (and every 30 s), refuses intents, keeps outcomes
+ * in memory and tries again every 200 ms; outcomes are never lost while the process lives.
+ *
+ * After a failed fdatasync the file is cut back to what was synced before, durably, and left; records that are kept are
+ * chained anew from there into the next file. Until it is cut nothing else is written, so the files are one chain at
+ * every moment. (Killed before it is cut, the file may hold an intent that was refused; the next start gives it
+ * `unknown`.) What follows the last synced record may thus be replaced: a reader that follows a running journal
+ * compares `prev`. Besides the records of its owner the journal writes two kinds of its own: `resume`
+ * (failing_since, reason) when it can write again, and `recover` (torn_bytes, missing_from_seq, missing_to_seq) when a
+ * start had to cut a torn tail or misses records that journal.checkpoint knew.
+ *
+ * The process must ignore SIGXFSZ: a file size limit is then a failing disk as any other.
  */
 #ifndef JOBGATE_IO_JOURNAL_H
 #define JOBGATE_IO_JOURNAL_H
@@ -32,12 +45,16 @@ struct journal_settings {
 	struct str instance;
 	int64_t segment_bytes;		/* a new file after so many bytes (64 MiB) or with a new UTC day */
 	size_t ring_records;		/* how many may wait for the writer (8192) */
-	/* Make the members of the outcome `unknown` for an intent found open at start: MEMBERS is the whole intent line. Pure (rules/record). */
+	/*
+	 * Make the members of the outcome `unknown` for an intent found open at start: MEMBERS is the whole intent
+	 * line. Pure (rules/record).
+	 */
 	void (*make_unknown)(struct buf *out, struct str intent_line);
 };
 
 /*
- * A record on its way. The owner embeds it, keeps it until ON_DONE has run (on LOOP's thread), and never before journal_put returned.
+ * A record on its way. The owner embeds it, keeps it until ON_DONE has run (on LOOP's thread), and never before
+ * journal_put returned.
  */
 struct journal_entry {
 	struct mail mail;		/* private: brings the acknowledgement */
@@ -45,29 +62,32 @@ struct journal_entry {
 	enum journal_kind kind;
 	struct buf members;		/* taken by the journal */
 	struct wall_time time;
-	struct loop *loop;		/* where on_done runs; NULL: no acknowledgement, and the journal frees the entry with free() */
+	struct loop *loop;		/* where on_done runs; NULL: nowhere, the journal then calls free(entry) */
 	void (*on_done)(struct journal_entry *entry, bool ok);
 	void *arg;
 	bool ok;			/* private */
 };
 
 /*
- * Make the directory if missing (0750), lock it, check the tail, cut what is torn (kept beside as *.torn), close orphaned intents as unknown, start
- * the writer. NULL with a sentence in ERROR (locked: with the holder's pid; corrupt in the middle: with file and line).
+ * Make the directory if missing (0750), lock it, check the tail, cut what is torn (kept beside as *.torn), close
+ * orphaned intents as unknown, start the writer. NULL with a sentence in ERROR (locked: with the holder's pid; corrupt
+ * in the middle: with file and line).
  */
 struct journal *journal_open(const struct journal_settings *settings, struct buf *error);
 
 /*
- * Write out everything, end the thread, unlock. Entries put before are all acknowledged (their mail may still be on its way); what a failing disk
- * keeps back is tried for a second more, then counted in the log as lost. Nothing may be put from here on.
+ * Write out everything, end the thread, unlock. Entries put before are all acknowledged (their mail may still be on
+ * its way); what a failing disk keeps back is tried for a second more, then counted in the log as lost. Nothing may be
+ * put from here on.
  */
 void journal_close(struct journal **journal);
 
 /*
- * Any thread. False: refused, nothing taken (an intent while failing or the ring full; entry stays the caller's). Outcomes and events are always
- * taken; so is a refusal, which is dropped and counted where the ring is full (ok=false).
- * ok=false: an intent is in no file and must get no outcome; any other record is kept in memory and written when the disk takes it.
- * An intent that was acknowledged must get its outcome: its room in the ring is reserved until then.
+ * Any thread. False: refused, nothing taken (an intent while failing or the ring full; entry stays the caller's).
+ * Outcomes and events are always taken; so is a refusal, which is dropped and counted where the ring is full
+ * (ok=false). ok=false: an intent is refused and must get no outcome; any other record is kept in memory and written
+ * when the disk takes it. An intent that was acknowledged must get its outcome: its room in the ring is reserved
+ * until then. members must hold `request_id` for intents and outcomes.
  */
 bool journal_put(struct journal *journal, struct journal_entry *entry);
 
@@ -90,17 +110,19 @@ struct str journal_uuid(const struct journal *journal);
 /* --- reading, for `jobgate audit verify` --- */
 struct journal_verdict {
 	uint64_t records, files;
-	uint64_t first_seq, last_seq;	/* of the records that are there; 0 without any. first_seq > 1: older files were taken away */
+	uint64_t first_seq, last_seq;	/* of what is there; 0: nothing. first_seq > 1: older files were taken away */
 	uint64_t open_intents;	/* without an outcome as yet */
 	bool ok;
-	bool torn_tail;		/* the last line is incomplete: no fault while a gateway runs, and its next start cuts it */
+	bool torn_tail;		/* the last line is incomplete: no fault; the next start cuts it */
 	char where[512];	/* "FILE:LINE" of the first bad record */
 	char what[256];		/* what is wrong with it */
 };
 /*
- * Check every line of the directory's journal: JSON, seq without gap, prev, hash, one outcome per intent at most; journal.id and journal.checkpoint
- * where they are there (records that the checkpoint knew must be there still). Changes and locks nothing. PROGRESS may be NULL.
+ * Check every line of the directory's journal: JSON, seq without gap, prev, hash, one outcome per intent at most;
+ * journal.id and journal.checkpoint where they are there (records that the checkpoint knew must be there still).
+ * Changes and locks nothing. PROGRESS may be NULL.
  */
-void journal_verify(struct str directory, void (*progress)(const char *file, uint64_t records), struct journal_verdict *verdict);
+void journal_verify(struct str directory, void (*progress)(const char *file, uint64_t records),
+    struct journal_verdict *verdict);
 
 #endif

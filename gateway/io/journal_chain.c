@@ -93,7 +93,8 @@ line_end(struct str line, struct journal_line *out)
 		return false;
 	hash = str_sub(line, line.n - HASH_BYTES, line.n);
 	prev = str_sub(line, line.n - HASH_BYTES - PREV_BYTES, line.n - HASH_BYTES);
-	return line_end_member(hash, STR(HASH_KEY), &out->hash) && str_eq(str_sub(hash, hash.n - 2, hash.n), STR("\"}")) &&
+	return line_end_member(hash, STR(HASH_KEY), &out->hash) &&
+	    str_eq(str_sub(hash, hash.n - 2, hash.n), STR("\"}")) &&
 	    line_end_member(prev, STR(PREV_KEY), &out->prev) && prev.p[prev.n - 1] == '"';
 }
 

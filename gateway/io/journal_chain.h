@@ -38,7 +38,10 @@ struct journal_line {
 	struct str prev, hash;		/* hexadecimal */
 };
 
-/* Check LINE (without newline) by itself: hash, JSON, the members that every record has. NULL or what is wrong, a phrase. */
+/*
+ * Check LINE (without newline) by itself: hash, JSON, the members that every record has. NULL or what is wrong, a
+ * phrase.
+ */
 const char *journal_line_parse(struct str line, struct journal_line *out);
 
 /* Whether LINE's own hash is right: somebody once wrote it whole. */
@@ -53,7 +56,10 @@ void journal_head_set(struct journal_head *head, const struct journal_line *line
 /* The `request_id` of a line that we built ourselves; p NULL where it has none. */
 struct str journal_line_request_id(struct str line);
 
-/* Whether a last line without newline is what an interrupted write leaves: the beginning of a record, no more than one. */
+/*
+ * Whether a last line without newline is what an interrupted write leaves: the beginning of a record, no more than
+ * one.
+ */
 bool journal_tail_is_torn(struct str tail);
 
 /* 36 characters of a UUID in lower case. */

@@ -9,7 +9,10 @@
 #include "io/journal_dir.h"
 #include "io/journal_state.h"
 
-/* Room on the disk kept for each outcome to come: above the usual record (700 bytes), since it waits in memory otherwise. */
+/*
+ * Room on the disk kept for each outcome to come: above the usual record (700 bytes), since it waits in memory
+ * otherwise.
+ */
 #define OUTCOME_DISK_BYTES 2048
 
 /* --- what is held --- */

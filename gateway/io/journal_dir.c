@@ -125,14 +125,16 @@ journal_dir_lock(int dirfd, struct str directory, struct buf *error)
 	int n;
 
 	if (fd < 0) {
-		buf_printf(error, "audit directory %.*s: cannot open its lock: %s", STR_ARG(directory), strerror(errno));
+		buf_printf(error, "audit directory %.*s: cannot open its lock: %s", STR_ARG(directory),
+		    strerror(errno));
 		return -1;
 	}
 	if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
 		if (errno == EWOULDBLOCK)
 			lock_error(error, dirfd, directory);
 		else
-			buf_printf(error, "audit directory %.*s: cannot lock it: %s", STR_ARG(directory), strerror(errno));
+			buf_printf(error, "audit directory %.*s: cannot lock it: %s", STR_ARG(directory),
+			    strerror(errno));
 		close(fd);
 		return -1;
 	}
@@ -173,7 +175,8 @@ journal_id_read(int dirfd, char uuid[JOURNAL_UUID_BYTES + 1])
 	if (n < 0)
 		return errno == ENOENT ? JOURNAL_MISSING : JOURNAL_DAMAGED;
 	errno = 0;
-	if (n != JOURNAL_UUID_BYTES + 1 || text[n - 1] != '\n' || !journal_uuid_valid((struct str){ text, (size_t)n - 1 }))
+	if (n != JOURNAL_UUID_BYTES + 1 || text[n - 1] != '\n' ||
+	    !journal_uuid_valid((struct str){ text, (size_t)n - 1 }))
 		return JOURNAL_DAMAGED;
 	memcpy(uuid, text, JOURNAL_UUID_BYTES);
 	uuid[JOURNAL_UUID_BYTES] = '\0';

@@ -3,8 +3,8 @@
  *
  *   lock                 the holder's pid; locked (flock) while a process owns the directory
  *   journal.id           the journal's UUID, made once
- *   journal.checkpoint   where a start begins to look for open intents, and how far the journal had come; rewritten at each
- *                        new file and at a clean stop. Missing or damaged: a start reads all files.
+ *   journal.checkpoint   where a start begins to look for open intents, and how far the journal had come; rewritten
+ *                        at each new file and at a clean stop. Missing or damaged: a start reads all files.
  */
 #ifndef JOBGATE_IO_JOURNAL_DIR_H
 #define JOBGATE_IO_JOURNAL_DIR_H

@@ -21,7 +21,7 @@ struct recover_run {
 	struct str directory;
 	struct buf *error;
 	struct journal_names names;
-	bool any_head;		/* the first file read is not the journal's first: its first record says what it follows */
+	bool any_head;		/* reading begins at a later file: its first record says what it follows */
 	int64_t good;		/* bytes of the file being read that are good */
 };
 
@@ -38,8 +38,8 @@ recover_fail(struct recover_run *run, const char *name, const char *what)
 static bool
 recover_refuse(struct recover_run *run, const char *name, uint64_t line, const char *what)
 {
-	buf_printf(run->error, "audit journal is damaged at %.*s/%s:%" PRIu64 ": %s", STR_ARG(run->directory), name, line,
-	    what);
+	buf_printf(run->error, "audit journal is damaged at %.*s/%s:%" PRIu64 ": %s", STR_ARG(run->directory), name,
+	    line, what);
 	return false;
 }
 
@@ -56,7 +56,9 @@ has_zero_sector(struct str text, int64_t offset)
 	return false;
 }
 
-/* Whether what begins with the bad TEXT is a torn tail: no whole record follows, or a sector of it was never written. */
+/*
+ * Whether what begins with the bad TEXT is a torn tail: no whole record follows, or a sector of it was never written.
+ */
 static bool
 recover_is_torn(struct journal_reader *reader, enum journal_read got, struct str text)
 {
@@ -93,8 +95,8 @@ recover_line(struct recover_run *run, struct str text, uint64_t segment)
 	r->records++;
 	if (line.kind == JOURNAL_INTENT && !journal_intents_open(&r->open, line.request_id, line.seq, segment, text))
 		return "a second intent of the same request";
-	if (line.kind == JOURNAL_OUTCOME)
-		journal_intents_close(&r->open, line.request_id);	/* opened before the checkpoint: not known, no matter */
+	if (line.kind == JOURNAL_OUTCOME)	/* of an intent before the checkpoint: not known, no matter */
+		journal_intents_close(&r->open, line.request_id);
 	return NULL;
 }
 
@@ -158,7 +160,8 @@ recover_keep_torn(struct recover_run *run, const char *name)
 	snprintf(torn, sizeof(torn), "%s.torn", name);
 	from = openat(run->dirfd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	to = openat(run->dirfd, torn, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, TORN_MODE);
-	ok = from >= 0 && to >= 0 && fchmod(to, TORN_MODE) == 0 && copy_tail(from, to, run->good) && fsync(run->dirfd) == 0;
+	ok = from >= 0 && to >= 0 && fchmod(to, TORN_MODE) == 0 && copy_tail(from, to, run->good) &&
+	    fsync(run->dirfd) == 0;
 	error = errno;
 	if (from >= 0)
 		close(from);
@@ -251,7 +254,7 @@ recover_read(struct recover_run *run, size_t i, const struct journal_checkpoint 
 	journal_name_parse(run->names.names[i], &first, &date);
 	run->any_head = first > 1;
 	if (run->any_head && c && c->head.seq + 1 == first) {
-		r->head = c->head;	/* killed between making a file and its first record, maybe: it says what comes next */
+		r->head = c->head;	/* it was made with this file, which may have no record yet */
 		run->any_head = false;
 	}
 	for (; i < run->names.count; i++)
@@ -293,7 +296,8 @@ recover_names(struct recover_run *run)
 	bool ok = journal_names_read(&run->names, run->dirfd, &stray);
 
 	if (!ok && stray.n > 0)
-		buf_printf(run->error, "audit directory %.*s: %.*s is none of the journal's files: give it another suffix",
+		buf_printf(run->error,
+		    "audit directory %.*s: %.*s is none of the journal's files: give it another suffix",
 		    STR_ARG(run->directory), STR_ARG(buf_str(&stray)));
 	else if (!ok)
 		recover_fail(run, ".", "list it");

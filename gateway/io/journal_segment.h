@@ -14,7 +14,9 @@
 
 #define JOURNAL_NAME_BYTES 36	/* 20 digits, '-', 8 digits, ".jsonl", NUL */
 
-/* How the writer reaches the disk: the C library's functions. Tests put failing ones here before they open a journal. */
+/*
+ * How the writer reaches the disk: the C library's functions. Tests put failing ones here before they open a journal.
+ */
 struct journal_disk {
 	ssize_t (*write)(int fd, const void *bytes, size_t n);
 	int (*sync)(int fd);
@@ -35,7 +37,10 @@ struct journal_segment {
 /* The UTC day of T as a number that reads like it: 20261123. */
 int journal_date(struct wall_time t);
 
-/* Make the file for the records from FIRST_SEQ on, mode 0640, and its entry in the directory durable. An empty file of that name is taken over. */
+/*
+ * Make the file for the records from FIRST_SEQ on, mode 0640, and its entry in the directory durable. An empty file of
+ * that name is taken over.
+ */
 bool journal_segment_create(struct journal_segment *s, int dirfd, uint64_t first_seq, int date);
 
 /* Open an existing file to append behind its BYTES. */
@@ -64,7 +69,10 @@ struct journal_names {
 /* Read a file's name; false where it is none of ours. */
 bool journal_name_parse(const char *name, uint64_t *first_seq, int *date);
 
-/* The directory's journal files. False with errno, or with errno 0 and STRAY a *.jsonl file with a name that is none of ours. */
+/*
+ * The directory's journal files. False with errno, or with errno 0 and STRAY a *.jsonl file with a name that is none
+ * of ours.
+ */
 bool journal_names_read(struct journal_names *names, int dirfd, struct buf *stray);
 void journal_names_fini(struct journal_names *names);
 

@@ -1,12 +1,12 @@
 /*
- * The journal's inside, shared by journal.c (life and put), journal_writer.c (the thread) and journal_commit.c (what goes to the
- * disk).
+ * The journal's inside, shared by journal.c (life and put), journal_writer.c (the thread) and journal_commit.c (what
+ * goes to the disk).
  *
- * A record's way: queue (any thread, under the lock) -> held, unwritten -> held, written (write(2) is done; outcomes and events are
- * acknowledged) -> settled (fdatasync is done; intents are acknowledged, the record is forgotten). Records stay held until they are
- * synced, so that nothing is lost with a file whose sync failed: the file is cut back to what was synced before, and what is
- * held is chained anew from there into the next file. An intent that was not acknowledged is taken out at that point and
- * refused: it is in no file, and gets no outcome.
+ * A record's way: queue (any thread, under the lock) -> held, unwritten -> held, written (write(2) is done; outcomes
+ * and events are acknowledged) -> settled (fdatasync is done; intents are acknowledged, the record is forgotten).
+ * Records stay held until they are synced, so that nothing is lost with a file whose sync failed: the file is cut back
+ * to what was synced before, and what is held is chained anew from there into the next file. An intent that was not
+ * acknowledged is taken out at that point and refused: it is in no file, and gets no outcome.
  */
 #ifndef JOBGATE_IO_JOURNAL_STATE_H
 #define JOBGATE_IO_JOURNAL_STATE_H
@@ -83,10 +83,16 @@ struct journal {
 void journal_hold(struct journal *j, enum journal_kind kind, struct buf *members, struct wall_time time,
     struct journal_entry *entry);
 
-/* Write what is held, and sync where SYNC or an intent asks for it. False: j->fault says why, what is not settled stays held. */
+/*
+ * Write what is held, and sync where SYNC or an intent asks for it. False: j->fault says why, what is not settled
+ * stays held.
+ */
 bool journal_commit(struct journal *j, bool sync);
 
-/* Take the intents that are not settled out of what is held and refuse them; answer all others with ok=false, and keep them. */
+/*
+ * Take the intents that are not settled out of what is held and refuse them; answer all others with ok=false, and keep
+ * them.
+ */
 void journal_give_up(struct journal *j);
 
 /* Whether the disk has room for what is held and for the outcomes that may come, and SPARE bytes more. */
@@ -95,7 +101,10 @@ bool journal_has_room(struct journal *j, int64_t spare);
 /* Note how far the journal has come; a failure is logged only, the old checkpoint is still true. */
 void journal_commit_checkpoint(struct journal *j);
 
-/* Forget all that is held, unacknowledged entries are answered with ok=false; returns how many records were never written. */
+/*
+ * Forget all that is held, unacknowledged entries are answered with ok=false; returns how many records were never
+ * written.
+ */
 size_t journal_drop_held(struct journal *j);
 
 /* Drop the newest record, which was never written. */

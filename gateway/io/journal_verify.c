@@ -21,11 +21,11 @@ struct verify_run {
 	char uuid[JOURNAL_UUID_BYTES + 1];	/* empty until known */
 	struct journal_head head;
 	struct journal_intents open;
-	bool any_head;				/* the oldest files are not there: the first record says what it follows */
+	bool any_head;				/* the oldest files are gone: the first record says what it follows */
 	struct journal_checkpoint checkpoint;	/* head.seq 0: none */
 };
 
-/* Note the first fault; false. LINE 0: the file as a whole. */
+/* Note the first fault; false. LINE 0: the file as a whole; NAME empty: the directory. */
 static bool
 verify_fail(struct verify_run *run, const char *name, uint64_t line, const char *what)
 {
@@ -35,7 +35,7 @@ verify_fail(struct verify_run *run, const char *name, uint64_t line, const char 
 	if (line > 0)
 		snprintf(v->where, sizeof(v->where), "%.*s/%s:%" PRIu64, STR_ARG(run->directory), name, line);
 	else
-		snprintf(v->where, sizeof(v->where), "%.*s/%s", STR_ARG(run->directory), name);
+		snprintf(v->where, sizeof(v->where), "%.*s%s%s", STR_ARG(run->directory), *name ? "/" : "", name);
 	snprintf(v->what, sizeof(v->what), "%s", what);
 	return false;
 }
@@ -75,7 +75,8 @@ verify_line(struct verify_run *run, struct str text, bool first, uint64_t segmen
 		return fault;
 	memcpy(run->uuid, line.uuid.p, JOURNAL_UUID_BYTES);
 	journal_head_set(&run->head, &line);
-	if (line.seq == run->checkpoint.head.seq && memcmp(run->head.hash, run->checkpoint.head.hash, JOURNAL_HASH_HEX) != 0)
+	if (line.seq == run->checkpoint.head.seq &&
+	    memcmp(run->head.hash, run->checkpoint.head.hash, JOURNAL_HASH_HEX) != 0)
 		return "journal.checkpoint knows another record with this seq";
 	if (v->records++ == 0)
 		v->first_seq = line.seq;
@@ -155,7 +156,7 @@ verify_names(struct verify_run *run)
 		buf_add_char(&stray, '\0');
 		verify_fail(run, stray.p, 0, "none of the journal's files");
 	} else if (!ok) {
-		verify_fail(run, ".", 0, strerror(errno));
+		verify_fail(run, "", 0, strerror(errno));
 	} else if (run->names.count == 0) {
 		ok = verify_fail(run, "*.jsonl", 0, "there is no journal file");
 	}

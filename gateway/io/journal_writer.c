@@ -6,9 +6,14 @@
 #include "base/log.h"
 #include "io/journal_state.h"
 
-/* Records of one write: a few hundred KB, so that a file outgrows its size by no more and an intent waits for no more. */
+/*
+ * Records of one write: a few hundred KB, so that a file outgrows its size by no more and an intent waits for no more.
+ */
 #define WRITER_BATCH_RECORDS 1024
-/* Outcomes without a later intent are synced after so long, or so many: what is held for the case of a failed sync is bounded. */
+/*
+ * Outcomes without a later intent are synced after so long, or so many: what is held for the case of a failed sync is
+ * bounded.
+ */
 #define WRITER_SYNC_AFTER_US CLOCK_SECOND
 #define WRITER_SYNC_AFTER_RECORDS 4096
 #define WRITER_RETRY_US (200 * CLOCK_MS)
@@ -77,7 +82,8 @@ writer_announce(struct journal *j, struct mono_time now)
 	if (mono_since(j->announce_at, now) > 0)
 		return;
 	j->announce_at = mono_add(now, WRITER_ANNOUNCE_US);
-	log_line(LOG_ERROR, "audit journal failing", log_s("error", buf_str(&j->fault)), log_s("directory", buf_str(&j->directory)),
+	log_line(LOG_ERROR, "audit journal failing", log_s("error", buf_str(&j->fault)),
+	    log_s("directory", buf_str(&j->directory)),
 	    log_i("seconds", mono_since(now, j->failing_since) / CLOCK_SECOND),
 	    log_i("outcomes_waiting", (int64_t)(j->held.count - j->held.written)));
 }
@@ -99,7 +105,9 @@ writer_fail(struct journal *j)
 	writer_announce(j, now);
 }
 
-/* Write the record that says it goes on, and since when it did not: its sync is the proof that the disk takes records. */
+/*
+ * Write the record that says it goes on, and since when it did not: its sync is the proof that the disk takes records.
+ */
 static bool
 writer_resume(struct journal *j)
 {

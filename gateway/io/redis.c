@@ -95,6 +95,7 @@ redis_enter(void *arg)
 	return redis;
 }
 
+/* Leave a callback; whoever let the connection go within it finds it gone now. */
 static void
 redis_leave(struct redis *redis)
 {

@@ -71,7 +71,7 @@ struct queue {
 	size_t held_count;
 	unsigned others_since_poll;	/* grants to other classes while a poll was waiting */
 
-	double share;			/* part of the rate that comes to this instance under backlog; 1 until seen otherwise */
+	double share;			/* part of the rate that comes here under backlog; 1 until seen otherwise */
 	struct mono_time measured_since;
 	int64_t measured_grants;
 

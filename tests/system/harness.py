@@ -251,9 +251,9 @@ class Gateway(Process):
         with self.connect(tls) as connection:
             return connection.request(method, target, headers, body)
 
-    def admin(self, target):
+    def admin(self, target, headers=()):
         with Connection(self.admin_port) as connection:
-            return connection.request("GET", target)
+            return connection.request("GET", target, headers)
 
     def metrics(self):
         """The samples of /metrics as {"name{labels}": value}."""

@@ -65,11 +65,14 @@ fixture_new(void)
 	snprintf(f->directory, sizeof(f->directory), "%s/jobgate-journal-XXXXXX", parent ? parent : P_tmpdir);
 	assert_non_null(mkdtemp(f->directory));
 	f->loop = loop_new();
-	f->settings = (struct journal_settings){ str_from(f->directory), STR("test \"one\""), 64 << 20, 8192, fixture_unknown };
+	f->settings = (struct journal_settings){ str_from(f->directory), STR("test \"one\""), 64 << 20, 8192,
+		fixture_unknown };
 	return f;
 }
 
-/* Fork; the child gets a loop of its own: it would take the parent's descriptors out of the epoll set that they share. */
+/*
+ * Fork; the child gets a loop of its own: it would take the parent's descriptors out of the epoll set that they share.
+ */
 static inline pid_t
 fixture_fork(struct fixture *f)
 {
@@ -81,7 +84,10 @@ fixture_fork(struct fixture *f)
 	return pid;
 }
 
-/* Call FN with the path of each file in the directory whose name ends in SUFFIX, in order of names; how many there are. */
+/*
+ * Call FN with the path of each file in the directory whose name ends in SUFFIX, in order of names; how many there
+ * are.
+ */
 static inline size_t
 fixture_files(struct fixture *f, const char *suffix, void (*fn)(const char *path, void *arg), void *arg)
 {
@@ -95,7 +101,8 @@ fixture_files(struct fixture *f, const char *suffix, void (*fn)(const char *path
 		size_t len = strlen(list[i]->d_name);
 
 		snprintf(path, sizeof(path), "%s/%s", f->directory, list[i]->d_name);
-		if (list[i]->d_name[0] != '.' && len >= strlen(suffix) && strcmp(list[i]->d_name + len - strlen(suffix), suffix) == 0) {
+		if (list[i]->d_name[0] != '.' && len >= strlen(suffix) &&
+		    strcmp(list[i]->d_name + len - strlen(suffix), suffix) == 0) {
 			count++;
 			if (fn)
 				fn(path, arg);
@@ -174,7 +181,8 @@ fixture_put_at(struct fixture *f, enum journal_kind kind, const char *id, struct
 	assert_non_null(e);
 	e->fixture = f;
 	e->first = id[0];
-	e->entry = (struct journal_entry){ .kind = kind, .time = time, .loop = f->loop, .on_done = fixture_on_done, .arg = e };
+	e->entry = (struct journal_entry){ .kind = kind, .time = time, .loop = f->loop,
+		.on_done = fixture_on_done, .arg = e };
 	buf_printf(&e->entry.members, "\"kind\":\"%s\",\"request_id\":\"%s\",\"caller\":\"etl\"", names[kind], id);
 	f->awaited++;
 	if (journal_put(f->journal, &e->entry))

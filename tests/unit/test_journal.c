@@ -216,7 +216,8 @@ flip_file(const char *path, void *arg)
 	for (size_t i = 0; i < b.n; i++) {
 		for (size_t k = 0; k < sizeof(flips); k++)
 			if (flip_passes(f, fd, i, (char)(b.p[i] ^ flips[k])))
-				fail_msg("%s: byte %zu of %zu ('%c') flipped by %x passes", path, i, b.n, b.p[i], flips[k]);
+				fail_msg("%s: byte %zu of %zu ('%c') flipped by %x passes", path, i, b.n, b.p[i],
+				    flips[k]);
 		if (b.p[i] != '\n' && flip_passes(f, fd, i, '\n'))
 			fail_msg("%s: byte %zu of %zu: a newline for '%c' passes", path, i, b.n, b.p[i]);
 		assert_int_equal(pwrite(fd, b.p + i, 1, (off_t)i), 1);
@@ -291,7 +292,9 @@ test_lines_moved(void **state)
 	fixture_free(f);
 }
 
-/* Move one file away at a time: the middle and the last are missed; the oldest may have been archived, which is told. */
+/*
+ * Move one file away at a time: the middle and the last are missed; the oldest may have been archived, which is told.
+ */
 static void
 hide_file(const char *path, void *arg)
 {
@@ -515,10 +518,10 @@ stress_put(struct stress *s, enum journal_kind kind, size_t id)
 	assert_non_null(e);
 	e->stress = s;
 	e->id = id;
-	e->entry = (struct journal_entry){ .kind = kind, .time = clock_now_wall(), .loop = s->loop, .on_done = on_stress_done,
-		.arg = e };
-	buf_printf(&e->entry.members, "\"kind\":\"%s\",\"request_id\":\"%d-%zu\"", kind == JOURNAL_INTENT ? "intent" : "outcome",
-	    s->number, id);
+	e->entry = (struct journal_entry){ .kind = kind, .time = clock_now_wall(), .loop = s->loop,
+		.on_done = on_stress_done, .arg = e };
+	buf_printf(&e->entry.members, "\"kind\":\"%s\",\"request_id\":\"%d-%zu\"",
+	    kind == JOURNAL_INTENT ? "intent" : "outcome", s->number, id);
 	assert_true(journal_put(s->f->journal, &e->entry));
 }
 

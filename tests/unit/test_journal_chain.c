@@ -37,7 +37,8 @@ test_form(void **state)
 	(void)state;
 	journal_head_init(&head);
 	add_line(&out, &head, MEMBERS);
-	n = (size_t)snprintf(expected, sizeof(expected), "{\"v\":1,\"journal\":\"" UUID "\",\"instance\":\"host \\\"a\\\"\\u000a\",\"seq\":1,"
+	n = (size_t)snprintf(expected, sizeof(expected),
+	    "{\"v\":1,\"journal\":\"" UUID "\",\"instance\":\"host \\\"a\\\"\\u000a\",\"seq\":1,"
 	    "\"time\":\"2026-08-01T12:34:56.123456Z\"," MEMBERS ",\"prev\":\"%064d\"", 0);
 	digest_sha256((struct str){ expected, n }, digest);
 	str_hex_encode(digest, 32, hex);

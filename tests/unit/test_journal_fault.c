@@ -249,7 +249,7 @@ test_close_while_failing(void **state)
 static void *
 heal_when_stopping(void *arg)
 {
-	usleep(300 * 1000);	/* the disk's own time, no synchronisation: any instant before or during the close will do */
+	usleep(300 * 1000);	/* how long the disk is ill; any time before the last try will do */
 	atomic_store((atomic_int *)arg, 0);
 	return NULL;
 }
@@ -419,7 +419,10 @@ test_ring_full(void **state)
 	fixture_free(f);
 }
 
-/* Failures at random, a restart now and then: the journal is good at every moment, and every outcome is there in the end. */
+/*
+ * Failures at random, a restart now and then: the journal is good at every moment, and every outcome is there in the
+ * end.
+ */
 static void
 test_random_faults(void **state)
 {

@@ -80,8 +80,8 @@ test_torn(void **state)
 }
 
 /*
- * A power cut may keep a later page of what was never synced and lose an earlier one: a run of zeros, then whole records. They were
- * never acknowledged as durable, so the tail is torn, not damaged.
+ * A power cut may keep a later page of what was never synced and lose an earlier one: a run of zeros, then whole
+ * records. They were never acknowledged as durable, so the tail is torn, not damaged.
  */
 static void
 test_zero_sector(void **state)
@@ -120,7 +120,7 @@ test_damage_is_refused(void **state)
 		struct fixture *f = two_pairs(path);
 		struct buf b = fixture_read(path);
 
-		b.p[lines_bytes(&b, lines[i]) - 155] ^= 1;	/* in the caller's name; whole lines follow, but for the last */
+		b.p[lines_bytes(&b, lines[i]) - 155] ^= 1;	/* in the caller's name; whole lines follow */
 		fixture_write(path, buf_str(&b));
 		snprintf(words, sizeof(words), ".jsonl:%zu: its hash does not match", lines[i]);
 		fixture_open_fails(f, words);
@@ -378,7 +378,10 @@ test_uuid(void **state)
 
 /* --- kill -9 --- */
 
-/* The child: intents and outcomes at full rate; what was acknowledged is told through the pipe before anything else happens. */
+/*
+ * The child: intents and outcomes at full rate; what was acknowledged is told through the pipe before anything else
+ * happens.
+ */
 struct victim {
 	struct fixture *f;
 	int told;		/* pipe */
@@ -420,9 +423,10 @@ victim_put(struct victim *v, enum journal_kind kind, const char *id)
 
 	e->victim = v;
 	snprintf(e->id, sizeof(e->id), "%s", id);
-	e->entry = (struct journal_entry){ .kind = kind, .time = clock_now_wall(), .loop = v->f->loop, .on_done = on_victim_done,
-		.arg = e };
-	buf_printf(&e->entry.members, "\"kind\":\"%s\",\"request_id\":\"%s\"", kind == JOURNAL_INTENT ? "intent" : "outcome", id);
+	e->entry = (struct journal_entry){ .kind = kind, .time = clock_now_wall(), .loop = v->f->loop,
+		.on_done = on_victim_done, .arg = e };
+	buf_printf(&e->entry.members, "\"kind\":\"%s\",\"request_id\":\"%s\"",
+	    kind == JOURNAL_INTENT ? "intent" : "outcome", id);
 	if (!journal_put(v->f->journal, &e->entry))
 		_exit(1);
 }
@@ -470,8 +474,8 @@ victim_check(struct str told, struct str text)
 	while (str_next(&told, '\n', &line)) {
 		if (line.n < 2)
 			continue;
-		snprintf(needle, sizeof(needle), "\"kind\":\"%s\",\"request_id\":\"%.*s\"", line.p[0] == 'i' ? "intent" : "outcome",
-		    (int)line.n - 1, line.p + 1);
+		snprintf(needle, sizeof(needle), "\"kind\":\"%s\",\"request_id\":\"%.*s\"",
+		    line.p[0] == 'i' ? "intent" : "outcome", (int)line.n - 1, line.p + 1);
 		if (str_find(text, str_from(needle)) == text.n)
 			fail_msg("acknowledged and not in the journal: %s", needle);
 	}
