@@ -7,8 +7,8 @@
 
 #include "base/check.h"
 
-/* Pairs of caller and error code that are told apart within one second; more than these share the last entry. */
-#define AUDIT_PAIRS 512
+/* Pairs of caller and error code that are told apart within one second; more are counted together, without a caller's name. */
+#define AUDIT_PAIRS 4096
 
 struct audit_pair {
 	uint64_t key;		/* of caller and refusal; 0: free */
@@ -23,7 +23,7 @@ struct audit {
 	struct loop_timer flush;
 	pthread_mutex_t lock;		/* guards what follows; held while a record's bytes are made, never while writing */
 	int64_t bound;
-	struct audit_pair pairs[AUDIT_PAIRS];
+	struct audit_pair pairs[AUDIT_PAIRS + 1];	/* the last one is for those that found no place */
 	size_t pair_count;
 };
 
@@ -57,22 +57,20 @@ audit_pair(struct audit *audit, struct str caller, enum refusal refusal)
 
 		if (pair->key == key)
 			return pair;
-		if (pair->key == 0 && audit->pair_count < AUDIT_PAIRS - 1) {
+		if (pair->key == 0) {
 			audit->pair_count++;
 			pair->key = key;
 			return pair;
 		}
-		if (pair->key == 0)
-			break;
 	}
-	return &audit->pairs[key % AUDIT_PAIRS];
+	return &audit->pairs[AUDIT_PAIRS];
 }
 
 /* Write the counts of the second that is over. Called with the lock held. */
 static void
 audit_flush(struct audit *audit)
 {
-	for (size_t i = 0; i < AUDIT_PAIRS; i++) {
+	for (size_t i = 0; i <= AUDIT_PAIRS; i++) {
 		struct audit_pair *pair = &audit->pairs[i];
 
 		if (pair->counted > 0)
@@ -139,25 +137,37 @@ audit_journal(const struct audit *audit)
 	return audit->journal;
 }
 
+/* Keep the members of the last one that was only counted. Called with the lock held. */
+static void
+audit_count(struct audit *audit, struct audit_pair *pair, const struct record_request *request, enum refusal refusal, int status)
+{
+	struct record_refusal said = { status, refusal_code(refusal), ++pair->counted };
+	struct record_request shown = *request;
+
+	if (pair == &audit->pairs[AUDIT_PAIRS])
+		shown.caller = shown.key = (struct str){ NULL, 0 };
+	buf_clear(&pair->members);
+	record_refusal(&pair->members, &shown, &said);
+}
+
 void
 audit_refusal(struct audit *audit, const struct record_request *request, enum refusal refusal, int status)
 {
 	struct record_refusal said = { status, refusal_code(refusal), 1 };
 	struct buf members = BUF_EMPTY;
 	struct audit_pair *pair;
+	bool only_count;
 
 	pthread_mutex_lock(&audit->lock);
 	pair = audit_pair(audit, request->caller, refusal);
-	if (pair->recorded < audit->bound) {
+	only_count = pair->recorded >= audit->bound;
+	if (only_count)
+		audit_count(audit, pair, request, refusal, status);
+	else
 		pair->recorded++;
-	} else {
-		said.count = ++pair->counted;
-		buf_clear(&pair->members);
-		record_refusal(&pair->members, request, &said);
-		pthread_mutex_unlock(&audit->lock);
-		return;
-	}
 	pthread_mutex_unlock(&audit->lock);
+	if (only_count)
+		return;
 	record_refusal(&members, request, &said);
 	audit_put(audit, JOURNAL_REFUSAL, &members);
 }

@@ -109,9 +109,10 @@ instance_reload(struct instance *instance)
 		goto out;
 	}
 	stats_label(&instance->labels, config);
+	/* First the limiter: it must know every identity that a worker may name. */
+	limiter_reload(instance->limiter, config, buf_str(&password));
 	for (size_t i = 0; i < instance->worker_count; i++)
 		worker_reload(instance->workers[i], config, sets[i].client, sets[i].servers);
-	limiter_reload(instance->limiter, config, buf_str(&password));
 	audit_set_refusals(instance->audit, config->audit_refusals);
 	audit_config(instance->audit, config, "reload");
 	log_set_level((enum log_level)config->log_level);

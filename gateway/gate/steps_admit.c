@@ -146,6 +146,7 @@ admit_ask(struct request *request)
 	request->said_next = request->said_ready = request->granted = false;
 	ask = (struct limiter_ask){
 		.ticket = request->ticket,
+		.config = request->config,
 		.identity = request->caller->identity,
 		.caller = request->caller->index,
 		.class = classes[request->route.operation],

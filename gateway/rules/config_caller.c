@@ -8,6 +8,9 @@
 /* Fabric's job types are words of up to 30 letters; a longer one is a mistake. */
 #define JOB_TYPE_MAX 128
 
+/* Ten times what the largest organisations have services; a million would be half a gigabyte of snapshot. */
+#define CALLERS_MAX 100000
+
 /* Say what stands in the place of a key's hash; never the value, which may be the key itself. */
 static void
 key_error(struct config_reader *r, struct str s)
@@ -16,8 +19,8 @@ key_error(struct config_reader *r, struct str s)
 
 	if (str_starts(s, STR("jg_")))
 		hint = "; this looks like the key itself, which must not stand here";
-	config_error(r, "must be the SHA-256 of the key as 64 hexadecimal digits (jobgate key new NAME prints both; for "
-	    "a key of your own: printf %%s KEY | sha256sum), is a text of %zu bytes%s", s.n, hint);
+	config_error(r, "must be the SHA-256 of the key as 64 hexadecimal digits (jobgate key new NAME prints both; "
+	    "for a key of your own: printf %%s KEY | sha256sum), is a text of %zu bytes%s", s.n, hint);
 }
 
 static void
@@ -58,7 +61,8 @@ read_keys(struct config_reader *r, struct json_t *value, const struct config_rul
 	struct config_caller *caller = out;
 
 	(void)rule;
-	config_read_list(r, value, 1, sizeof(*caller->keys), (void **)&caller->keys, &caller->key_count, read_key);
+	config_read_list(r, value, 1, CONFIG_MANY, sizeof(*caller->keys), (void **)&caller->keys, &caller->key_count,
+	    read_key);
 }
 
 /* Whether VALUE is "*": the same as an absent field. */
@@ -96,8 +100,8 @@ read_items(struct config_reader *r, struct json_t *value, const struct config_ru
 
 	(void)rule;
 	if (!is_any(value))
-		config_read_list(r, value, 1, sizeof(*allow->items), (void **)&allow->items, &allow->item_count,
-		    read_uuid);
+		config_read_list(r, value, 1, CONFIG_MANY, sizeof(*allow->items), (void **)&allow->items,
+		    &allow->item_count, read_uuid);
 }
 
 /* Read a job type: letters, digits, '-', '_' and '.', as Fabric's are. */
@@ -128,7 +132,7 @@ read_job_types(struct config_reader *r, struct json_t *value, const struct confi
 
 	(void)rule;
 	if (!is_any(value))
-		config_read_list(r, value, 1, sizeof(*allow->job_types), (void **)&allow->job_types,
+		config_read_list(r, value, 1, CONFIG_MANY, sizeof(*allow->job_types), (void **)&allow->job_types,
 		    &allow->job_type_count, read_job_type);
 }
 
@@ -153,11 +157,12 @@ read_operations(struct config_reader *r, struct json_t *value, const struct conf
 	size_t count = 0;
 
 	(void)rule;
-	if (is_any(value) || !config_read_list(r, value, 1, sizeof(*rights), (void **)&rights, &count, read_right))
+	if (is_any(value))
 		return;
+	config_read_list(r, value, 1, CONFIG_MANY, sizeof(*rights), (void **)&rights, &count, read_right);
 	for (size_t i = 0; i < count; i++)
 		all |= rights[i];
-	*(unsigned *)out = all;
+	*(unsigned *)out = all;	/* 0 where the list is wrong, which is an error by now */
 }
 
 static const struct config_rule allow_rules[] = {
@@ -185,8 +190,8 @@ read_allow(struct config_reader *r, struct json_t *value, const struct config_ru
 	struct config_caller *caller = out;
 
 	(void)rule;
-	caller->allow_given = config_read_list(r, value, 0, sizeof(*caller->allow), (void **)&caller->allow,
-	    &caller->allow_count, read_allow_rule);
+	caller->allow_given = config_read_list(r, value, 0, CONFIG_MANY, sizeof(*caller->allow),
+	    (void **)&caller->allow, &caller->allow_count, read_allow_rule);
 }
 
 static void
@@ -265,7 +270,8 @@ config_read_callers(struct config_reader *r, struct json_t *value, const struct 
 	struct config *config = out;
 
 	(void)rule;
-	r->caller_identities = arena_alloc(&config->arena, json_array_size(value) * sizeof(struct str));
-	config_read_list(r, value, 1, sizeof(*config->callers), (void **)&config->callers, &config->caller_count,
-	    read_caller);
+	if (json_array_size(value) <= CALLERS_MAX)
+		r->caller_identities = arena_alloc(&config->arena, json_array_size(value) * sizeof(struct str));
+	config_read_list(r, value, 1, CALLERS_MAX, sizeof(*config->callers), (void **)&config->callers,
+	    &config->caller_count, read_caller);
 }

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/check.h"
+
 struct name_place {
 	struct str name;
 	size_t index;
@@ -151,10 +153,11 @@ static void
 error_identity(struct config_reader *r, const struct config_caller *caller, struct str wanted)
 {
 	struct config *config = r->config;
-	struct str *names = arena_alloc(&config->arena, config->identity_count * sizeof(*names));
+	struct str *names = calloc(config->identity_count, sizeof(*names));
 	struct buf list = BUF_EMPTY;
 	size_t mark = config_enter_item(r, "callers", caller->index, caller->name);
 
+	check(names != NULL);
 	for (size_t i = 0; i < config->identity_count; i++)
 		names[i] = config->identities[i].name;
 	config_list_names(&list, names, config->identity_count);
@@ -162,6 +165,7 @@ error_identity(struct config_reader *r, const struct config_caller *caller, stru
 	config_error(r, "there is no identity \"%.*s\"; there is %.*s", STR_ARG(wanted), STR_ARG(buf_str(&list)));
 	config_leave(r, mark);
 	buf_fini(&list);
+	free(names);
 }
 
 /* Turn the name of CALLER's identity into its index. */

@@ -78,14 +78,18 @@ config_element_name(struct json_t *element)
 }
 
 bool
-config_read_list(struct config_reader *r, struct json_t *value, size_t min, size_t size, void **out, size_t *count,
-    void (*read)(struct config_reader *r, struct json_t *value, void *out, size_t i))
+config_read_list(struct config_reader *r, struct json_t *value, size_t min, size_t max, size_t size, void **out,
+    size_t *count, void (*read)(struct config_reader *r, struct json_t *value, void *out, size_t i))
 {
 	size_t n = json_array_size(value);
 	char *elements;
 
 	if (!json_is_array(value) || n < min) {
 		config_error_is(r, min ? "must be a list of at least one" : "must be a list", value);
+		return false;
+	}
+	if (n > max) {
+		config_error(r, "must be a list of at most %zu, has %zu", max, n);
 		return false;
 	}
 	elements = arena_alloc(&r->config->arena, n * size);

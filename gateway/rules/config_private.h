@@ -76,14 +76,17 @@ void config_list_names(struct buf *out, const struct str *names, size_t count);
 
 /* Read VALUE, an object, by RULES into BASE. */
 void config_read_object(struct config_reader *r, struct json_t *value, const struct config_rule *rules, void *base);
+/* For lists whose length only the size of the file bounds. */
+#define CONFIG_MANY SIZE_MAX
+
 /* A rule's own members; OUT is the same base as the section's. */
 void config_read_section(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
 /*
- * Read a list of at least MIN elements of SIZE bytes each into the arena, *OUT and *COUNT; READ is told its element's
+ * Read a list of MIN to MAX elements of SIZE bytes each into the arena, *OUT and *COUNT; READ is told its element's
  * place. Nothing is set where VALUE is no such list.
  */
-bool config_read_list(struct config_reader *r, struct json_t *value, size_t min, size_t size, void **out, size_t *count,
-    void (*read)(struct config_reader *r, struct json_t *value, void *out, size_t i));
+bool config_read_list(struct config_reader *r, struct json_t *value, size_t min, size_t max, size_t size, void **out,
+    size_t *count, void (*read)(struct config_reader *r, struct json_t *value, void *out, size_t i));
 
 /* --- config_value.c: typed values --- */
 

@@ -25,6 +25,12 @@
 #define TIMEOUT_MIN (100 * CONFIG_MS)
 #define TIMEOUT_MAX (5 * CONFIG_MINUTE)
 
+/* Each is a socket of every worker, and each is compared with each. */
+#define LISTEN_MAX 64
+
+/* Each is a bucket, a queue and a set of metrics; callers look theirs up one by one. */
+#define IDENTITIES_MAX 1000
+
 /* Idle connections: an hour is longer than any middle box keeps them. */
 #define IDLE_MAX CONFIG_HOUR
 
@@ -133,8 +139,8 @@ read_listen(struct config_reader *r, struct json_t *value, const struct config_r
 	struct config *config = out;
 
 	(void)rule;
-	config_read_list(r, value, 1, sizeof(*config->listen), (void **)&config->listen, &config->listen_count,
-	    read_listener);
+	config_read_list(r, value, 1, LISTEN_MAX, sizeof(*config->listen), (void **)&config->listen,
+	    &config->listen_count, read_listener);
 }
 
 static const struct config_rule identity_rules[] = {
@@ -158,7 +164,7 @@ read_identities(struct config_reader *r, struct json_t *value, const struct conf
 	size_t errors = r->error_count;
 
 	(void)rule;
-	config_read_list(r, value, 1, sizeof(*config->identities), (void **)&config->identities,
+	config_read_list(r, value, 1, IDENTITIES_MAX, sizeof(*config->identities), (void **)&config->identities,
 	    &config->identity_count, read_identity);
 	r->identities_given = true;
 	r->identities_bad = r->error_count != errors;

@@ -305,6 +305,20 @@ def test_bounds_are_the_same(tmp_path):
     assert len(inside) > 40
 
 
+def test_longest_lists_are_the_same(tmp_path):
+    def listeners(n):
+        return [{"address": f"127.0.0.1:{20000 + i}"} for i in range(n)]
+
+    def identities(n):
+        return [{"name": "sp" if i == 0 else f"i{i}"} for i in range(n)]
+
+    for key, make in (("listen", listeners), ("identities", identities)):
+        most = SCHEMA["properties"][key]["maxItems"]
+        for n in (most, most + 1):
+            config = changed((key,), make(n))
+            assert (schema_errors(config) == []) == (check(tmp_path, config) == []) == (n == most)
+
+
 def test_defaults_are_accepted(tmp_path):
     config = copy.deepcopy(FULL)
     for steps, _, node in LEAVES:

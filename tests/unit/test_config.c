@@ -281,6 +281,24 @@ test_ten_thousand_callers(void **state)
 	buf_fini(&errors);
 }
 
+/* Two million listeners in 6 MB were once compared each with each, for hours: a reload must not hang the process. */
+static void
+test_long_lists_are_refused_at_once(void **state)
+{
+	struct buf text = BUF_EMPTY, errors = BUF_EMPTY;
+
+	(void)state;
+	buf_add_z(&text, "{\"upstream\": {\"url\": \"https://h\", \"quota\": {\"requests\": 2, \"window\": \"1s\"}}, \"callers\": ["
+	    "{\"name\": \"a\", \"keys\": [{\"sha256\": \"" HASH_A "\"}]}], \"listen\": [");
+	for (int i = 0; i < 100000; i++)
+		buf_add_z(&text, "{},");
+	buf_add_z(&text, "{}]}");
+	assert_null(parse(buf_str(&text), &errors));
+	assert_str(buf_str(&errors), "f.json: listen: must be a list of at most 64, has 100001\n");
+	buf_fini(&text);
+	buf_fini(&errors);
+}
+
 static void
 test_the_last_reference_frees(void **state)
 {
@@ -351,6 +369,7 @@ main(void)
 		cmocka_unit_test(test_identities_take_the_upstreams_quota),
 		cmocka_unit_test(test_warnings_count_what_they_do_not_name),
 		cmocka_unit_test(test_ten_thousand_callers),
+		cmocka_unit_test(test_long_lists_are_refused_at_once),
 		cmocka_unit_test(test_the_last_reference_frees),
 		cmocka_unit_test(test_damaged_texts_end_well),
 		cmocka_unit_test(test_names),

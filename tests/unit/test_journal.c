@@ -299,7 +299,7 @@ static void
 hide_file(const char *path, void *arg)
 {
 	struct fixture *f = arg;
-	char hidden[FIXTURE_PATH_BYTES];
+	char hidden[FIXTURE_PATH_BYTES + 8];
 	struct journal_verdict v;
 
 	snprintf(hidden, sizeof(hidden), "%s.away", path);

@@ -54,7 +54,7 @@ test_torn(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		char path[FIXTURE_PATH_BYTES] = "", torn[FIXTURE_PATH_BYTES];
+		char path[FIXTURE_PATH_BYTES] = "", torn[FIXTURE_PATH_BYTES + 8];
 		struct fixture *f = two_pairs(path);
 		struct buf b = fixture_read(path), kept = BUF_EMPTY, t;
 		size_t good = lines_bytes(&b, 3), n = cases[i].of_last == SIZE_MAX ? b.n - 1 - good : cases[i].of_last;

@@ -1,0 +1,205 @@
+/* The loop: mail from several threads arrives whole and in each sender's order, hooks run at the end of the turn, timers in time. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "io/loop.h"
+
+#define SENDERS 4
+#define MAILS 20000
+
+struct numbered_mail {
+	struct mail mail;
+	struct receiver *receiver;
+	unsigned sender, number;
+};
+
+struct receiver {
+	struct loop *loop;
+	unsigned next[SENDERS];		/* the number that each sender's next mail must have */
+	unsigned received, out_of_order;
+};
+
+struct sender {
+	struct receiver *receiver;
+	unsigned number;
+};
+
+/* Runs on the receiver's thread. */
+static void
+on_mail(struct mail *mail)
+{
+	struct numbered_mail *m = (struct numbered_mail *)mail;
+	struct receiver *r = m->receiver;
+
+	if (m->number != r->next[m->sender]++)
+		r->out_of_order++;
+	if (++r->received == SENDERS * MAILS)
+		loop_stop(r->loop);
+	free(m);
+}
+
+static void *
+send_all(void *arg)
+{
+	struct sender *s = arg;
+
+	for (unsigned i = 0; i < MAILS; i++) {
+		struct numbered_mail *m = calloc(1, sizeof(*m));
+
+		m->mail.run = on_mail;
+		m->receiver = s->receiver;
+		m->sender = s->number;
+		m->number = i;
+		loop_post(s->receiver->loop, &m->mail);
+	}
+	return NULL;
+}
+
+static void
+test_mail_from_many_threads(void **state)
+{
+	struct receiver receiver = { .loop = loop_new() };
+	struct sender senders[SENDERS];
+	pthread_t threads[SENDERS];
+
+	(void)state;
+	for (unsigned i = 0; i < SENDERS; i++) {
+		senders[i] = (struct sender){ &receiver, i };
+		assert_int_equal(pthread_create(&threads[i], NULL, send_all, &senders[i]), 0);
+	}
+	loop_run(receiver.loop);
+	for (unsigned i = 0; i < SENDERS; i++)
+		pthread_join(threads[i], NULL);
+	assert_int_equal(receiver.received, SENDERS * MAILS);
+	assert_int_equal(receiver.out_of_order, 0);
+	loop_free(&receiver.loop);
+}
+
+/* Mail that nobody reads before the loop ends is run by loop_free: its owner frees it there, so nothing is lost. */
+static void
+test_mail_left_over(void **state)
+{
+	struct receiver receiver = { .loop = loop_new() };
+	struct sender sender = { &receiver, 0 };
+
+	(void)state;
+	send_all(&sender);
+	loop_free(&receiver.loop);
+	assert_int_equal(receiver.received, MAILS);
+}
+
+struct journey {
+	struct loop *loop;
+	struct loop_hook first, second;
+	struct loop_timer timer;
+	char trail[16];
+	size_t n;
+};
+
+static void
+on_first(void *arg)
+{
+	struct journey *j = arg;
+
+	j->trail[j->n++] = 'a';
+	loop_at_turn_end(j->loop, &j->second);	/* a hook may queue another: the same turn's end runs it */
+	loop_at_turn_end(j->loop, &j->second);	/* queued twice, run once */
+}
+
+static void
+on_second(void *arg)
+{
+	struct journey *j = arg;
+
+	j->trail[j->n++] = 'b';
+	loop_stop(j->loop);
+}
+
+static void
+on_timer(void *arg)
+{
+	struct journey *j = arg;
+
+	j->trail[j->n++] = 't';
+	loop_at_turn_end(j->loop, &j->first);
+	j->trail[j->n++] = 'u';		/* the hook has not run inside */
+}
+
+static void
+test_hooks_run_at_the_end_of_the_turn(void **state)
+{
+	struct journey j = { .loop = loop_new() };
+
+	(void)state;
+	j.first = (struct loop_hook){ .fn = on_first, .arg = &j };
+	j.second = (struct loop_hook){ .fn = on_second, .arg = &j };
+	loop_timer_init(&j.timer, j.loop, on_timer, &j);
+	loop_timer_at(&j.timer, loop_now(j.loop));
+	loop_run(j.loop);
+	assert_string_equal(j.trail, "tuab");
+	loop_timer_fini(&j.timer);
+	loop_free(&j.loop);
+}
+
+static void
+test_unhooked_hooks_do_not_run(void **state)
+{
+	struct journey j = { .loop = loop_new() };
+
+	(void)state;
+	j.first = (struct loop_hook){ .fn = on_first, .arg = &j };
+	j.second = (struct loop_hook){ .fn = on_second, .arg = &j };
+	loop_at_turn_end(j.loop, &j.first);
+	loop_at_turn_end(j.loop, &j.second);
+	loop_unhook(j.loop, &j.first);
+	loop_unhook(j.loop, &j.first);	/* not queued: nothing */
+	loop_run(j.loop);
+	assert_string_equal(j.trail, "b");
+	loop_free(&j.loop);
+}
+
+static void
+on_due(void *arg)
+{
+	loop_stop(arg);
+}
+
+/* A timer never fires early, and setting it again replaces the earlier time. */
+static void
+test_timers(void **state)
+{
+	struct loop *loop = loop_new();
+	struct mono_time due = mono_add(loop_now(loop), 30 * CLOCK_MS);
+	struct loop_timer timer;
+
+	(void)state;
+	loop_timer_init(&timer, loop, on_due, loop);
+	loop_timer_at(&timer, mono_add(due, -20 * CLOCK_MS));
+	loop_timer_at(&timer, due);
+	assert_true(timer.pending);
+	loop_run(loop);
+	assert_false(timer.pending);
+	assert_true(mono_since(loop_now(loop), due) >= 0);
+	loop_timer_fini(&timer);
+	loop_free(&loop);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_mail_from_many_threads),
+		cmocka_unit_test(test_mail_left_over),
+		cmocka_unit_test(test_hooks_run_at_the_end_of_the_turn),
+		cmocka_unit_test(test_unhooked_hooks_do_not_run),
+		cmocka_unit_test(test_timers),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
