@@ -77,6 +77,7 @@ struct request {
 	char body_sha256[64];
 	struct str upstream_head;	/* start line and fields but Content-Length */
 	bool sends_length;
+	bool body_is_coded;		/* it came with a Content-Encoding: its bytes are not JSON yet */
 	bool is_health;			/* healthz or readyz: no record, no log line */
 
 	/* Times. */

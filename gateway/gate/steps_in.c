@@ -185,8 +185,12 @@ step_head(struct request *request)
 		request_refuse(request, REFUSAL_BAD_REQUEST, "The request has passed this gateway before.");
 	if (request->refusal == REFUSAL_NONE)
 		in_permit(request);
-	if (request->refusal == REFUSAL_NONE)
+	if (request->refusal == REFUSAL_NONE) {
+		const struct http1_field *coding = http1_find(front_head(request->client), STR("Content-Encoding"));
+
+		request->body_is_coded = coding && !str_eq_nocase(coding->value, STR("identity"));
 		forward_head_keep(request);
+	}
 	request_goto(request, request->refusal == REFUSAL_NONE ? REQUEST_BODY : REQUEST_RECORDING);
 }
 
@@ -213,7 +217,10 @@ in_validate(struct request *request)
 	if (request->route.operation != OPERATION_RUN || request->caller->validate == CONFIG_VALIDATE_OFF)
 		return;
 	result = arena_alloc(&request->arena, sizeof(*result));
-	jobbody_check(&request->arena, buf_str(&request->body), result);
+	if (request->body_is_coded && request->body.n > 0)
+		result->message = STR("The body has a Content-Encoding and cannot be checked; send it plain.");
+	else
+		jobbody_check(&request->arena, buf_str(&request->body), result);
 	if (!result->ok)
 		in_report_body(request, result);
 }
