@@ -74,20 +74,22 @@ journal_give_up(struct journal *j)
 	struct journal_held *h = &j->held;
 	size_t kept = h->written, places = 0, intents = 0;
 
+	for (size_t i = h->written; i < h->count; i++)
+		if (h->records[i].kind == JOURNAL_INTENT) {
+			places += !h->records[i].counted;
+			intents++;
+		}
+	commit_release(j, places, intents);	/* before the owners hear of it: they may put again at once */
 	for (size_t i = h->written; i < h->count; i++) {
 		struct journal_record *r = &h->records[i];
 
 		record_acknowledge(r, false);
-		if (r->kind == JOURNAL_INTENT) {
-			places += !r->counted;
-			intents++;
+		if (r->kind == JOURNAL_INTENT)
 			record_fini(r);
-		} else {
+		else
 			h->records[kept++] = *r;
-		}
 	}
 	h->count = kept;
-	commit_release(j, places, intents);
 }
 
 size_t
@@ -299,9 +301,9 @@ commit_build(struct journal *j, struct journal_head *head)
 	return intent;
 }
 
-/* The records from FROM on are in the file: give their places back, acknowledge those that need no sync. */
+/* The records from FROM on are in the file: count them and give their places in the ring back. */
 static void
-commit_written(struct journal *j, size_t from)
+commit_count(struct journal *j, size_t from)
 {
 	struct journal_held *h = &j->held;
 	size_t places = 0;
@@ -309,17 +311,27 @@ commit_written(struct journal *j, size_t from)
 	for (size_t i = from; i < h->count; i++) {
 		struct journal_record *r = &h->records[i];
 
-		if (!r->counted) {
-			r->counted = true;
-			places++;
-			if (r->kind != JOURNAL_INTENT)	/* which counts when it is settled: it may be refused yet */
-				atomic_fetch_add(&j->records[r->kind], 1);
-		}
-		if (r->kind != JOURNAL_INTENT)
-			record_acknowledge(r, true);
+		if (r->counted)
+			continue;
+		r->counted = true;
+		places++;
+		if (r->kind != JOURNAL_INTENT)	/* which counts when it is settled: it may be refused yet */
+			atomic_fetch_add(&j->records[r->kind], 1);
 	}
-	h->written = h->count;
 	commit_release(j, places, 0);
+}
+
+/* The records from FROM on are in the file: acknowledge those that need no sync. */
+static void
+commit_written(struct journal *j, size_t from)
+{
+	struct journal_held *h = &j->held;
+
+	commit_count(j, from);	/* first: an owner that hears of its outcome may put the next intent at once */
+	for (size_t i = from; i < h->count; i++)
+		if (h->records[i].kind != JOURNAL_INTENT)
+			record_acknowledge(&h->records[i], true);
+	h->written = h->count;
 }
 
 /* Append what is held and not written, in one write. INTENT: whether an intent is among it. */

@@ -17,10 +17,13 @@ SHAPELESS = {"util", "utils", "common", "misc", "helpers", "helper"}
 
 
 def tracked():
-    """The files git knows or would add; all files where there is no git."""
-    done = subprocess.run(["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, text=True,
-                          capture_output=True, check=False)
-    if done.returncode == 0:
+    """The files git knows or would add; all that belong there without git."""
+    try:
+        done = subprocess.run(["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, text=True,
+                              capture_output=True, check=False)
+    except FileNotFoundError:
+        done = None
+    if done is not None and done.returncode == 0:
         return sorted(p for p in set(done.stdout.splitlines()) if os.path.isfile(os.path.join(ROOT, p)))
     return files("gateway", "config", "deploy", "tests", ends=("",)) + ["README.md", "CMakeLists.txt"]
 
