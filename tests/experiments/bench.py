@@ -30,6 +30,11 @@ def callers_config(**more):
     return [{"name": name, "keys": [{"id": "k1", "sha256": sha256(key_of(name))}], **more} for name in CALLERS]
 
 
+def ms(seconds):
+    """Seconds as the configuration's durations are written."""
+    return f"{round(seconds * 1000)}ms"
+
+
 class Experiment:
     """A run with a table: `with Experiment(...) as e`, then e.figure(...); sys.exit(e.finish())."""
 
@@ -69,7 +74,7 @@ class Experiment:
         missed = not all(holds(value, limit) for limit, _, holds in bounds)
         self.failures += missed
         text = f"{value:.2f}" if isinstance(value, float) else str(value)
-        bound = ", ".join(f"{sign} {limit:g}" for limit, sign, _ in bounds)
+        bound = ", ".join(f"{sign} {limit if isinstance(limit, str) else f'{limit:g}'}" for limit, sign, _ in bounds)
         verdict = "" if not bound else "MISSED" if missed else "ok"
         print(f"   {name:<74} {text:>10} {unit:<3} {bound:<10} {verdict}".rstrip(), flush=True)
 
@@ -167,5 +172,5 @@ def endings(records):
     return found
 
 
-__all__ = ["CALLERS", "TRIGGERS", "Experiment", "arrivals", "callers_config", "endings", "key_of", "most_in_a_window",
+__all__ = ["CALLERS", "TRIGGERS", "Experiment", "arrivals", "callers_config", "endings", "key_of", "ms", "most_in_a_window",
            "outcomes_by_request", "percentile", "show_journal", "show_quota", "twice"]

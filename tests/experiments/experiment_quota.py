@@ -7,7 +7,7 @@ import asyncio
 import collections
 import sys
 
-from bench import Experiment, arrivals, callers_config, percentile, show_journal, show_quota
+from bench import Experiment, arrivals, callers_config, ms, percentile, show_journal, show_quota
 from load import Mix, offer
 
 # What a script runs inside counts as calls too; so do the experiment's own look and the harness's PING.
@@ -55,7 +55,7 @@ def run_window(e, kind):
     sim = e.fleet.simulator("--quota", f"{o.quota}/{o.window:g}", "--window", kind, "--phase", phase, "--job-seconds", 600)
     redis = e.fleet.redis()
     gateways = [e.fleet.gateway(sim, instance=f"gate{n}", callers=callers_config(), store={"redis": redis.url},
-                                upstream={"quota": {"requests": o.quota, "window": f"{int(o.window * 1000)}ms"}},
+                                upstream={"quota": {"requests": o.quota, "window": ms(o.window)}},
                                 audit={"directory": "audit", "refusals": 1000}) for n in range(o.instances)]
     rate = o.times * o.quota / o.window
     fates = asyncio.run(offer(rate, o.seconds, Mix(e, gateways)))

@@ -12,7 +12,7 @@ import struct
 import sys
 import time
 
-from bench import CALLERS, Experiment, callers_config, endings, key_of, percentile, show_journal, show_quota
+from bench import CALLERS, Experiment, callers_config, endings, key_of, ms, percentile, show_journal, show_quota
 from harness import BASE
 from load import Client
 
@@ -135,13 +135,14 @@ def show_endings(e, proxy, fates, gateway, records):
 
 def main():
     with Experiment("slow: a slow upstream, a full queue, cut connections, vanishing clients", clients=120, seconds=150.0,
-                    latency=25000, cut=60.0, wait=20.0, quota=20, window=10.0, queue=30, timeout=30.0, longest=55.0) as e:
+                    latency=25000, cut=60.0, wait=20.0, quota=20, window=10.0, queue=30, timeout=30.0, longest=55.0,
+                    drain=35.0) as e:
         o = e.options
         sim = e.fleet.simulator("--quota", f"{o.quota}/{o.window:g}", "--window", "sliding", "--latency", o.latency)
         gateway = e.fleet.gateway(
-            sim, callers=callers_config(), wait={"max": f"{int(o.wait * 1000)}ms", "queue": o.queue},
-            upstream={"quota": {"requests": o.quota, "window": f"{int(o.window * 1000)}ms"},
-                      "timeout": f"{int(o.timeout * 1000)}ms"}, audit={"directory": "audit", "refusals": 10000})
+            sim, callers=callers_config(), wait={"max": ms(o.wait), "queue": o.queue}, drain={"timeout": ms(o.drain)},
+            upstream={"quota": {"requests": o.quota, "window": ms(o.window)}, "timeout": ms(o.timeout)},
+            audit={"directory": "audit", "refusals": 10000})
         proxy, fates = asyncio.run(run_load(e, gateway))
         begun = time.monotonic()
         gateway.stop()
