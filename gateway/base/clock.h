@@ -37,10 +37,14 @@ mono_since(struct mono_time to, struct mono_time from)
 /* "2026-08-01T12:34:56.123456Z" and a NUL (RFC 3339). */
 #define CLOCK_RFC3339_BYTES 28
 void clock_format_rfc3339(struct wall_time t, char out[CLOCK_RFC3339_BYTES]);
+/* Exactly that form; false where TEXT has another. */
+bool clock_parse_rfc3339(struct str text, struct wall_time *out);
 
 /* "Sat, 01 Aug 2026 12:34:56 GMT" and a NUL (RFC 9110 5.6.7, IMF-fixdate). */
 #define CLOCK_HTTP_BYTES 30
 void clock_format_http(struct wall_time t, char out[CLOCK_HTTP_BYTES]);
+/* Exactly that form: nobody has sent the obsolete ones for decades. */
+bool clock_parse_http(struct str text, struct wall_time *out);
 
 /* Days since 1970-01-01 to a civil date; the same arithmetic for all formats. */
 struct civil_time { int year, month, day, hour, minute, second, microsecond, weekday; };

@@ -120,12 +120,27 @@ instance_open_journal(struct instance *instance, struct buf *error)
 	return instance->journal != NULL;
 }
 
+/*
+ * How long ago the process before us may have sent something, as far as the journal knows: it has the triggers, not
+ * the polls. -1: never.
+ */
+static int64_t
+instance_sent_ago_us(const struct instance *instance)
+{
+	struct wall_time last = journal_last_trigger(instance->journal);
+	int64_t ago_us = clock_now_wall().us - last.us;
+
+	if (last.us == 0)
+		return -1;
+	return ago_us > 0 ? ago_us : 0;	/* the clock was set back */
+}
+
 /* Make the limiter and the workers. */
 static bool
 instance_make_workers(struct instance *instance, struct buf *error)
 {
 	struct limiter_settings settings = { .loops = instance->loops, .loop_count = instance->worker_count,
-		.deliver = on_limiter, .arg = instance };
+		.deliver = on_limiter, .arg = instance, .sent_ago_us = instance_sent_ago_us(instance) };
 	struct buf password = BUF_EMPTY;
 
 	for (size_t i = 0; i < instance->worker_count; i++) {

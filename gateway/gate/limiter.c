@@ -24,6 +24,8 @@ limiter_new(const struct limiter_settings *settings, struct resolver *resolver, 
 	limiter->deliver = settings->deliver;
 	limiter->arg = settings->arg;
 	limiter->resolver = resolver;
+	limiter->sent_ago_us = settings->sent_ago_us;
+	limiter->start = loop_now(limiter->loops[0]);
 	atomic_store(&limiter->refs, 1);
 	limiter_config_init(limiter);
 	limiter_take_config(limiter, config, password);

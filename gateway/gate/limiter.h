@@ -49,6 +49,12 @@ struct limiter_settings {
 	size_t loop_count;
 	void (*deliver)(void *arg, const struct limiter_event *event);
 	void *arg;
+	/*
+	 * How long before now this instance's predecessor may have sent anything, in microseconds; -1: not at all. A
+	 * bucket of returning tokens that has no state (the embedded one at every start) then counts all its tokens as
+	 * out, W + J from then on.
+	 */
+	int64_t sent_ago_us;
 };
 
 /* Called before the workers run; CONFIG is borrowed by reference. PASSWORD: the store's secret as read by gate, or empty. */

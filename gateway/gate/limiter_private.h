@@ -43,6 +43,10 @@ struct limiter_identity {
 	struct limiter_out out;			/* granted, in the order of their grants */
 	struct loop_hook hook;			/* its step at the end of the turn */
 	struct loop_timer timer;		/* its step when time has passed */
+	/* The newest grant that this instance has heard of: an own one, another's, or one before its start (epoch 0). */
+	int64_t heard_epoch, heard_total;
+	struct mono_time heard_at;
+	bool heard;
 	atomic_uint_fast64_t grants, queued;
 	atomic_int_fast64_t limit;
 };
@@ -69,6 +73,8 @@ struct limiter {
 	struct store *store;
 	struct config *store_config;		/* a reference: what the store was made from */
 	struct buf password;
+	int64_t sent_ago_us;			/* at START the instance before us had sent something so long ago; -1: not known */
+	struct mono_time start;
 	struct limiter_identity *identities;
 	_Atomic(struct limiter_view *) view;	/* the newest */
 	struct limiter_request *table[LIMITER_TABLE_SIZE];

@@ -60,6 +60,31 @@ step_forget_out(struct limiter_identity *identity, struct mono_time now)
 		limiter_forget(TAILQ_FIRST(&identity->out));
 }
 
+/* Remember the newest grant that an answer tells of. */
+static void
+step_hear(struct limiter_identity *identity, const struct bucket_take *take, struct mono_time now)
+{
+	bool newer = take->epoch != identity->heard_epoch || take->total != identity->heard_total;
+
+	if (newer && take->total > 0) {
+		identity->heard = true;
+		identity->heard_at = now;
+	}
+	identity->heard_epoch = take->epoch;
+	identity->heard_total = take->total;
+}
+
+/* What the store is told of that; nothing that has come back since. */
+static struct bucket_heard
+step_heard(const struct limiter_identity *identity, struct mono_time now)
+{
+	struct bucket_heard heard = { identity->heard_epoch, identity->heard_total, -1 };
+
+	if (identity->heard && mono_since(now, identity->heard_at) < identity->queue.quota.token)
+		heard.ago_us = mono_since(now, identity->heard_at);
+	return heard;
+}
+
 /* The store answered, or will not. */
 static void
 on_answer(void *arg, const struct store_answer *answer)
@@ -70,7 +95,8 @@ on_answer(void *arg, const struct store_answer *answer)
 
 	if (answer->ok) {
 		atomic_fetch_add(&limiter->commands_ok, 1);
-		queue_answered(&identity->queue, answer->take.granted, answer->take.wait_us, now);
+		step_hear(identity, &answer->take, now);
+		queue_answered(&identity->queue, &answer->take, now);
 	} else {
 		atomic_fetch_add(&limiter->commands_failed, 1);
 		queue_failed(&identity->queue, now);
@@ -87,11 +113,14 @@ step_call(struct limiter_identity *identity)
 	/* Read anew, right before the call: a token is dated by it, and must not be dated later than it was taken. */
 	struct mono_time now = loop_now(limiter->loops[0]);
 	int64_t count = queue_call(q, now);
+	struct store_call call;
 
 	if (count < 0)
 		return;
 	queue_called(q, count, now);
-	if (!store_take(limiter->store, buf_str(&identity->name), &q->quota, count, on_answer, identity))
+	call = (struct store_call){ .identity = buf_str(&identity->name), .quota = &q->quota, .count = count,
+		.waiting = (int64_t)q->count, .heard = step_heard(identity, now) };
+	if (!store_take(limiter->store, &call, on_answer, identity))
 		queue_failed(q, now);
 }
 
@@ -155,6 +184,10 @@ limiter_identity_init(struct limiter_identity *identity, struct limiter *limiter
 	struct loop *loop = limiter->loops[0];
 
 	identity->limiter = limiter;
+	if (limiter->sent_ago_us >= 0) {
+		identity->heard = true;
+		identity->heard_at = mono_add(limiter->start, -limiter->sent_ago_us);
+	}
 	buf_add(&identity->name, name);
 	TAILQ_INIT(&identity->out);
 	identity->hook = (struct loop_hook){ .fn = on_step, .arg = identity };

@@ -2,10 +2,10 @@
 #include "gate/store_private.h"
 
 bool
-store_take(struct store *store, struct str identity, const struct quota *quota, int64_t count,
+store_take(struct store *store, const struct store_call *call,
     void (*on_answer)(void *arg, const struct store_answer *answer), void *arg)
 {
-	return store->kind->take(store, identity, quota, count, on_answer, arg);
+	return store->kind->take(store, call, on_answer, arg);
 }
 
 int64_t

@@ -7,7 +7,7 @@
 
 #include "io/loop.h"
 #include "io/resolver.h"
-#include "rules/bucket.h"
+#include "rules/returning.h"
 #include "rules/config.h"
 
 struct store;
@@ -28,12 +28,21 @@ struct store *store_embedded_new(struct loop *loop);
 /* No completion runs after this, nor within. */
 void store_free(struct store **store);
 
+/* What a call wants of an identity's bucket. */
+struct store_call {
+	struct str identity;
+	const struct quota *quota;
+	int64_t count;			/* tokens; 0: look */
+	int64_t waiting;		/* requests that want one here, those COUNT included */
+	int64_t pause_us;		/* > 0: the upstream says that nothing may go for so long, on any instance */
+	struct bucket_heard heard;
+};
+
 /*
- * Take up to COUNT tokens (0: look) from IDENTITY's bucket. False (nothing was sent, no completion) where the store
- * is not up or has too much under way. ON_ANSWER runs exactly once, never inside store_take. ANSWER lives until it
- * returns.
+ * False (nothing was sent, no completion) where the store is not up or has too much under way. ON_ANSWER runs exactly
+ * once, never inside store_take. ANSWER lives until it returns.
  */
-bool store_take(struct store *store, struct str identity, const struct quota *quota, int64_t count,
+bool store_take(struct store *store, const struct store_call *call,
     void (*on_answer)(void *arg, const struct store_answer *answer), void *arg);
 
 /* How often a bucket must be looked at lest it be forgotten, in microseconds; 0: never. */

@@ -6,9 +6,14 @@
 
 #include "base/check.h"
 
+/* Who waits is to be told, and an idle bucket's tokens to be known, about as often as with Redis. */
+#define EMBEDDED_KEEP_US (1 * CLOCK_SECOND)
+
 struct embedded_bucket {
 	struct embedded_bucket *next;
-	struct bucket bucket;
+	struct bucket simple;			/* which of the two is used is the quota's */
+	struct returning returning;
+	int64_t paused_until_us;
 	struct buf identity;	/* owned */
 };
 
@@ -39,20 +44,35 @@ embedded_is_up(const struct store *store)
 }
 
 /* The bucket of an identity, made at first sight. */
-static struct bucket *
+static struct embedded_bucket *
 embedded_bucket(struct store_embedded *store, struct str identity)
 {
 	struct embedded_bucket *b;
 
 	for (b = store->buckets; b; b = b->next)
 		if (str_eq(buf_str(&b->identity), identity))
-			return &b->bucket;
+			return b;
 	b = calloc(1, sizeof(*b));
 	check(b != NULL);
 	buf_add(&b->identity, identity);
 	b->next = store->buckets;
 	store->buckets = b;
-	return &b->bucket;
+	return b;
+}
+
+/* Take from a bucket as the scripts do. */
+static struct bucket_take
+embedded_bucket_take(struct embedded_bucket *b, const struct store_call *call, int64_t now_us)
+{
+	struct returning_ask ask = { .count = call->count, .waiting = call->waiting, .heard = call->heard };
+
+	if (call->pause_us > 0 && now_us + call->pause_us > b->paused_until_us)
+		b->paused_until_us = now_us + call->pause_us;
+	if (b->paused_until_us > now_us)
+		ask.paused_us = b->paused_until_us - now_us;
+	if (!call->quota->returning)
+		return bucket_take(&b->simple, call->quota, call->count, ask.paused_us, now_us);
+	return returning_take(&b->returning, call->quota, &ask, now_us);
 }
 
 /* The turn ends: give the answers. */
@@ -77,7 +97,7 @@ on_turn_end(void *arg)
 
 /* Take now, answer at the end of the turn. */
 static bool
-embedded_take(struct store *base, struct str identity, const struct quota *quota, int64_t count,
+embedded_take(struct store *base, const struct store_call *call,
     void (*on_answer)(void *arg, const struct store_answer *answer), void *arg)
 {
 	struct store_embedded *store = (struct store_embedded *)base;
@@ -86,7 +106,8 @@ embedded_take(struct store *base, struct str identity, const struct quota *quota
 	check(answer != NULL);
 	*answer = (struct embedded_answer){ .on_answer = on_answer, .arg = arg };
 	answer->answer.ok = true;
-	answer->answer.take = bucket_take(embedded_bucket(store, identity), quota, count, loop_now(store->loop).us);
+	answer->answer.take =
+	    embedded_bucket_take(embedded_bucket(store, call->identity), call, loop_now(store->loop).us);
 	*store->answers_tail = answer;
 	store->answers_tail = &answer->next;
 	loop_at_turn_end(store->loop, &store->hook);
@@ -118,7 +139,7 @@ store_embedded_free(struct store *base)
 }
 
 static const struct store_kind embedded_kind = {
-	.keep_us = 0,
+	.keep_us = EMBEDDED_KEEP_US,
 	.is_up = embedded_is_up,
 	.take = embedded_take,
 	.free = store_embedded_free,

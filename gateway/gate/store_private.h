@@ -7,7 +7,7 @@
 struct store_kind {
 	int64_t keep_us;
 	bool (*is_up)(const struct store *store);
-	bool (*take)(struct store *store, struct str identity, const struct quota *quota, int64_t count,
+	bool (*take)(struct store *store, const struct store_call *call,
 	    void (*on_answer)(void *arg, const struct store_answer *answer), void *arg);
 	void (*free)(struct store *store);
 };

@@ -11,14 +11,20 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/check.h"
 #include "io/redis.h"
 #include "rules/bucket_script.h"
+#include "rules/returning_script.h"
 
 #define STORE_TRY_AGAIN_US (1 * CLOCK_SECOND)
 /* A key lives a second and more beyond the time in which its bucket fills: this leaves room for a slow answer. */
 #define STORE_KEEP_US (700 * CLOCK_MS)
+/* A bucket that begins: meanwhile every running instance has looked at it and told what it had heard of the one before. */
+#define STORE_GRACE_US (1 * CLOCK_SECOND)
+/* The largest number of numbers that a script takes. */
+#define STORE_NUMBERS 12
 
 struct store_redis {
 	struct store store;
@@ -40,7 +46,8 @@ struct redis_call {
 	struct store_redis *store;
 	struct buf identity;		/* owned */
 	struct quota quota;
-	int64_t count;
+	int64_t count, waiting, pause_us;
+	struct bucket_heard heard;
 	bool evaluated;			/* the text was sent: no second time */
 	void (*on_answer)(void *arg, const struct store_answer *answer);
 	void *arg;
@@ -68,39 +75,74 @@ redis_call_free(struct redis_call *call)
 	free(call);
 }
 
+/* The numbers that its script takes; how many they are. */
+static size_t
+redis_call_numbers(const struct redis_call *call, int64_t values[STORE_NUMBERS])
+{
+	const struct quota *q = &call->quota;
+
+	if (!q->returning) {
+		const int64_t simple[] = { q->token, q->refill, q->depth, call->count, call->pause_us };
+
+		memcpy(values, simple, sizeof(simple));
+		return sizeof(simple) / sizeof(simple[0]);
+	}
+	const int64_t all[] = { q->requests, q->slot_us, q->depth, q->burst, call->count, call->waiting,
+		call->heard.epoch, call->heard.total, call->heard.ago_us, STORE_GRACE_US, call->pause_us };
+
+	memcpy(values, all, sizeof(all));
+	return sizeof(all) / sizeof(all[0]);
+}
+
+/* The name of one of its identity's keys. */
+static void
+redis_call_key(const struct redis_call *call, const char *kind, struct buf *out)
+{
+	buf_add(out, buf_str(&call->store->prefix));
+	buf_printf(out, ":" BUCKET_SCRIPT_LAYOUT ":{%.*s}:%s", STR_ARG(buf_str(&call->identity)), kind);
+}
+
 /* Send the script with the call's numbers: by its digest, or whole. */
 static bool
 redis_call_send(struct redis_call *call, bool whole)
 {
-	struct str identity = buf_str(&call->identity);
-	char numbers[4][24];
-	const int64_t values[4] = { call->quota.token, call->quota.refill, call->quota.depth, call->count };
-	struct buf key = BUF_EMPTY;
+	bool returning = call->quota.returning;
+	const char *text = returning ? returning_script_text : bucket_script_text;
+	const char *sha1 = returning ? returning_script_sha1 : bucket_script_sha1;
+	char numbers[STORE_NUMBERS][24];
+	int64_t values[STORE_NUMBERS];
+	size_t count = redis_call_numbers(call, values);
+	struct buf keys[2] = { BUF_EMPTY, BUF_EMPTY };
+	struct str parts[5 + STORE_NUMBERS + 1] = { whole ? STR("EVAL") : STR("EVALSHA"), str_from(whole ? text : sha1),
+		STR("2") };
 	bool sent;
 
-	for (int i = 0; i < 4; i++)
+	for (int i = 0; i < 2; i++) {
+		redis_call_key(call, i ? "pause" : "bucket", &keys[i]);
+		parts[3 + i] = buf_str(&keys[i]);
+	}
+	for (size_t i = 0; i < count; i++) {
 		snprintf(numbers[i], sizeof(numbers[i]), "%" PRId64, values[i]);
-	buf_add(&key, buf_str(&call->store->prefix));
-	buf_printf(&key, ":" BUCKET_SCRIPT_LAYOUT ":{%.*s}:bucket", STR_ARG(identity));
-	sent = redis_command(call->store->redis, (struct str[]){
-		whole ? STR("EVAL") : STR("EVALSHA"), str_from(whole ? bucket_script_text : bucket_script_sha1),
-		STR("1"), buf_str(&key), str_from(numbers[0]), str_from(numbers[1]), str_from(numbers[2]),
-		str_from(numbers[3]), STR("") }, 9, on_script, call);
-	buf_fini(&key);
+		parts[5 + i] = str_from(numbers[i]);
+	}
+	parts[5 + count] = STR("");	/* the server's own time */
+	sent = redis_command(call->store->redis, parts, 6 + count, on_script, call);
+	buf_fini(&keys[0]);
+	buf_fini(&keys[1]);
 	return sent;
 }
 
 /* Make a call and send it. */
 static bool
-redis_call_new(struct store_redis *store, struct str identity, const struct quota *quota, int64_t count,
+redis_call_new(struct store_redis *store, const struct store_call *ask,
     void (*on_answer)(void *arg, const struct store_answer *answer), void *arg)
 {
 	struct redis_call *call = calloc(1, sizeof(*call));
 
 	check(call != NULL);
-	*call = (struct redis_call){ .store = store, .quota = *quota, .count = count, .on_answer = on_answer,
-		.arg = arg };
-	buf_add(&call->identity, identity);
+	*call = (struct redis_call){ .store = store, .quota = *ask->quota, .count = ask->count, .waiting = ask->waiting,
+		.pause_us = ask->pause_us, .heard = ask->heard, .on_answer = on_answer, .arg = arg };
+	buf_add(&call->identity, ask->identity);
 	call->next = store->calls;
 	call->self = &store->calls;
 	if (call->next)
@@ -143,12 +185,16 @@ script_answer(const struct redis_reply *reply, int64_t count, struct bucket_take
 {
 	const struct redis_reply *e = reply->elements;
 
-	if (reply->kind != REDIS_ARRAY || reply->element_count != 2 || e[0].kind != REDIS_INT || e[1].kind != REDIS_INT)
+	if (reply->kind != REDIS_ARRAY || reply->element_count != 7)
 		return false;
-	*take = (struct bucket_take){ e[0].integer, e[1].integer };
+	for (size_t i = 0; i < 7; i++)
+		if (e[i].kind != REDIS_INT || e[i].integer < 0)
+			return false;
+	*take = (struct bucket_take){ e[0].integer, e[1].integer, e[2].integer, e[3].integer, e[4].integer,
+		e[5].integer, e[6].integer };
 	/* No wait is longer than the slowest token's time, two hours. */
-	return take->granted >= 0 && take->granted <= count && take->wait_us >= 0
-	    && take->wait_us <= INT64_C(7300000000);
+	return take->granted <= count && take->wait_us <= INT64_C(7300000000) && take->left <= QUOTA_REQUESTS_MAX
+	    && take->refill >= 1 && take->refill <= QUOTA_REQUESTS_MAX && take->paused_us <= BUCKET_PAUSE_MAX_US;
 }
 
 /* The script's answer, or what came in its place. */
@@ -193,7 +239,8 @@ on_try_again(void *arg)
 	struct store_redis *store = arg;
 
 	loop_timer_at(&store->try_again, mono_add(loop_now(store->loop), STORE_TRY_AGAIN_US));
-	redis_call_new(store, buf_str(&store->tried_identity), &store->tried_quota, 0, on_trial, NULL);
+	redis_call_new(store, &(struct store_call){ .identity = buf_str(&store->tried_identity),
+		.quota = &store->tried_quota, .heard.ago_us = -1 }, on_trial, NULL);
 }
 
 /* The connection is there, and has to prove itself, or not. */
@@ -213,11 +260,11 @@ on_redis_state(void *arg, bool up, const char *why)
 
 /* Take, where the store is up. */
 static bool
-store_redis_take(struct store *base, struct str identity, const struct quota *quota, int64_t count,
+store_redis_take(struct store *base, const struct store_call *call,
     void (*on_answer)(void *arg, const struct store_answer *answer), void *arg)
 {
 	return store_redis_is_up(base)
-	    && redis_call_new((struct store_redis *)base, identity, quota, count, on_answer, arg);
+	    && redis_call_new((struct store_redis *)base, call, on_answer, arg);
 }
 
 /* Free everything; calls under way are forgotten. */

@@ -114,6 +114,7 @@ open_orphans(struct journal *j, void (*make_unknown)(struct buf *, struct str))
 static void
 open_adopt(struct journal *j, struct journal_recovery *r, struct str instance)
 {
+	j->last_trigger = r->last_trigger;
 	memcpy(j->uuid, r->uuid, sizeof(j->uuid));
 	journal_line_prefix(&j->prefix, str_from(j->uuid), instance);
 	j->head = j->synced_head = r->head;
@@ -305,6 +306,12 @@ journal_counts(const struct journal *j)
 	for (size_t i = 0; i < JOURNAL_SYNC_BUCKETS; i++)
 		c.sync_buckets[i] = atomic_load(&j->sync_buckets[i]);
 	return c;
+}
+
+struct wall_time
+journal_last_trigger(const struct journal *j)
+{
+	return j->last_trigger;
 }
 
 struct str

@@ -104,6 +104,9 @@ struct journal_counts {
 };
 struct journal_counts journal_counts(const struct journal *journal);	/* any thread; atomics */
 
+/* When this start found the newest intent or outcome to have been written; 0: there is none in what it read. */
+struct wall_time journal_last_trigger(const struct journal *journal);
+
 /* The journal's UUID, 36 characters. */
 struct str journal_uuid(const struct journal *journal);
 

@@ -70,6 +70,24 @@ recover_is_torn(struct journal_reader *reader, enum journal_read got, struct str
 	return got == JOURNAL_READ_TAIL || got == JOURNAL_READ_END;
 }
 
+/* Note when a trigger was under way last. The first "time" of a line is its own: in the label before it quotes are escaped. */
+static void
+recover_time(struct journal_recovery *r, struct str text)
+{
+	static const char key[] = "\"time\":\"";
+	const char *at = memmem(text.p, text.n, key, sizeof(key) - 1);
+	struct wall_time time;
+	size_t from;
+
+	if (at == NULL)
+		return;
+	from = (size_t)(at - text.p) + sizeof(key) - 1;
+	if (text.n - from < CLOCK_RFC3339_BYTES - 1)
+		return;
+	if (clock_parse_rfc3339((struct str){ text.p + from, CLOCK_RFC3339_BYTES - 1 }, &time) && time.us > r->last_trigger.us)
+		r->last_trigger = time;
+}
+
 /* Take a good line into the picture; NULL or why it is not good after all. */
 static const char *
 recover_line(struct recover_run *run, struct str text, uint64_t segment)
@@ -93,6 +111,8 @@ recover_line(struct recover_run *run, struct str text, uint64_t segment)
 		memcpy(r->uuid, line.uuid.p, JOURNAL_UUID_BYTES);
 	journal_head_set(&r->head, &line);
 	r->records++;
+	if (line.kind == JOURNAL_INTENT || line.kind == JOURNAL_OUTCOME)
+		recover_time(r, text);
 	if (line.kind == JOURNAL_INTENT && !journal_intents_open(&r->open, line.request_id, line.seq, segment, text))
 		return "a second intent of the same request";
 	if (line.kind == JOURNAL_OUTCOME)	/* of an intent before the checkpoint: not known, no matter */

@@ -21,6 +21,7 @@ struct journal_recovery {
 	struct journal_intents open;		/* with their lines */
 	struct journal_segment last;		/* the last file, open for appending; fd -1 where there is none */
 	uint64_t records;			/* read */
+	struct wall_time last_trigger;		/* the newest time of an intent or outcome among them; 0: none */
 	int64_t torn_bytes;			/* cut off the end */
 	uint64_t missing_from, missing_to;	/* records that the checkpoint knew and that are gone; 0: none */
 };

@@ -45,6 +45,7 @@ struct journal {
 	struct buf prefix;		/* of every line */
 	int64_t segment_bytes;
 	size_t ring_records;
+	struct wall_time last_trigger;	/* before this start */
 	int dirfd, lockfd;
 	pthread_t thread;
 

@@ -27,7 +27,7 @@
 
 #define REDIS_MAGIC 0x72656469u
 #define REDIS_PENDING_MAX 1024			/* the header's promise; a power of two for the ring */
-#define REDIS_ARGUMENTS_MAX 16			/* ours have nine */
+#define REDIS_ARGUMENTS_MAX 24			/* ours have eighteen at most */
 #define REDIS_BACKOFF_MIN_US (50 * CLOCK_MS)
 #define REDIS_BACKOFF_MAX_US (2 * CLOCK_SECOND)
 #define REDIS_RESOLVE_US (5 * CLOCK_SECOND)	/* a name server answers in that time, or not at all */

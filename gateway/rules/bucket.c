@@ -46,21 +46,26 @@ bucket_refill(struct bucket *bucket, const struct quota *quota, int64_t now_us)
 }
 
 struct bucket_take
-bucket_take(struct bucket *bucket, const struct quota *quota, int64_t count, int64_t now_us)
+bucket_take(struct bucket *bucket, const struct quota *quota, int64_t count, int64_t paused_us, int64_t now_us)
 {
-	struct bucket_take take = { 0, 0 };
+	struct bucket_take take = { .refill = quota->refill, .paused_us = paused_us };
 
 	if (bucket->token == 0)
 		*bucket = (struct bucket){ .token = quota->token, .level = 0, .last_us = now_us };
 	if (bucket->token != quota->token)
 		bucket_convert(bucket, quota);
 	bucket_refill(bucket, quota, now_us);
+	if (paused_us > 0)
+		bucket->level = 0;
 	take.granted = bucket->level / quota->token;
 	if (take.granted > count)
 		take.granted = count;
 	bucket->level -= take.granted * quota->token;
 	if (bucket->level < quota->token)
 		take.wait_us = ceil_divide(quota->token - bucket->level, quota->refill);
+	if (take.wait_us < paused_us)
+		take.wait_us = paused_us;
+	take.left = bucket->level / quota->token;
 	return take;
 }
 

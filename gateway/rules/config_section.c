@@ -37,7 +37,7 @@
 static const struct config_rule quota_rules[] = {
 	CONFIG_NEED("requests", config_read_int64, struct config_quota, requests, 2, 10000000),
 	CONFIG_NEED("window", config_read_duration, struct config_quota, window_us, CONFIG_SECOND, CONFIG_HOUR),
-	CONFIG_LATER("burst", "quota"),
+	CONFIG_KEY("burst", config_read_int64, struct config_quota, burst, 1, 10000000),
 	CONFIG_KEY("jitter", config_read_duration, struct config_quota, jitter_us, JITTER_MIN, JITTER_MAX),
 	CONFIG_KEY("outside", config_read_int64, struct config_quota, outside, 0, 10000000),
 	CONFIG_END,

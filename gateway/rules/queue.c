@@ -33,21 +33,26 @@ queue_fini(struct queue *q)
 void
 queue_set_quota(struct queue *q, const struct quota *quota, size_t capacity, int64_t keep_us)
 {
-	if (q->quota.token != quota->token || q->quota.refill != quota->refill)
+	if (q->quota.token != quota->token || q->quota.refill != quota->refill || q->quota.burst != quota->burst) {
 		q->looked = false;	/* when the next token is due was the old quota's word */
+		q->refill = quota->refill;
+		q->stock = 0;
+	}
 	q->quota = *quota;
 	q->capacity = capacity;
 	q->keep_us = keep_us;
 }
 
-/* Put E at the end of a stage's list; in READY at its place by arrival, since they become ready in any order. */
+/*
+ * Put E at the end of a stage's list; in READY at its place by arrival, since they become ready in any order; so too who goes first.
+ */
 static void
 queue_link(struct queue *q, struct queue_entry *e, enum queue_stage stage)
 {
 	struct queue_list *list = &q->lists[stage][e->class];
 	struct queue_entry *before = TAILQ_LAST(list, queue_list);
 
-	while (stage == QUEUE_READY && before && before->order > e->order)
+	while ((stage == QUEUE_READY || e->first) && before && before->order > e->order)
 		before = TAILQ_PREV(before, queue_list, link);
 	if (before)
 		TAILQ_INSERT_AFTER(list, before, e, link);
@@ -72,13 +77,13 @@ queue_submit(struct queue *q, struct queue_entry *e, struct mono_time now)
 {
 	e->stage = QUEUE_OUT;
 	e->submitted = now;
-	if (q->count >= q->capacity)
+	if (q->count >= q->capacity && !e->first)
 		return QUEUE_FULL;
 	if (q->count == 0)
 		queue_measure_anew(q, true, now);
-	if (queue_estimate_us(q, e->class, now) > (double)mono_since(e->deadline, now))
+	if (e->first ? mono_since(q->due, e->deadline) > 0 : queue_estimate_us(q, e->class, now) > (double)mono_since(e->deadline, now))
 		return QUEUE_TOO_LATE;
-	e->order = ++q->order;
+	e->order = e->first ? 0 : ++q->order;
 	queue_heap_add(q, e);
 	q->count++;
 	queue_link(q, e, QUEUE_WAITING);
@@ -272,8 +277,9 @@ queue_yield(struct queue *q, bool won)
 }
 
 void
-queue_answered(struct queue *q, int64_t granted, int64_t wait_us, struct mono_time now)
+queue_answered(struct queue *q, const struct bucket_take *take, struct mono_time now)
 {
+	int64_t granted = take->granted, wait_us = take->wait_us;
 	int64_t round_trip_us = mono_since(now, q->called_at), on_the_way_us = round_trip_us / 2;
 
 	check(q->calling && granted >= 0 && granted <= q->calling_count);
@@ -288,6 +294,8 @@ queue_answered(struct queue *q, int64_t granted, int64_t wait_us, struct mono_ti
 	 */
 	if (on_the_way_us > 2 * CLOCK_MS)
 		on_the_way_us = 2 * CLOCK_MS;
+	q->stock = take->left;
+	q->refill = take->refill;
 	q->due = mono_add(q->called_at, wait_us + (wait_us > 0 ? on_the_way_us : 0));
 	q->call_at = q->due;
 	if (granted < q->calling_count)

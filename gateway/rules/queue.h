@@ -15,7 +15,7 @@
 #include <sys/queue.h>
 
 #include "base/clock.h"
-#include "rules/quota.h"
+#include "rules/bucket.h"
 
 enum queue_class { QUEUE_CANCEL, QUEUE_SUBMIT, QUEUE_POLL, QUEUE_CLASS_COUNT };
 
@@ -32,7 +32,8 @@ struct queue_entry {
 	TAILQ_ENTRY(queue_entry) link;	/* in the list of its stage and class */
 	enum queue_class class;
 	enum queue_stage stage;
-	uint64_t order;			/* of arrival */
+	uint64_t order;			/* of arrival; 0 for those that go first */
+	bool first;			/* it was there before: at the head of its class, however many wait */
 	struct mono_time submitted, deadline, next_since;
 	size_t heap_place;		/* among the deadlines */
 };
@@ -57,7 +58,9 @@ struct queue {
 	struct queue_entry **heap;	/* by deadline, owned */
 	size_t heap_size;
 
-	struct mono_time due;		/* no token before; from it on they come back at the bucket's rate */
+	int64_t stock;			/* tokens that the store had left at DUE */
+	struct mono_time due;		/* without stock no token before; from it on they come back at the bucket's rate */
+	int64_t refill;			/* that rate as the store said it last, in units a microsecond */
 	struct mono_time call_at;	/* the next call with a count not before this */
 	struct mono_time called_at;	/* the last call */
 	struct mono_time pause_until;	/* no call at all before this: the last failed */
@@ -109,7 +112,7 @@ int64_t queue_call(struct queue *q, struct mono_time now);
 /* The call is under way since NOW. */
 void queue_called(struct queue *q, int64_t count, struct mono_time now);
 /* Its answer. */
-void queue_answered(struct queue *q, int64_t granted, int64_t wait_us, struct mono_time now);
+void queue_answered(struct queue *q, const struct bucket_take *take, struct mono_time now);
 /* It got none. Its tokens, if it took any, are lost. */
 void queue_failed(struct queue *q, struct mono_time now);
 

@@ -33,18 +33,22 @@ queue_set_open(struct queue *q, bool open, struct mono_time now)
 static int64_t
 queue_units(const struct queue *q, struct mono_time now)
 {
-	int64_t elapsed_us = mono_since(now, q->due), units;
+	int64_t elapsed_us = mono_since(now, q->due), first = q->stock > 0 ? q->stock : 1, units;
+	/* Returning tokens: more than this never go at once. A little too many are told to make ready, not sent. */
+	int64_t most = q->quota.returning ? q->quota.burst * q->quota.token : 0;
 
-	if (elapsed_us >= bucket_full_us(&q->quota))
-		return q->quota.depth;
-	units = q->quota.token + elapsed_us * q->quota.refill;
-	return units < q->quota.depth ? units : q->quota.depth;
+	if (most < q->quota.depth)
+		most = q->quota.depth;
+	if (elapsed_us >= most / q->refill)
+		return most;
+	units = first * q->quota.token + elapsed_us * q->refill;
+	return units < most ? units : most;
 }
 
 int64_t
 queue_expected(const struct queue *q, struct mono_time now)
 {
-	int64_t units = queue_units(q, now) + QUEUE_AHEAD_US * q->quota.refill;
+	int64_t units = queue_units(q, now) + QUEUE_AHEAD_US * q->refill;
 
 	return units > 0 ? units / q->quota.token : 0;
 }
@@ -63,7 +67,7 @@ queue_estimate_us(const struct queue *q, enum queue_class class, struct mono_tim
 	if (class == QUEUE_POLL && ahead > 10 * own + 9)
 		ahead = 10 * own + 9;	/* the floor: one grant in ten is a poll's */
 	missing = (double)(ahead + 1) * (double)q->quota.token - (double)queue_units(q, now);
-	return missing <= 0 ? 0 : missing / ((double)q->quota.refill * q->share);
+	return missing <= 0 ? 0 : missing / ((double)q->refill * q->share);
 }
 
 void
@@ -78,7 +82,7 @@ queue_measure_anew(struct queue *q, bool forget, struct mono_time now)
 void
 queue_measure(struct queue *q, struct mono_time now)
 {
-	int64_t period_us = QUEUE_MEASURE_TOKENS * q->quota.token / q->quota.refill;
+	int64_t period_us = QUEUE_MEASURE_TOKENS * q->quota.token / q->refill;
 	int64_t elapsed_us = mono_since(now, q->measured_since);
 	double seen;
 
@@ -88,7 +92,7 @@ queue_measure(struct queue *q, struct mono_time now)
 		period_us = QUEUE_MEASURE_MAX_US;
 	if (q->count == 0 || elapsed_us < period_us)
 		return;
-	seen = (double)q->measured_grants * (double)q->quota.token / ((double)q->quota.refill * (double)elapsed_us);
+	seen = (double)q->measured_grants * (double)q->quota.token / ((double)q->refill * (double)elapsed_us);
 	q->share = (q->share + seen) / 2;
 	if (q->share > 1)
 		q->share = 1;
@@ -171,11 +175,11 @@ queue_wake_to_call(const struct queue *q, struct mono_time *at, bool *any)
 static void
 queue_wake_to_promote(const struct queue *q, struct mono_time now, struct mono_time *at, bool *any)
 {
-	int64_t units = queue_units(q, now), ahead = units + QUEUE_AHEAD_US * q->quota.refill;
+	int64_t units = queue_units(q, now), ahead = units + QUEUE_AHEAD_US * q->refill;
 	int64_t missing = ahead < 0 ? q->quota.token - ahead : q->quota.token - ahead % q->quota.token;
-	int64_t wait_us = (missing + q->quota.refill - 1) / q->quota.refill;
+	int64_t wait_us = (missing + q->refill - 1) / q->refill;
 
-	if (units < q->quota.depth)	/* a full bucket brings no more places */
+	if (q->quota.returning || units < q->quota.depth)	/* a full bucket brings no more places */
 		earlier(at, any, mono_add(now, wait_us > QUEUE_WAKE_MIN_US ? wait_us : QUEUE_WAKE_MIN_US));
 	for (int class = 0; class < QUEUE_CLASS_COUNT; class++) {
 		const struct queue_entry *e = TAILQ_FIRST(&q->lists[QUEUE_NEXT][class]);
@@ -208,7 +212,7 @@ int64_t
 queue_retry_after(struct queue *q, enum queue_class class, int64_t patience_us, struct mono_time now)
 {
 	double room_us = queue_estimate_us(q, class, now) - (double)patience_us;
-	double step_us = (double)q->quota.token / ((double)q->quota.refill * q->share);
+	double step_us = (double)q->quota.token / ((double)q->refill * q->share);
 	int64_t first_us = CLOCK_SECOND, after_us;
 
 	if (room_us > (double)first_us)

@@ -26,6 +26,7 @@ step_quota(const json_t *step)
 		.window_us = json_integer_value(json_object_get(j, "window_us")),
 		.jitter_us = json_integer_value(json_object_get(j, "jitter_us")),
 		.outside = json_integer_value(json_object_get(j, "outside")),
+		.burst = 1,
 	};
 	struct quota q;
 	const char *why;
@@ -51,7 +52,8 @@ run_case_in_c(const json_t *vector)
 
 	json_array_foreach(json_object_get(vector, "steps"), i, step) {
 		struct quota q = step_quota(step);
-		struct bucket_take take = bucket_take(&bucket, &q, step_int(step, "count"), step_int(step, "now"));
+		struct bucket_take take = bucket_take(&bucket, &q, step_int(step, "count"),
+		    step_int(step, "paused"), step_int(step, "now"));
 
 		bucket_format(&bucket, text);
 		assert_string_equal(text, json_string_value(json_object_get(step, "state")));
@@ -84,9 +86,10 @@ run_step_in_lua(int fd, const json_t *step, const char *key)
 	snprintf(depth, sizeof(depth), "%" PRId64, q.depth);
 	snprintf(count, sizeof(count), "%" PRId64, step_int(step, "count"));
 	snprintf(now, sizeof(now), "%" PRId64, step_int(step, "now"));
-	redis_ask(fd, answer, "EVALSHA", bucket_script_sha1, "1", key, token, refill, depth, count, now);
-	snprintf(expected, sizeof(expected), ":%" PRId64 " :%" PRId64, step_int(step, "granted"), step_int(step, "wait_us"));
-	assert_string_equal(answer, expected);
+	snprintf(expected, sizeof(expected), "%s:pause", key);
+	redis_ask(fd, answer, "EVALSHA", bucket_script_sha1, "2", key, expected, token, refill, depth, count, "0", now);
+	snprintf(expected, sizeof(expected), ":%" PRId64 " :%" PRId64 " ", step_int(step, "granted"), step_int(step, "wait_us"));
+	assert_memory_equal(answer, expected, strlen(expected));
 	redis_ask(fd, answer, "GET", key);
 	assert_string_equal(answer, json_string_value(json_object_get(step, "state")));
 	redis_ask(fd, answer, "PTTL", key);
@@ -110,16 +113,27 @@ test_vectors_in_lua(void **state)
 	json_array_foreach(vectors, i, vector) {
 		const char *before = json_string_value(json_object_get(vector, "state"));
 
-		snprintf(key, sizeof(key), "test:1:{case %zu}:bucket", i);
+		snprintf(key, sizeof(key), "test:2:{case %zu}:bucket", i);
 		if (before)
 			redis_ask(fd, answer, "SET", key, before);
 		json_array_foreach(json_object_get(vector, "steps"), k, step)
 			run_step_in_lua(fd, step, key);
 	}
 	/* Without a time of ours it is the server's, and the bucket begins empty. */
-	redis_ask(fd, answer, "EVALSHA", bucket_script_sha1, "1", "test:1:{own}:bucket", "10270000", "99", "12250000", "5", "");
-	assert_string_equal(answer, ":0 :103738");
-	redis_ask(fd, answer, "GET", "test:1:{own}:bucket");
+	redis_ask(fd, answer, "EVALSHA", bucket_script_sha1, "2", "test:2:{own}:bucket", "test:2:{own}:pause", "10270000", "99",
+	    "12250000", "5", "0", "");
+	assert_string_equal(answer, ":0 :103738 :0 :99 :0 :0 :0");
+	/* A pause is kept for everyone, is only made longer, and ends. */
+	redis_ask(fd, answer, "EVALSHA", bucket_script_sha1, "2", "test:2:{p}:bucket", "test:2:{p}:pause", "10270000", "99",
+	    "12250000", "0", "5000000", "1700000000000000");
+	assert_string_equal(answer, ":0 :5000000 :0 :99 :5000000 :0 :0");
+	redis_ask(fd, answer, "EVALSHA", bucket_script_sha1, "2", "test:2:{p}:bucket", "test:2:{p}:pause", "10270000", "99",
+	    "12250000", "3", "1000", "1700000004000000");
+	assert_string_equal(answer, ":0 :1000000 :0 :99 :1000000 :0 :0");
+	redis_ask(fd, answer, "EVALSHA", bucket_script_sha1, "2", "test:2:{p}:bucket", "test:2:{p}:pause", "10270000", "99",
+	    "12250000", "3", "0", "1700000005000000");
+	assert_memory_equal(answer, ":1 ", 3);
+	redis_ask(fd, answer, "GET", "test:2:{own}:bucket");
 	assert_true(llabs(strtoll(answer + 2, NULL, 10) / 1000000 - (long long)time(NULL)) < 10);
 	close(fd);
 	redis_server_stop(&server);
@@ -162,11 +176,11 @@ walk(uint64_t seed)
 	int64_t now = INT64_C(1700000000000000);
 
 	srand48((long)seed);
-	stated = (struct config_quota){ 2 + lrand48() % 400, 1000000 + lrand48() % 20000000, 1000 + lrand48() % 1000000, 0 };
+	stated = (struct config_quota){ 2 + lrand48() % 400, 1000000 + lrand48() % 20000000, 1000 + lrand48() % 1000000, 0, 1 };
 	assert_true(quota_derive(&stated, &q, &why));
 	while (count < WALK_GRANTS) {
 		long kind = lrand48() % 10;
-		struct bucket_take take = bucket_take(&bucket, &q, 1 + lrand48() % 300, now);
+		struct bucket_take take = bucket_take(&bucket, &q, 1 + lrand48() % 300, 0, now);
 
 		for (int64_t i = 0; i < take.granted; i++)
 			grants[count++] = now;
@@ -192,7 +206,7 @@ test_walks(void **state)
 static void
 test_all_of_the_rate(void **state)
 {
-	struct config_quota stated = { 100, 10000000, 250000, 0 };
+	struct config_quota stated = { 100, 10000000, 250000, 0, 1 };
 	struct quota q;
 	struct bucket bucket = { 0 };
 	const char *why;
@@ -201,7 +215,7 @@ test_all_of_the_rate(void **state)
 	(void)state;
 	assert_true(quota_derive(&stated, &q, &why));
 	while (granted < 990) {
-		struct bucket_take take = bucket_take(&bucket, &q, 10, now);
+		struct bucket_take take = bucket_take(&bucket, &q, 10, 0, now);
 
 		granted += take.granted;
 		if (granted < 990)

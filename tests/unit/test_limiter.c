@@ -14,8 +14,8 @@
 #include "limiter_fixture.h"
 #include "redis_server.h"
 
-static const struct config_quota fast = { 1000, MS(1000), MS(100), 0 };	/* 892 a second, 18 at once */
-static const struct config_quota slow = { 2, MS(1000), MS(1000), 0 };	/* one in two seconds */
+static const struct config_quota fast = { 1000, MS(1000), MS(100), 0, 1 };	/* 892 a second, 18 at once */
+static const struct config_quota slow = { 2, MS(1000), MS(1000), 0, 1 };	/* one in two seconds */
 
 #define EVENTS 256
 
@@ -25,6 +25,7 @@ static struct limiter *limiter;
 static struct limiter_event events[EVENTS];
 static size_t event_count, wanted_count;
 static bool auto_ready;
+static int64_t sent_ago_us = -1;	/* by the instance before */
 
 static void
 on_event(void *arg, const struct limiter_event *event)
@@ -67,7 +68,8 @@ open_one(struct config *config)
 
 	loop = loop_new();
 	resolver = resolver_new();
-	settings = (struct limiter_settings){ .loops = &loop, .loop_count = 1, .deliver = on_event, .arg = events };
+	settings = (struct limiter_settings){ .loops = &loop, .loop_count = 1, .deliver = on_event, .arg = events,
+		.sent_ago_us = sent_ago_us };
 	event_count = 0;
 	auto_ready = true;
 	limiter = limiter_new(&settings, resolver, config, STR(""));
@@ -184,7 +186,7 @@ test_refusals(void **state)
 static void
 test_token_comes_back(void **state)
 {
-	static const struct config_quota quota = { 2, MS(1000), MS(2000), 0 };
+	static const struct config_quota quota = { 2, MS(1000), MS(2000), 0, 1 };
 	struct config *config = config_make(one_name, quota, 0);
 	struct mono_time asked_at;
 
@@ -388,6 +390,81 @@ test_kept_alive(void **state)
 	redis_server_stop(&server);
 }
 
+static const struct config_quota returning = { 40, MS(2000), MS(100), 0, 0 };	/* 30 at once */
+
+/* Returning tokens: after idleness three quarters go at once, and one who comes then waits little. */
+static void
+test_burst(void **state)
+{
+	struct config *config = config_make(one_name, returning, 0);
+	struct mono_time first;
+
+	(void)state;
+	open_one(config);
+	run(1, MS(2200));
+	for (uint32_t i = 0; i < 31; i++)
+		submit(i, MS(5000));
+	run(62, MS(1000));
+	first = expect(0, LIMITER_GRANTED)->asked_at;
+	for (uint32_t i = 0; i < 30; i++)
+		assert_true(mono_since(expect(i, LIMITER_GRANTED)->asked_at, first) <= MS(100));
+	assert_in_range(mono_since(expect(30, LIMITER_GRANTED)->asked_at, first), MS(30), MS(400));
+	close_one();
+	config_unref(&config);
+}
+
+/* An instance whose predecessor has just sent something has all tokens out for W + J; a waiting request gets one then. */
+static void
+test_restarted(void **state)
+{
+	struct config *config = config_make(one_name, returning, 0);
+	struct mono_time before;
+
+	(void)state;
+	sent_ago_us = MS(500);
+	open_one(config);
+	sent_ago_us = -1;
+	before = loop_now(loop);
+	run(1, MS(50));
+	submit(1, MS(1000));
+	submit(2, MS(5000));
+	run(3, MS(4000));
+	expect(1, LIMITER_NO_TOKEN);
+	assert_in_range(mono_since(expect(2, LIMITER_GRANTED)->asked_at, before), MS(1590), MS(2000));
+	close_one();
+	config_unref(&config);
+}
+
+/* Redis forgets the bucket: who has heard of grants says so, and nothing goes until those have come back. */
+static void
+test_store_forgets(void **state)
+{
+	struct redis_server server = { 0 };
+	struct config *config;
+	struct mono_time last;
+	char text[256];
+	int fd;
+
+	(void)state;
+	redis_server_start(&server);
+	config = config_make(one_name, returning, server.port);
+	open_one(config);
+	submit(1, MS(5000));
+	run(2, MS(5000));
+	last = expect(1, LIMITER_GRANTED)->asked_at;
+	fd = loopback_connect(server.port);
+	redis_ask(fd, text, "FLUSHALL");
+	submit(2, MS(500));
+	submit(3, MS(5000));
+	run(6, MS(6000));
+	expect(2, LIMITER_NO_TOKEN);
+	assert_in_range(mono_since(expect(3, LIMITER_GRANTED)->asked_at, last), MS(2100), MS(3500));
+	close(fd);
+	close_one();
+	config_unref(&config);
+	redis_server_stop(&server);
+}
+
 int
 main(void)
 {
@@ -395,6 +472,7 @@ main(void)
 		cmocka_unit_test(test_idle), cmocka_unit_test(test_refusals), cmocka_unit_test(test_token_comes_back),
 		cmocka_unit_test(test_asks_again), cmocka_unit_test(test_reload), cmocka_unit_test(test_store_down),
 		cmocka_unit_test(test_store_ill), cmocka_unit_test(test_no_store), cmocka_unit_test(test_kept_alive),
+		cmocka_unit_test(test_burst), cmocka_unit_test(test_restarted), cmocka_unit_test(test_store_forgets),
 	};
 
 	signal(SIGPIPE, SIG_IGN);

@@ -124,7 +124,7 @@ instance_start(struct instance *in, struct config *config, int64_t for_us)
 {
 	struct loop *loops[WORKERS];
 	struct limiter_settings settings = { .loops = loops, .loop_count = WORKERS, .deliver = on_load_event,
-		.arg = in };
+		.arg = in, .sent_ago_us = -1 };
 
 	*in = (struct instance){ .resolver = resolver_new() };
 	for (uint16_t i = 0; i < WORKERS; i++) {
@@ -207,7 +207,7 @@ static void
 test_load_embedded(void **state)
 {
 	(void)state;
-	load_quota = (struct config_quota){ 400, MS(1000), MS(60), 0 };
+	load_quota = (struct config_quota){ 400, MS(1000), MS(60), 0, 1 };
 	offers = 10;
 	run_load(1, 0, 3000);
 }
@@ -218,7 +218,7 @@ test_load_redis(void **state)
 	struct redis_server server = { 0 };
 
 	(void)state;
-	load_quota = (struct config_quota){ 100, MS(2000), MS(250), 0 };
+	load_quota = (struct config_quota){ 100, MS(2000), MS(250), 0, 1 };
 	offers = 1;
 	redis_server_start(&server);
 	run_load(3, server.port, 6000);

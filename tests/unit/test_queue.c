@@ -24,7 +24,7 @@ static struct mono_time now;
 static void
 setup(int64_t requests, int64_t window_s, size_t capacity)
 {
-	struct config_quota stated = { requests, window_s * CLOCK_SECOND, 250000, 0 };
+	struct config_quota stated = { requests, window_s * CLOCK_SECOND, 250000, 0, 1 };
 	const char *why;
 
 	assert_true(quota_derive(&stated, &quota, &why));
@@ -33,7 +33,7 @@ setup(int64_t requests, int64_t window_s, size_t capacity)
 	queue_set_open(&q, true, now);
 	assert_int_equal(queue_call(&q, now), 0);	/* the first look starts the filling */
 	queue_called(&q, 0, now);
-	queue_answered(&q, 0, 0, now);
+	queue_answered(&q, &(struct bucket_take){ 0, 0, .refill = q.quota.refill }, now);
 }
 
 static enum queue_verdict
@@ -50,7 +50,7 @@ answer(int64_t asked, int64_t granted, int64_t wait_us)
 	assert_int_equal(queue_call(&q, now), asked);
 	queue_called(&q, asked, now);
 	assert_int_equal(queue_call(&q, now), -1);	/* one call under way */
-	queue_answered(&q, granted, wait_us, now);
+	queue_answered(&q, &(struct bucket_take){ granted, wait_us, .refill = q.quota.refill }, now);
 }
 
 static size_t
@@ -225,7 +225,7 @@ test_next_a_second_before(void **state)
 	setup(2, 3600, 10);
 	now = mono_add(now, 1000);
 	queue_called(&q, 0, now);
-	queue_answered(&q, 0, INT64_C(3000000000), now);
+	queue_answered(&q, &(struct bucket_take){ 0, INT64_C(3000000000), .refill = q.quota.refill }, now);
 	assert_int_equal(submit(0, QUEUE_SUBMIT, INT64_C(3600000000)), QUEUE_TAKEN);
 	assert_null(queue_promote(&q, now));
 	assert_true(queue_wake(&q, now, &at));
@@ -257,7 +257,7 @@ test_tokens_in_hand(void **state)
 	assert_int_equal(queue_call(&q, now), 1);
 	queue_called(&q, 1, now);
 	queue_remove(&q, &entries[0]);	/* its caller goes while the call is under way */
-	queue_answered(&q, 1, 100000, now);
+	queue_answered(&q, &(struct bucket_take){ 1, 100000, .refill = q.quota.refill }, now);
 	assert_int_equal(granted(), SIZE_MAX);
 	now = mono_add(now, 100000);
 	queue_ready(&q, &entries[1]);
@@ -352,7 +352,7 @@ walk_turn(struct instance *in, struct bucket *bucket)
 	int64_t count;
 
 	if (queue->calling && now.us >= in->answer_at.us)
-		queue_answered(queue, in->take.granted, in->take.wait_us, now);
+		queue_answered(queue, &in->take, now);
 	for (size_t i = 0; i < WALK_ENTRIES; i++) {
 		e = &in->entries[i];
 		if (e->stage == QUEUE_OUT) {
@@ -376,7 +376,7 @@ walk_turn(struct instance *in, struct bucket *bucket)
 	count = queue_call(queue, now);
 	if (count >= 0) {
 		queue_called(queue, count, now);
-		in->take = bucket_take(bucket, &quota, count, now.us + 100);	/* arrives, */
+		in->take = bucket_take(bucket, &quota, count, 0, now.us + 100);	/* arrives, */
 		in->answer_at = mono_add(now, 100 + lrand48() % 900);		/* and is answered */
 	}
 }
