@@ -32,12 +32,17 @@ print_identity(const struct config_identity *identity, const struct quota *q)
 	printf("  stated by the upstream's owner\n");
 	printf("    %-28s %lld in %g s\n", "requests (Q) in window (W)", (long long)identity->quota.requests,
 	    (double)q->window_us / CLOCK_SECOND);
-	printf("    %-28s %lld\n", "left to others (outside)", (long long)identity->quota.outside);
+	printf("    %-28s %lld (%.1f %% of the quota)\n", "left to others (outside)", (long long)identity->quota.outside,
+	    100 * (double)identity->quota.outside / (double)identity->quota.requests);
+	printf("    %-28s %lld\n", "left to the gateway", (long long)q->requests);
 	printf("    %-28s %g ms\n", "jitter (J)", (double)q->jitter_us / CLOCK_MS);
 	printf("  derived\n");
 	printf("    %-28s %.4g a second (one in %.4g s)\n", "rate", rate, 1 / rate);
-	printf("    %-28s %.2f\n", "burst", quota_burst(q));
-	printf("    %-28s %.1f %%\n", "share of the quota usable", 100 * quota_utilisation(q));
+	printf("    %-28s %s\n", "bucket", q->returning ? "returning tokens" : "simple (burst is 1)");
+	printf("    %-28s %.4g at once after idleness\n", "burst", quota_burst(q));
+	printf("    %-28s %.1f %%\n", "share of the quota usable", 100 * quota_utilisation(q)
+	    * (double)q->requests / (double)identity->quota.requests);
+	print_time("wait after a whole burst", quota_seconds_after_burst(q));
 	printf("  with a bucket that is full and nobody else waiting\n");
 	print_time("10 jobs at once take", quota_seconds_for(q, 10));
 	print_time("100 jobs at once take", quota_seconds_for(q, 100));
