@@ -59,6 +59,11 @@ on_readiness(void *arg, struct buf *reasons)
 		instance_reason(reasons, "the audit journal cannot be written");
 	if (instance->limiter && !limiter_counts(instance->limiter).store_up)
 		instance_reason(reasons, "the quota's store does not answer");
+	for (size_t i = 0; instance->limiter && i < instance->config->identity_count; i++)
+		if (limiter_identity_counts(instance->limiter, i).paused) {
+			instance_reason(reasons, "the upstream throttles an identity");
+			break;
+		}
 	if (condition_is_ill(&instance->upstream))
 		instance_reason(reasons, "the upstream cannot be reached");
 	return instance_is_ready(instance) ? 200 : 503;

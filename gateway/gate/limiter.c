@@ -71,6 +71,7 @@ limiter_request_new(struct limiter *limiter, const struct limiter_ask *ask, stru
 	check(request != NULL);
 	request->entry.class = (enum queue_class)ask->class;
 	request->entry.deadline = ask->deadline;
+	request->entry.first = ask->first;
 	request->entry.stage = QUEUE_OUT;
 	request->ticket = ask->ticket;
 	request->identity = identity;
@@ -106,7 +107,7 @@ limiter_take_submit(struct limiter *limiter, const struct limiter_ask *ask)
 		return;
 	}
 	request = limiter_request_new(limiter, ask, view->identities[ask->identity]);
-	if (!limiter_count_caller(view, request, ask->caller)) {
+	if (!limiter_count_caller(view, request, ask->caller) && !ask->first) {
 		limiter_refuse(request, LIMITER_QUEUE_FULL, patience_us);
 		return;
 	}
@@ -167,5 +168,6 @@ limiter_identity_counts(const struct limiter *limiter, size_t identity)
 		.grants = atomic_load(&found->grants),
 		.queued = atomic_load(&found->queued),
 		.limit = atomic_load(&found->limit),
+		.paused = limiter_paused_us(found, clock_now_mono()) > 0,
 	};
 }

@@ -26,6 +26,7 @@ struct limiter_ask {
 	const struct config *config;	/* whose indices these are (compared, never read); NULL: the limiter's present one */
 	enum limiter_class class;
 	struct mono_time deadline;	/* not granted by then: refused */
+	bool first;			/* the upstream has thrown it back: it goes before others of its class, however many wait */
 };
 
 enum limiter_verdict {
@@ -33,6 +34,7 @@ enum limiter_verdict {
 	LIMITER_GRANTED,	/* send now; the token is dated asked_at and not to be used later than J/2 after it */
 	LIMITER_NO_TOKEN,	/* 429 JobgateIdentityQuota: not in time; final */
 	LIMITER_QUEUE_FULL,	/* 429 JobgateQueueFull; final */
+	LIMITER_THROTTLED,	/* 429 JobgateUpstreamThrottled: the upstream wants a pause that is longer; final */
 	LIMITER_STORE_DOWN,	/* 503: its time was up while the store was away; final */
 };
 
@@ -74,8 +76,14 @@ void limiter_ready(struct limiter *limiter, struct limiter_ticket ticket);
  */
 void limiter_cancel(struct limiter *limiter, size_t identity, struct limiter_ticket ticket, bool unused_token, struct mono_time asked_at);
 
+/*
+ * The upstream has answered 429: nothing of that identity goes for PAUSE_US, on any instance. Any thread; by mail.
+ * CONFIG: whose index IDENTITY is.
+ */
+void limiter_throttled(struct limiter *limiter, size_t identity, const struct config *config, int64_t pause_us);
+
 /* Readable from any thread (atomics). */
-struct limiter_identity_counts { uint64_t grants; uint64_t queued; int64_t limit; };
+struct limiter_identity_counts { uint64_t grants; uint64_t queued; int64_t limit; bool paused; };
 struct limiter_counts {
 	bool store_up;			/* true for the embedded store */
 	bool store_tried;		/* the first attempt has ended, whatever its result */

@@ -9,6 +9,7 @@ enum limiter_subject {
 	LIMITER_SUBMIT_MAIL,
 	LIMITER_READY_MAIL,
 	LIMITER_CANCEL_MAIL,
+	LIMITER_THROTTLED_MAIL,
 	LIMITER_CONFIG_MAIL,
 	LIMITER_EVENT_MAIL
 };
@@ -19,6 +20,7 @@ struct limiter_mail {
 	enum limiter_subject subject;
 	struct limiter_ask ask;			/* submit; ready and cancel use its ticket */
 	bool unused_token;			/* cancel */
+	int64_t pause_us;			/* throttled; ask has its identity and config */
 	struct config *config;			/* reload: a reference */
 	struct buf password;
 	struct limiter_event event;
@@ -44,6 +46,9 @@ mail_read(struct limiter_mail *m)
 		break;
 	case LIMITER_CANCEL_MAIL:
 		limiter_take_cancel(m->limiter, m->ask.ticket, m->unused_token);
+		break;
+	case LIMITER_THROTTLED_MAIL:
+		limiter_take_throttled(m->limiter, &m->ask, m->pause_us);
 		break;
 	case LIMITER_CONFIG_MAIL:
 		limiter_take_config(m->limiter, m->config, buf_str(&m->password));
@@ -114,6 +119,16 @@ limiter_cancel(struct limiter *limiter, size_t identity, struct limiter_ticket t
 	(void)asked_at;
 	m->ask.ticket = ticket;
 	m->unused_token = unused_token;
+	loop_post(limiter->loops[0], &m->mail);
+}
+
+void
+limiter_throttled(struct limiter *limiter, size_t identity, const struct config *config, int64_t pause_us)
+{
+	struct limiter_mail *m = mail_new(limiter, LIMITER_THROTTLED_MAIL);
+
+	m->ask = (struct limiter_ask){ .identity = identity, .config = config };
+	m->pause_us = pause_us;
 	loop_post(limiter->loops[0], &m->mail);
 }
 

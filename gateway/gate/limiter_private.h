@@ -47,6 +47,8 @@ struct limiter_identity {
 	int64_t heard_epoch, heard_total;
 	struct mono_time heard_at;
 	bool heard;
+	atomic_int_fast64_t paused_until_us;	/* monotonic: the upstream wants nothing before */
+	bool pause_untold;			/* the store is to be told */
 	atomic_uint_fast64_t grants, queued;
 	atomic_int_fast64_t limit;
 };
@@ -99,6 +101,14 @@ void limiter_wake(struct limiter_identity *identity);
 /* Refuse a request that is in no queue, and forget it. PATIENCE_US: how long it would have waited. */
 void limiter_refuse(struct limiter_request *request, enum limiter_verdict verdict, int64_t patience_us);
 void limiter_forget(struct limiter_request *request);
+
+struct bucket_heard limiter_heard(const struct limiter_identity *identity, struct mono_time now);
+
+/* limiter_pause.c: the upstream's 429 */
+int64_t limiter_paused_us(const struct limiter_identity *identity, struct mono_time now);
+void limiter_take_throttled(struct limiter *limiter, const struct limiter_ask *ask, int64_t pause_us);
+/* Learn from an answer that there is a pause, and keep to the one that is. */
+void limiter_hear_pause(struct limiter_identity *identity, struct bucket_take *take, struct mono_time now);
 
 /* limiter_mail.c: in and out */
 void limiter_tell(struct limiter *limiter, const struct limiter_event *event);

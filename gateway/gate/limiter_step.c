@@ -22,9 +22,11 @@ limiter_refuse(struct limiter_request *request, enum limiter_verdict verdict, in
 {
 	struct limiter_identity *identity = request->identity;
 	struct limiter_event event = { .ticket = request->ticket, .verdict = verdict };
+	struct mono_time now = loop_now(identity->limiter->loops[0]);
 
-	event.retry_after_s = queue_retry_after(&identity->queue, request->entry.class, patience_us,
-	    loop_now(identity->limiter->loops[0]));
+	event.retry_after_s = queue_retry_after(&identity->queue, request->entry.class, patience_us, now);
+	if (verdict == LIMITER_NO_TOKEN && limiter_paused_us(identity, now) > 0)
+		event.verdict = LIMITER_THROTTLED;
 	limiter_tell(identity->limiter, &event);
 	limiter_forget(request);
 }
@@ -75,8 +77,8 @@ step_hear(struct limiter_identity *identity, const struct bucket_take *take, str
 }
 
 /* What the store is told of that; nothing that has come back since. */
-static struct bucket_heard
-step_heard(const struct limiter_identity *identity, struct mono_time now)
+struct bucket_heard
+limiter_heard(const struct limiter_identity *identity, struct mono_time now)
 {
 	struct bucket_heard heard = { identity->heard_epoch, identity->heard_total, -1 };
 
@@ -92,11 +94,13 @@ on_answer(void *arg, const struct store_answer *answer)
 	struct limiter_identity *identity = arg;
 	struct limiter *limiter = identity->limiter;
 	struct mono_time now = loop_now(limiter->loops[0]);
+	struct bucket_take take = answer->take;
 
 	if (answer->ok) {
 		atomic_fetch_add(&limiter->commands_ok, 1);
-		step_hear(identity, &answer->take, now);
-		queue_answered(&identity->queue, &answer->take, now);
+		step_hear(identity, &take, now);
+		limiter_hear_pause(identity, &take, now);
+		queue_answered(&identity->queue, &take, now);
 	} else {
 		atomic_fetch_add(&limiter->commands_failed, 1);
 		queue_failed(&identity->queue, now);
@@ -119,7 +123,8 @@ step_call(struct limiter_identity *identity)
 		return;
 	queue_called(q, count, now);
 	call = (struct store_call){ .identity = buf_str(&identity->name), .quota = &q->quota, .count = count,
-		.waiting = (int64_t)q->count, .heard = step_heard(identity, now) };
+		.waiting = (int64_t)q->count, .heard = limiter_heard(identity, now),
+		.pause_us = identity->pause_untold ? limiter_paused_us(identity, now) : 0 };
 	if (!store_take(limiter->store, &call, on_answer, identity))
 		queue_failed(q, now);
 }

@@ -3,6 +3,7 @@
  *
  *   HEAD ──► BODY ──► WAITING ──► NEXT ──► READY ──► FORWARDING ──► RECORDING ──► DONE
  *    └────────┴─────────┴──────────┴────────┴──── refused, gone ────────┘
+ *                ^────── the upstream answered 429 ──────┘
  *
  * HEAD: identify, recognise the route, permit. BODY: wait for it, validate. WAITING: in the limiter's queue, without connection
  * or record. NEXT: its token is near: borrow a connection while the intent is made durable. READY: wait for the token, then send.
@@ -96,6 +97,7 @@ struct request {
 	/* The upstream's. */
 	struct upstream_call *call;
 	bool borrowed, retried, late;
+	bool throttled;			/* its last sending was answered 429, and it waits again */
 	int borrows;
 	bool call_failed;
 	struct upstream_failure failure;

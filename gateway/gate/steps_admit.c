@@ -74,6 +74,10 @@ admit_leave(struct request *request)
 	if (request->call)
 		upstream_cancel(&request->call);
 	request->borrowed = false;
+	if (request->throttled) {	/* the last that was heard of it */
+		request->upstream_status = 429;
+		request->result = RESULT_REJECTED;
+	}
 }
 
 /* Refuse by the limiter's final word. */
@@ -88,6 +92,10 @@ admit_refuse_final(struct request *request)
 		request_refuse(request, REFUSAL_UNAVAILABLE, "The quota's store did not answer in time; nothing was sent.");
 	else if (request->state == REQUEST_NEXT && !request->borrowed)
 		request_refuse(request, REFUSAL_UPSTREAM_TIMEOUT, "No connection to the upstream in time; nothing was sent.");
+	else if (verdict == LIMITER_THROTTLED || request->throttled)
+		request_refuse(request, REFUSAL_THROTTLED,
+		    "The upstream throttles identity %.*s for longer than this request may wait; retry in %d s.",
+		    STR_ARG(identity->name), (int)request->retry_after_s);
 	else if (verdict == LIMITER_QUEUE_FULL)
 		request_refuse(request, REFUSAL_QUEUE_FULL, "Too many requests of identity %.*s are waiting; retry in %d s.",
 		    STR_ARG(identity->name), (int)request->retry_after_s);
@@ -151,6 +159,7 @@ admit_ask(struct request *request)
 		.caller = request->caller->index,
 		.class = classes[request->route.operation],
 		.deadline = mono_add(request->wait_began, request->caller->wait_max_us),
+		.first = request->throttled,
 	};
 	limiter_submit(request->worker->shared->limiter, &ask);
 }
@@ -170,7 +179,8 @@ step_waiting(struct request *request)
 	if (admit_interrupted(request))
 		return;
 	if (!request->asked) {
-		request->wait_began = loop_now(request->worker->loop);
+		if (!request->throttled)
+			request->wait_began = loop_now(request->worker->loop);
 		admit_ask(request);
 	}
 	if (request->said_next)
@@ -266,6 +276,7 @@ admit_send(struct request *request)
 	if (request->attempts++ == 0)
 		request->wait_ended = now;
 	request->was_sent = true;
+	request->throttled = false;
 	upstream_send(request->call, request->method, forward_head_finish(request), &body, mono_add(now, ADMIT_LATE_US));
 	request_goto(request, REQUEST_FORWARDING);
 	request_set_deadline(request, mono_add(now, request->config->upstream.timeout_us));

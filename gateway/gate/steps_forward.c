@@ -3,6 +3,10 @@
 
 #include <stdio.h>
 #include "gate/worker.h"
+#include "rules/retry.h"
+
+/* A request is sent at most so often: once, and twice again after a 429. */
+#define FORWARD_ATTEMPTS_MAX 3
 
 /* Whether the upstream's answer leaves open if a job was started (contract, the 409 row). */
 static bool
@@ -45,6 +49,49 @@ forwarding_refuse_unknown(struct request *request, const char *why)
 		request_add_detail(request,
 		    request->upstream_error_code.p ? request->upstream_error_code : STR("UpstreamStatus"), str_from(detail));
 	}
+}
+
+/* Whether a request that was answered 429, and so not executed, may wait for another token. */
+static bool
+forwarding_may_replay(const struct request *request)
+{
+	return request->config->upstream.replay_429 && request->attempts < FORWARD_ATTEMPTS_MAX && !request->late
+	    && !request->client_gone && !request->draining && !request->aborted;
+}
+
+/* Forget the answer, as if nothing had been sent. */
+static void
+forwarding_rewind(struct request *request)
+{
+	const struct str none = { NULL, 0 };
+
+	stats_add(&request->worker->stats->upstream[stats_identity_slot(request->caller->identity)][stats_code_slot(429)], 1);
+	upstream_cancel(&request->call);
+	buf_clear(&request->answer.body);
+	request->answer.status = request->upstream_status = 0;
+	request->answer.field_count = 0;
+	request->upstream_error_code = request->upstream_request_id = request->location = request->instance_id = none;
+	request->upstream_retriable = request->borrowed = request->retried = request->asked = false;
+	request->borrows = 0;
+	request->throttled = true;
+}
+
+/* The upstream wants a pause: everyone keeps it. True where the request waits again. */
+static bool
+forwarding_throttled(struct request *request)
+{
+	struct str after = { NULL, 0 };
+
+	for (size_t i = 0; i < request->answer.field_count; i++)
+		if (str_eq_nocase(request->answer.fields[i].name, STR("Retry-After")))
+			after = request->answer.fields[i].value;
+	limiter_throttled(request->worker->shared->limiter, request->caller->identity, request->config,
+	    retry_after_us(after, clock_now_wall()));
+	if (!forwarding_may_replay(request))
+		return false;
+	forwarding_rewind(request);
+	request_goto(request, REQUEST_WAITING);
+	return true;
 }
 
 /* The upstream has answered in whole. */
@@ -110,6 +157,8 @@ forwarding_aborted(struct request *request)
 void
 step_forwarding(struct request *request)
 {
+	if (request->upstream_status == 429 && forwarding_throttled(request))
+		return;
 	if (request->upstream_status) {
 		forwarding_answered(request);
 		request_goto(request, REQUEST_RECORDING);

@@ -22,6 +22,7 @@ config_set_defaults(struct config *config)
 	config->admin.port = 8081;
 	config->upstream.timeout_us = 30 * CONFIG_SECOND;
 	config->upstream.idle_timeout_us = 10 * CONFIG_SECOND;
+	config->upstream.replay_429 = true;
 	config->store.prefix = STR("jobgate");
 	config->store.timeout_us = 100 * CONFIG_MS;
 	config->wait_max_us = 20 * CONFIG_SECOND;

@@ -102,6 +102,7 @@ struct config {
 		struct str ca_file;	/* empty: the system's */
 		int64_t timeout_us;	/* 30 s */
 		int64_t idle_timeout_us;	/* 10 s */
+		bool replay_429;		/* true: what was answered 429 waits and is sent again */
 	} upstream;
 	struct config_identity *identities;	/* at least one */
 	size_t identity_count;

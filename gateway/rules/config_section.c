@@ -79,7 +79,7 @@ static const struct config_rule upstream_rules[] = {
 	CONFIG_KEY("timeout", config_read_duration, struct config, upstream.timeout_us, TIMEOUT_MIN, TIMEOUT_MAX),
 	CONFIG_KEY("idle_timeout", config_read_duration, struct config, upstream.idle_timeout_us, TIMEOUT_MIN,
 	    IDLE_MAX),
-	CONFIG_LATER("replay_429", "quota"),
+	CONFIG_KEY("replay_429", config_read_bool, struct config, upstream.replay_429, 0, 0),
 	{ STR_INIT("quota"), read_upstream_quota, 0, 0, 0, false, NULL, NULL },
 	CONFIG_END,
 };

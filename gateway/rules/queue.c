@@ -253,6 +253,15 @@ queue_grant(struct queue *q, struct mono_time now, struct mono_time *asked_at)
 }
 
 void
+queue_pause(struct queue *q, struct mono_time until)
+{
+	q->held_count = 0;
+	q->stock = 0;
+	if (mono_since(until, q->due) > 0)
+		q->due = q->call_at = until;
+}
+
+void
 queue_give_back(struct queue *q, struct mono_time asked_at)
 {
 	queue_hold(q, asked_at, 1);

@@ -116,6 +116,9 @@ void queue_answered(struct queue *q, const struct bucket_take *take, struct mono
 /* It got none. Its tokens, if it took any, are lost. */
 void queue_failed(struct queue *q, struct mono_time now);
 
+/* The upstream wants nothing before UNTIL: tokens in hand lapse. */
+void queue_pause(struct queue *q, struct mono_time until);
+
 /* A granted token comes back unused: the next ready entry may have it. */
 void queue_give_back(struct queue *q, struct mono_time asked_at);
 

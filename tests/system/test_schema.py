@@ -61,7 +61,7 @@ FULL = {
 # The contract's "(later: X)": the parser says so, the schema does not have them.
 LATER = [
     ("listen[0]", "trusted_proxies", "identity"), ("listen[0].tls", "client_ca_file", "identity"),
-    ("admin", "token", "identity"), ("upstream", "replay_429", "quota"),
+    ("admin", "token", "identity"),
     ("identities[0]", "credential", "identity"),
     ("callers[0].keys[0]", "expires", "identity"), ("callers[0]", "weight", "quota"), ("callers[0]", "rate", "quota"),
     ("callers[0]", "wait", "quota"), ("store", "ca_file", "quota"), ("", "polls", "polls"),

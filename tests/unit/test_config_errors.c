@@ -61,7 +61,7 @@ static const struct { const char *path, *value, *errors; } rows[] = {
 	/* what later work brings */
 	{ "listen[0].trusted_proxies", "[]", "listen[0].trusted_proxies: " LATER("identity") },
 	{ "admin.token", "{}", "admin.token: " LATER("identity") },
-	{ "upstream.replay_429", "true", "upstream.replay_429: " LATER("quota") },
+	{ "upstream.replay_429", "false", NULL },
 	{ "upstream.quota.burst", "1", NULL },
 	{ "upstream.quota.burst", "200", NULL },
 	{ "upstream.quota.burst", "201", "upstream.quota: burst must be 1 to requests less outside" },

@@ -1,0 +1,75 @@
+/* The upstream's own word: after its 429 nothing of that identity goes, on any instance, until it may again. */
+#include "gate/limiter_private.h"
+
+#include "base/log.h"
+
+/* Microseconds that are left of the pause; 0: none. */
+int64_t
+limiter_paused_us(const struct limiter_identity *identity, struct mono_time now)
+{
+	int64_t left_us = atomic_load(&identity->paused_until_us) - now.us;
+
+	return left_us > 0 ? left_us : 0;
+}
+
+/* Nothing goes before PAUSE_US have passed; said once for each pause. */
+static void
+pause_begin(struct limiter_identity *identity, int64_t pause_us, const char *where, struct mono_time now)
+{
+	int64_t left_us = limiter_paused_us(identity, now);
+
+	if (left_us == 0)
+		log_line(LOG_WARN, "upstream throttled", log_s("identity", buf_str(&identity->name)),
+		    log_i("seconds", (pause_us + CLOCK_SECOND - 1) / CLOCK_SECOND), log_z("heard", where));
+	if (pause_us > left_us)
+		atomic_store(&identity->paused_until_us, now.us + pause_us);
+}
+
+/* The store knows of it, or does not: then the next call tells it. */
+static void
+on_told(void *arg, const struct store_answer *answer)
+{
+	struct limiter_identity *identity = arg;
+
+	if (answer->ok)
+		identity->pause_untold = false;
+	limiter_wake(identity);
+}
+
+void
+limiter_take_throttled(struct limiter *limiter, const struct limiter_ask *ask, int64_t pause_us)
+{
+	const struct limiter_view *view = limiter_view_of(limiter, ask->config);
+	struct mono_time now = loop_now(limiter->loops[0]);
+	struct limiter_identity *identity;
+	struct store_call call;
+
+	if (ask->identity >= view->identity_count)
+		return;
+	identity = view->identities[ask->identity];
+	pause_begin(identity, pause_us, "here", now);
+	queue_pause(&identity->queue, mono_add(now, limiter_paused_us(identity, now)));
+	identity->pause_untold = true;
+	/* At once, whatever call is under way: the other instances are to stop. */
+	call = (struct store_call){ .identity = buf_str(&identity->name), .quota = &identity->queue.quota,
+		.waiting = (int64_t)identity->queue.count, .pause_us = pause_us,
+		.heard = limiter_heard(identity, now) };
+	store_take(limiter->store, &call, on_told, identity);
+	limiter_wake(identity);
+}
+
+void
+limiter_hear_pause(struct limiter_identity *identity, struct bucket_take *take, struct mono_time now)
+{
+	int64_t left_us;
+
+	if (take->paused_us > 0)
+		pause_begin(identity, take->paused_us, "from the store", now);
+	left_us = limiter_paused_us(identity, now);
+	if (left_us == 0)
+		return;
+	/* What this very call has taken before the upstream's word came lapses. */
+	take->granted = take->left = 0;
+	if (take->wait_us < left_us)
+		take->wait_us = left_us;
+}
