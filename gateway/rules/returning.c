@@ -210,12 +210,14 @@ returning_take(struct returning *b, const struct quota *quota, const struct retu
 	returning_follow_quota(b, quota, now_us);
 	returning_grow(b, quota, bursts, now_us);
 	shut_us = most(most(b->closed_us - now_us, ask->paused_us), 0);
-	if (shut_us > 0)
+	if (shut_us > 0) {	/* re-entry is even: no credit grows before */
 		b->pace = b->credit = 0;
+		b->waited_us = most(b->waited_us, now_us + shut_us);
+	}
 	take.granted = least(ask->count, returning_there(b, quota));
 	returning_spend(b, quota, take.granted);
 	if (ask->waiting > take.granted)
-		b->waited_us = now_us + RETURNING_WAITED_US;
+		b->waited_us = most(b->waited_us, now_us + RETURNING_WAITED_US);
 	take.left = returning_there(b, quota);
 	take.wait_us = returning_wait_us(b, quota, shut_us, now_us);
 	take.refill = most(1, quota->requests - b->bursts);

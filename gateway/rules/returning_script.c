@@ -83,7 +83,7 @@ const char returning_script_text[] =
 	"if idle > 0 then credit = credit + min(idle, floor(burst * token / requests) + 1) * requests end\n"
 	"credit = min(credit, max((burst - bursts - floor(pace / token)) * token, 0))\n"
 	"local shut = max(closed - now, paused, 0)\n"
-	"if shut > 0 then pace, credit = 0, 0 end\n"
+	"if shut > 0 then pace, credit, waited = 0, 0, max(waited, now + shut) end\n"
 	/* take */
 	"local function there() return max(0, min(requests - out, floor(pace / token) + floor(credit / token))) end\n"
 	"local granted = min(count, there())\n"
@@ -94,7 +94,7 @@ const char returning_script_text[] =
 	"  slots = string.format('%06x%06x', tonumber(sub(slots, 1, 6), 16) + granted, tonumber(sub(slots, 7, 12), 16) + more)\n"
 	"    .. sub(slots, 13)\n"
 	"end\n"
-	"if waiting > granted then waited = now + 2000000 end\n"
+	"if waiting > granted then waited = max(waited, now + 2000000) end\n"
 	/* when one more may go */
 	"local function oldest()\n"
 	"  local place = string.find(string.reverse(slots), '[^0]') or 3084\n"
@@ -114,4 +114,4 @@ const char returning_script_text[] =
 	"  held, slots), 'PX', string.format('%.0f', floor((max(token, 257 * own) + max(closed - now, 0)) / 1000) + 2000))\n"
 	"return {granted, wait, left, max(1, now_rate), paused, epoch, total}\n";
 
-const char returning_script_sha1[] = "03168353850682e2873f15636090dd14dd32a0e2";
+const char returning_script_sha1[] = "fd97a199b2c2cbbff2c349b60d39992a51e4fd55";

@@ -54,7 +54,8 @@ def test_all_errors_at_once(tmp_path, certificates):
 
 @pytest.mark.parametrize("path,value", [
     ("listen", None), ("upstream", None), ("callers", None), ("upstream.quota", None), ("upstream.quota.requests", 10000001),
-    ("upstream.quota.requests", "200"), ("upstream.quota.window", "0s"), ("upstream.quota.window", "2h"),
+    ("upstream.quota.requests", "200"), ("upstream.quota.burst", 10000001), ("upstream.replay_429", 1),
+    ("upstream.quota.window", "0s"), ("upstream.quota.window", "2h"),
     ("listen.0.address", "127.0.0.1"), ("listen.0.address", "127.0.0.1:70000"), ("listen.0.address", "0.0.0.0:8080"),
     ("listen.1.tls.key_file", None), ("callers.0.identity", "nobody"), ("callers.0.name", ""),
     ("callers.0.validate", "maybe"), ("callers.0.allow", [{"operations": ["fly"]}]),
@@ -64,7 +65,7 @@ def test_all_errors_at_once(tmp_path, certificates):
     # What later work brings is named, and says so.
     ("callers.0.weight", 5), ("callers.0.rate", {"requests": 1, "window": "1s"}), ("polls", {}), ("admin.token", {"env": "X"}),
     ("listen.0.trusted_proxies", ["10.0.0.0/8"]), ("store", {"redis": "rediss://127.0.0.1:1"}),
-    ("upstream.quota.burst", 201), ("store", {"redis": "redis://127.0.0.1:1", "on_failure": "share"})])
+    ("store", {"redis": "redis://127.0.0.1:1", "on_failure": "share"})])
 def test_each_wrong_value(tmp_path, certificates, path, value):
     config = make_config(certificates, 1)
     change(config, path, value)

@@ -31,7 +31,7 @@ LEAST = {
     "audit": {"directory": "audit"},
 }
 
-QUOTA = {"requests": 100, "window": "1m", "jitter": "100ms", "outside": 3}
+QUOTA = {"requests": 100, "window": "1m", "burst": 20, "jitter": "100ms", "outside": 3}
 FULL = {
     "$schema": "./jobgate.schema.json",
     "instance": "gate-1",
@@ -40,7 +40,7 @@ FULL = {
     "listen": [{"address": "127.0.0.1:8443", "tls": {"cert_file": "c.pem", "key_file": "k.pem"}, "plain": False}],
     "admin": {"address": "[::1]:8081"},
     "upstream": {"url": "https://api.example", "server_name": "api.example", "ca_file": "ca.pem", "timeout": "20s",
-                 "idle_timeout": "5s", "quota": dict(QUOTA)},
+                 "idle_timeout": "5s", "replay_429": False, "quota": dict(QUOTA)},
     "identities": [{"name": "sp", "quota": dict(QUOTA)}],
     "callers": [{
         "name": "etl", "keys": [{"id": "k1", "sha256": "ab" * 32}], "identity": "sp", "location": "rewrite",
@@ -270,7 +270,9 @@ def edges():
     for steps, _, node in LEAVES:
         if "minimum" in node:
             yield steps, node["minimum"], node["minimum"] - 1
-            if steps[-1] != "outside":      # whose bound is requests - 2 (test_config)
+            if steps[-1] == "burst":        # whose bound is requests - outside (test_config)
+                yield steps, node["minimum"], node["maximum"] + 1
+            elif steps[-1] != "outside":    # whose bound is requests - 2 (test_config)
                 yield steps, node["maximum"], node["maximum"] + 1
         if "durationMinimum" in node:
             yield steps, node["durationMinimum"], step_of(node["durationMinimum"], -1)
@@ -294,6 +296,7 @@ def test_bounds_are_the_same(tmp_path):
             config = changed(steps, good)
             at = config["upstream"] if steps[0] == "upstream" else config["identities"][0]
             at["quota"]["outside"] = 0
+            at["quota"].pop("burst", None)
         else:
             config = changed(steps, good)
         assert schema_errors(config) == [] and check(tmp_path, config) == [], (leaf, good)

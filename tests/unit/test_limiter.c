@@ -435,6 +435,42 @@ test_restarted(void **state)
 	config_unref(&config);
 }
 
+/*
+ * The upstream's 429: nothing goes for that long, the request that was thrown back goes first, then the others one by
+ * one; who cannot wait so long hears why. Another identity does not notice.
+ */
+static void
+test_throttled(void **state)
+{
+	static const char *const names[] = { "a", "b", NULL };
+	struct config *config = config_make(names, returning, 0);
+	struct mono_time before;
+
+	(void)state;
+	open_one(config);
+	run(1, MS(2200));
+	submit_to(1, 0, config, MS(5000));
+	run(2, MS(500));
+	expect(1, LIMITER_GRANTED);
+	before = loop_now(loop);
+	limiter_throttled(limiter, 0, config, MS(1000));
+	submit_to(2, 0, config, MS(5000));
+	limiter_submit(limiter, &(struct limiter_ask){ .ticket = ticket(3), .config = config, .class = LIMITER_SUBMIT,
+		.deadline = mono_add(before, MS(5000)), .first = true });
+	submit_to(4, 0, config, MS(300));
+	submit_to(5, 1, config, MS(300));
+	run(EVENTS, MS(200));
+	expect(4, LIMITER_THROTTLED);
+	assert_true(mono_since(expect(5, LIMITER_GRANTED)->asked_at, before) < MS(100));
+	assert_true(limiter_identity_counts(limiter, 0).paused && !limiter_identity_counts(limiter, 1).paused);
+	run(EVENTS, MS(1500));
+	assert_in_range(mono_since(expect(3, LIMITER_GRANTED)->asked_at, before), MS(1000), MS(1200));
+	assert_true(mono_since(expect(2, LIMITER_GRANTED)->asked_at, expect(3, LIMITER_GRANTED)->asked_at) >= MS(30));
+	assert_false(limiter_identity_counts(limiter, 0).paused);
+	close_one();
+	config_unref(&config);
+}
+
 /* Redis forgets the bucket: who has heard of grants says so, and nothing goes until those have come back. */
 static void
 test_store_forgets(void **state)
@@ -472,7 +508,7 @@ main(void)
 		cmocka_unit_test(test_idle), cmocka_unit_test(test_refusals), cmocka_unit_test(test_token_comes_back),
 		cmocka_unit_test(test_asks_again), cmocka_unit_test(test_reload), cmocka_unit_test(test_store_down),
 		cmocka_unit_test(test_store_ill), cmocka_unit_test(test_no_store), cmocka_unit_test(test_kept_alive),
-		cmocka_unit_test(test_burst), cmocka_unit_test(test_restarted), cmocka_unit_test(test_store_forgets),
+		cmocka_unit_test(test_burst), cmocka_unit_test(test_throttled), cmocka_unit_test(test_restarted), cmocka_unit_test(test_store_forgets),
 	};
 
 	signal(SIGPIPE, SIG_IGN);
