@@ -114,7 +114,8 @@ open_orphans(struct journal *j, void (*make_unknown)(struct buf *, struct str))
 static void
 open_adopt(struct journal *j, struct journal_recovery *r, struct str instance)
 {
-	j->last_trigger = r->last_trigger;
+	/* An open intent's request may have been sent at any time up to the kill, be it a moment ago. */
+	j->last_trigger = r->open.count > 0 ? clock_now_wall() : r->last_trigger;
 	memcpy(j->uuid, r->uuid, sizeof(j->uuid));
 	journal_line_prefix(&j->prefix, str_from(j->uuid), instance);
 	j->head = j->synced_head = r->head;

@@ -104,7 +104,10 @@ struct journal_counts {
 };
 struct journal_counts journal_counts(const struct journal *journal);	/* any thread; atomics */
 
-/* When this start found the newest intent or outcome to have been written; 0: there is none in what it read. */
+/*
+ * When, as far as this start could read, a trigger may have been sent last: the time of the newest intent or outcome, or that of
+ * the start where an intent was open. 0: never.
+ */
 struct wall_time journal_last_trigger(const struct journal *journal);
 
 /* The journal's UUID, 36 characters. */

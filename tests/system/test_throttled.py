@@ -52,3 +52,17 @@ def test_not_sent_again_where_that_is_not_wanted(fleet):
     gateway = fleet.gateway(fleet.simulator(), upstream={"replay_429": False})
     answer, seconds = elapsed(gateway.request, "POST", RUN, [("X-Fabricsim-Fault", "429")], b"{}")
     assert answer.status == 429 and answer.json()["errorCode"] == "RequestBlocked" and seconds < 1
+
+
+def test_a_killed_instance_counts_its_tokens_as_out(fleet):
+    """It cannot know how many were taken: its journal tells when the last trigger was, and nothing goes for W + J from then on."""
+    sim = fleet.simulator("--quota", "20/3", "--window", "sliding")
+    upstream = {"quota": {"requests": 20, "window": "3s"}}
+    first = fleet.gateway(sim, upstream=upstream)
+    for _ in range(3):
+        assert first.request("POST", RUN, body=b"{}").status == 202
+    first.kill()
+    again = fleet.gateway(sim, folder=first.folder, upstream=upstream)
+    answer = again.request("POST", RUN, body=b"{}")
+    times = sorted(parse_time(entry["time"]) for entry in sim.ledger())
+    assert answer.status == 202 and times[3] - times[2] >= 3.2
