@@ -280,7 +280,7 @@ instance_free(struct instance **instance_p)
 		worker_free(&instance->workers[i]);
 	admin_free(&instance->admin);
 	if (instance->audit && atomic_load(&instance->open))
-		audit_stop(instance->audit, "drained");
+		audit_stop(instance->audit, instance->aborted ? "aborted" : "drained");
 	audit_free(&instance->audit);
 	journal_close(&instance->journal);
 	resolver_free(&instance->resolver);

@@ -22,6 +22,9 @@ void instance_reload(struct instance *instance);
 /* Begin to drain; a second call skips the waiting. loop_stop is called when it has ended. */
 void instance_drain(struct instance *instance);
 
+/* Whether the drain ended without the last records: then nothing can be ended in order, and the process is to exit as it stands. */
+bool instance_gave_up(const struct instance *instance);
+
 /* After loop_run has returned: end the threads, write the last records. */
 void instance_free(struct instance **instance);
 

@@ -33,7 +33,7 @@ struct instance {
 	/* Drain. */
 	struct loop_timer delay, timeout;
 	size_t drained;			/* workers that have told so */
-	bool listeners_closed, aborted;
+	bool listeners_closed, aborted, gave_up;
 };
 
 /* What a worker needs of OpenSSL: one set each, since contexts are not shared between threads. */

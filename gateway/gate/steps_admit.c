@@ -88,6 +88,8 @@ admit_refuse_final(struct request *request)
 		request_refuse(request, REFUSAL_UNAVAILABLE, "The quota's store did not answer in time; nothing was sent.");
 	else if (request->state == REQUEST_NEXT && !request->borrowed)
 		request_refuse(request, REFUSAL_UPSTREAM_TIMEOUT, "No connection to the upstream in time; nothing was sent.");
+	else if (request->state == REQUEST_NEXT && request->intent_put && !request->intent_done)
+		request_refuse(request, REFUSAL_UNAVAILABLE, "The audit journal did not take the record in time; nothing was sent.");
 	else if (verdict == LIMITER_QUEUE_FULL)
 		request_refuse(request, REFUSAL_QUEUE_FULL, "Too many requests of identity %.*s are waiting; retry in %d s.",
 		    STR_ARG(identity->name), (int)request->retry_after_s);
