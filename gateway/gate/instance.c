@@ -77,19 +77,30 @@ on_metrics(void *arg, struct metrics_source *source)
 	return true;
 }
 
-/* Bind every address for every worker before anything else is touched. */
+/* Look whether every address is free, before anything is touched. */
+static bool
+instance_addresses_are_free(const struct instance *instance, struct buf *error)
+{
+	const struct config *config = instance->config;
+
+	if (front_address_taken(config->admin.host, config->admin.port, error))
+		return false;
+	for (size_t i = 0; i < config->listen_count; i++)
+		if (front_address_taken(config->listen[i].host, config->listen[i].port, error))
+			return false;
+	return true;
+}
+
+/* Bind every address for every worker; the journal is ours by then. */
 static bool
 instance_bind(struct instance *instance, struct buf *error)
 {
 	struct config *config = instance->config;
 	uint16_t port = config->admin.port;
 
-	if (front_address_taken(config->admin.host, port, error)
-	    || (instance->admin_fd = front_bind(config->admin.host, &port, error)) < 0)
+	instance->admin_fd = front_bind(config->admin.host, &port, error);
+	if (instance->admin_fd < 0)
 		return false;
-	for (size_t i = 0; i < config->listen_count; i++)
-		if (front_address_taken(config->listen[i].host, config->listen[i].port, error))
-			return false;
 	for (size_t w = 0; w < instance->worker_count; w++)
 		for (size_t i = 0; i < config->listen_count; i++) {
 			int fd = front_bind(config->listen[i].host, &config->listen[i].port, error);
@@ -244,7 +255,8 @@ instance_start(struct loop *loop, const char *file, struct config *config, struc
 	struct instance *instance = instance_new(loop, file, config);
 
 	stats_label(&instance->labels, config);
-	if (!instance_bind(instance, error) || !instance_open_journal(instance, error)) {
+	if (!instance_addresses_are_free(instance, error) || !instance_open_journal(instance, error)
+	    || !instance_bind(instance, error)) {
 		instance_free(&instance);
 		return NULL;
 	}

@@ -1,7 +1,7 @@
 /*
  * The instance: everything that runs, from its start to its drain. On main's thread and loop.
  *
- * Start order: addresses, certificates, journal (locked and recovered), limiter, workers; accepting begins when the store has
+ * Start order: journal (locked and recovered), addresses, certificates, limiter, workers; accepting begins when the store has
  * been tried once. Draining: readyz says 503, after drain.delay the listeners close, waiting requests are refused, sent ones are finished,
  * at drain.timeout what is open is recorded as unknown.
  */
