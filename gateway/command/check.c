@@ -105,6 +105,13 @@ check_store(struct check_report *report, const struct config *config)
 	if (!settings_secret(&config->store.password_secret, &secret, &error))
 		check_fault(report, "store.password", &error);
 	check_private(report, "store.password", config->store.password_secret.file);
+	if (config->store.tls) {
+		struct tls_client *client = tls_client_new(config->store.ca_file.p, config->store.host.p, &error);
+
+		if (client == NULL)
+			check_fault(report, config->store.ca_file.n ? "store.ca_file" : "store.redis", &error);
+		tls_client_free(&client);
+	}
 	if (config->store.password.n)
 		check_private(report, "store.redis (holds a password)", config->file);
 	buf_wipe(&secret);

@@ -19,6 +19,19 @@ instance_free_tls(const struct config *config, struct instance_tls *tls)
 	tls_client_free(&tls->client);
 }
 
+/* Whether the store's authorities can be read; the connection reads them itself, when it first connects. */
+static bool
+instance_check_store_tls(const struct config *config, struct buf *error)
+{
+	struct tls_client *client;
+
+	if (!config->store.tls)
+		return true;
+	client = tls_client_new(config->store.ca_file.p, config->store.host.p, error);
+	tls_client_free(&client);
+	return error->n == 0;
+}
+
 bool
 instance_load_tls(const struct config *config, struct instance_tls *tls, struct buf *error)
 {
@@ -35,7 +48,7 @@ instance_load_tls(const struct config *config, struct instance_tls *tls, struct 
 		if (tls->servers[i] == NULL)
 			break;
 	}
-	if (error->n == 0)
+	if (error->n == 0 && instance_check_store_tls(config, error))
 		return true;
 	instance_free_tls(config, tls);
 	return false;

@@ -125,6 +125,8 @@ config_same_store(const struct limiter *limiter, const struct config *config, st
 	if (!config->store.redis)
 		return true;
 	return str_eq(used->store.host, config->store.host) && used->store.port == config->store.port
+	    && str_eq(used->store.sentinel_text, config->store.sentinel_text) && used->store.tls == config->store.tls
+	    && str_eq(used->store.ca_file, config->store.ca_file)
 	    && used->store.db == config->store.db && str_eq(used->store.username, config->store.username)
 	    && str_eq(used->store.prefix, config->store.prefix) && used->store.timeout_us == config->store.timeout_us
 	    && str_eq(buf_str(&limiter->password), password);

@@ -248,12 +248,18 @@ store_redis_new(struct loop *loop, struct resolver *resolver, const struct confi
 {
 	struct redis_settings settings = {
 		.host = config->store.host, .port = config->store.port, .db = config->store.db,
+		.service = config->store.service, .tls = config->store.tls, .ca_file = config->store.ca_file,
 		.username = config->store.username, .password = password, .timeout_us = config->store.timeout_us,
 	};
 	struct store_redis *store = calloc(1, sizeof(*store));
+	struct redis_endpoint *sentinels = calloc(config->store.sentinel_count + 1, sizeof(*sentinels));
 	const char *fault;
 
-	check(store != NULL);
+	check(store != NULL && sentinels != NULL);
+	for (size_t i = 0; i < config->store.sentinel_count; i++)
+		sentinels[i] = (struct redis_endpoint){ config->store.sentinels[i].host, config->store.sentinels[i].port };
+	settings.sentinels = sentinels;
+	settings.sentinel_count = config->store.sentinel_count;
 	check(quota_derive(&config->identities[0].quota, &store->tried_quota, &fault));
 	buf_add(&store->tried_identity, config->identities[0].name);
 	store->store.kind = &redis_kind;
@@ -263,5 +269,6 @@ store_redis_new(struct loop *loop, struct resolver *resolver, const struct confi
 	buf_add(&store->prefix, config->store.prefix);
 	loop_timer_init(&store->try_again, loop, on_try_again, store);
 	store->redis = redis_new(loop, resolver, &settings, on_redis_state, store);
+	free(sentinels);	/* copied */
 	return &store->store;
 }

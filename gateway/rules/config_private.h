@@ -120,6 +120,10 @@ struct config_url {
 
 /* Split an absolute URL of ASCII without query and fragment (RFC 3986); NULL, or a sentence about what is wrong. */
 const char *config_url_split(struct str s, struct config_url *out);
+/* Split "host", "host:port" or "[v6]:port"; *PORT stays 0 where there is none. */
+bool config_split_host(struct str s, struct str *host, bool *ipv6, uint16_t *port);
+/* Whether S has only visible ASCII that a URL may have without quoting. */
+bool config_is_url_text(struct str s);
 /* A DNS name or an IPv4 address; where IPV6 an IPv6 address instead. */
 bool config_is_host(struct str host, bool ipv6);
 
