@@ -51,6 +51,13 @@ struct config_rule {
 #define CONFIG_MINUTE (60 * CONFIG_SECOND)
 #define CONFIG_HOUR (60 * CONFIG_MINUTE)
 
+/* One round trip to the store and one fdatasync: in less than 10 ms not even a token that lies ready is got. */
+#define CONFIG_WAIT_MIN (10 * CONFIG_MS)
+#define CONFIG_WAIT_MAX (5 * CONFIG_MINUTE)
+/* Everybody passes the queue, so 0 would let nobody through; a waiting request holds about 20 KB. */
+#define CONFIG_QUEUE_MIN 1
+#define CONFIG_QUEUE_MAX 100000
+
 /* --- config_error.c: paths and errors --- */
 
 /* Go into a member; returns what config_leave takes. */

@@ -170,13 +170,9 @@ read_identities(struct config_reader *r, struct json_t *value, const struct conf
 	r->identities_bad = r->error_count != errors;
 }
 
-/* One round trip to the store and one fdatasync: in less than 10 ms not even a token that lies ready is got. */
-#define WAIT_MIN (10 * CONFIG_MS)
-
 static const struct config_rule wait_rules[] = {
-	CONFIG_KEY("max", config_read_duration, struct config, wait_max_us, WAIT_MIN, TIMEOUT_MAX),
-	/* Everybody passes the queue, so 0 would let nobody through; a waiting request holds about 20 KB. */
-	CONFIG_KEY("queue", config_read_int64, struct config, wait_queue, 1, 100000),
+	CONFIG_KEY("max", config_read_duration, struct config, wait_max_us, CONFIG_WAIT_MIN, CONFIG_WAIT_MAX),
+	CONFIG_KEY("queue", config_read_int64, struct config, wait_queue, CONFIG_QUEUE_MIN, CONFIG_QUEUE_MAX),
 	CONFIG_END,
 };
 

@@ -44,7 +44,7 @@ FULL = {
     "identities": [{"name": "sp", "quota": dict(QUOTA)}],
     "callers": [{
         "name": "etl", "keys": [{"id": "k1", "sha256": "ab" * 32}], "identity": "sp", "location": "rewrite",
-        "validate": "report",
+        "validate": "report", "wait": {"max": "30s", "queue": 5},
         "allow": [{"workspace": "cfafbeb1-8037-4d0c-896e-a46fb27ff229", "operations": ["run"],
                    "items": ["5b218778-e7a5-4d73-8187-f10824047715"], "job_types": ["RunNotebook"]}],
     }],
@@ -64,7 +64,7 @@ LATER = [
     ("admin", "token", "identity"), ("upstream", "replay_429", "quota"), ("upstream.quota", "burst", "quota"),
     ("identities[0].quota", "burst", "quota"), ("identities[0]", "credential", "identity"),
     ("callers[0].keys[0]", "expires", "identity"), ("callers[0]", "weight", "quota"), ("callers[0]", "rate", "quota"),
-    ("callers[0]", "wait", "quota"), ("", "polls", "polls"),
+    ("", "polls", "polls"),
 ]
 
 

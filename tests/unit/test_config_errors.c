@@ -68,7 +68,6 @@ static const struct { const char *path, *value, *errors; } rows[] = {
 	{ "upstream.quota.burst", "1", "upstream.quota.burst: " LATER("quota") },
 	{ "callers[0].weight", "4", ETL ".weight: " LATER("quota") },
 	{ "callers[0].rate", "{}", ETL ".rate: " LATER("quota") },
-	{ "callers[0].wait", "{}", ETL ".wait: " LATER("quota") },
 	{ "callers[0].keys[0].expires", "\"x\"", ETL ".keys[0].expires: " LATER("identity") },
 	{ "identities", "[{\"name\": \"default\", \"credential\": {}}]", "identities[0] (\"default\").credential: " LATER("identity") },
 	{ "polls", "{}", "polls: " LATER("polls") },
@@ -178,6 +177,12 @@ static const struct { const char *path, *value, *errors; } rows[] = {
 	{ "upstream.url", "\"https://u:pw@h\"", "upstream.url: must not have a user or password" },
 	{ "upstream.url", "\"pw@h\"", "upstream.url: must be a URL with scheme and host, as \"https://host:port\", is another text" },
 	{ "upstream.server_name", "\"*.example\"", "upstream.server_name: must be the DNS name (or IPv4 address) that the upstream's certificate is for, is \"*.example\"" },
+	/* a caller's own wait */
+	{ "callers[0].wait", "{}", NULL },
+	{ "callers[0].wait", "{\"max\": \"5m\", \"queue\": 1}", NULL },
+	{ "callers[0].wait", "{\"max\": \"5ms\"}", ETL ".wait.max: " DURATION("10ms", "5m") "\"5ms\"" },
+	{ "callers[0].wait", "{\"queue\": 0}", ETL ".wait.queue: must be 1 to 100000, is 0" },
+	{ "callers[0].wait", "{\"maximum\": 1}", ETL ".wait.maximum: unknown key" },
 	/* store */
 	{ "store", "{}", "store.redis: is missing" },
 	{ "store", "{\"redis\": \"redis://h:1/65535\"}", NULL },
