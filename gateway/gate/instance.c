@@ -59,6 +59,8 @@ on_readiness(void *arg, struct buf *reasons)
 		instance_reason(reasons, "the audit journal cannot be written");
 	if (instance->limiter && !limiter_counts(instance->limiter).store_up)
 		instance_reason(reasons, "the quota's store does not answer");
+	if (instance->limiter && limiter_counts(instance->limiter).store_evicts)
+		instance_reason(reasons, "the quota's store may evict buckets (its maxmemory-policy is not noeviction)");
 	if (condition_is_ill(&instance->upstream))
 		instance_reason(reasons, "the upstream cannot be reached");
 	return instance_is_ready(instance) ? 200 : 503;

@@ -72,6 +72,7 @@ void limiter_cancel(struct limiter *limiter, size_t identity, struct limiter_tic
 struct limiter_identity_counts { uint64_t grants; uint64_t queued; int64_t limit; };
 struct limiter_counts {
 	bool store_up;			/* true for the embedded store */
+	bool store_evicts;		/* it may drop buckets when its memory is full */
 	bool store_tried;		/* the first attempt has ended, whatever its result */
 	uint64_t commands_ok, commands_failed;
 };

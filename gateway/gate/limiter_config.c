@@ -100,6 +100,7 @@ on_store_state(void *arg, bool up, const char *why)
 	struct limiter *limiter = arg;
 
 	atomic_store(&limiter->store_up, up);
+	atomic_store(&limiter->store_evicts, store_evicts(limiter->store));
 	atomic_store(&limiter->store_tried, true);
 	if (up) {
 		log_line(LOG_INFO, "store up", log_z("reason", why));
@@ -152,6 +153,7 @@ config_open_store(struct limiter *limiter, struct config *config, struct str pas
 	buf_add(&limiter->password, password);
 	loop_timer_clear(&limiter->still_down);
 	atomic_store(&limiter->store_up, !config->store.redis);
+	atomic_store(&limiter->store_evicts, false);
 	if (config->store.redis) {
 		limiter->store = store_redis_new(limiter->loops[0], limiter->resolver, config, password, on_store_state,
 		    limiter);

@@ -13,12 +13,16 @@
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "base/log.h"
 #include "io/redis.h"
 #include "rules/bucket_script.h"
 
 #define STORE_TRY_AGAIN_US (1 * CLOCK_SECOND)
 /* A key lives a second and more beyond the time in which its bucket fills: this leaves room for a slow answer. */
 #define STORE_KEEP_US (700 * CLOCK_MS)
+
+/* People change it while the server runs, seldom. */
+#define STORE_POLICY_US (10 * CLOCK_SECOND)
 
 struct store_redis {
 	struct store store;
@@ -30,6 +34,7 @@ struct store_redis {
 	bool proven;			/* the connection's last call was answered as it should be */
 	bool told, told_up;		/* what on_state was told last */
 	struct loop_timer try_again;
+	struct loop_timer policy;	/* when to ask again what happens to keys when the memory is full */
 	struct buf tried_identity;	/* of the call that failed last, at first the configuration's first */
 	struct quota tried_quota;
 	struct redis_call *calls;	/* under way: freed with the store, since no completion comes then */
@@ -196,6 +201,36 @@ on_try_again(void *arg)
 	redis_call_new(store, buf_str(&store->tried_identity), &store->tried_quota, 0, on_trial, NULL);
 }
 
+/* What the server does when its memory is full; who may not or will not say it is not asked again on this connection. */
+static void
+on_policy(void *arg, const struct redis_reply *reply)
+{
+	struct store_redis *store = arg;
+	const struct redis_reply *e = reply->elements;
+	bool evicts;
+
+	if (reply->kind != REDIS_ARRAY || reply->element_count != 2 || e[1].kind != REDIS_STRING)
+		return;
+	loop_timer_at(&store->policy, mono_add(loop_now(store->loop), STORE_POLICY_US));
+	evicts = !str_eq(e[1].string, STR("noeviction"));
+	if (evicts == store->store.evicts)
+		return;
+	store->store.evicts = evicts;
+	log_line(evicts ? LOG_WARN : LOG_INFO, evicts ? "store may evict buckets" : "store keeps buckets",
+	    log_s("maxmemory_policy", e[1].string));
+	if (store->proven)
+		store->on_state(store->arg, true, "its maxmemory-policy has changed");
+}
+
+/* Ask for the policy. */
+static void
+on_policy_due(void *arg)
+{
+	struct store_redis *store = arg;
+
+	redis_command(store->redis, (struct str[]){ STR("CONFIG"), STR("GET"), STR("maxmemory-policy") }, 3, on_policy, store);
+}
+
 /* The connection is there, and has to prove itself, or not. */
 static void
 on_redis_state(void *arg, bool up, const char *why)
@@ -203,7 +238,9 @@ on_redis_state(void *arg, bool up, const char *why)
 	struct store_redis *store = arg;
 
 	store->proven = false;
+	loop_timer_clear(&store->policy);
 	if (up) {
+		on_policy_due(store);	/* first, so that it is known before the store is told to be up */
 		on_try_again(store);
 		return;
 	}
@@ -230,6 +267,7 @@ store_redis_free(struct store *base)
 	while (store->calls)
 		redis_call_free(store->calls);
 	loop_timer_fini(&store->try_again);
+	loop_timer_fini(&store->policy);
 	buf_fini(&store->prefix);
 	buf_fini(&store->tried_identity);
 	free(store);
@@ -268,6 +306,7 @@ store_redis_new(struct loop *loop, struct resolver *resolver, const struct confi
 	store->arg = arg;
 	buf_add(&store->prefix, config->store.prefix);
 	loop_timer_init(&store->try_again, loop, on_try_again, store);
+	loop_timer_init(&store->policy, loop, on_policy_due, store);
 	store->redis = redis_new(loop, resolver, &settings, on_redis_state, store);
 	free(sentinels);	/* copied */
 	return &store->store;

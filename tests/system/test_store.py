@@ -173,3 +173,33 @@ def test_ill_answers(fleet, double, answer):
     wait_for(lambda: is_up(gateway), what="the store again")
     assert time.monotonic() - start < 5
     submit(gateway)
+
+
+def test_eviction_is_warned_of(fleet):
+    """readyz is degraded while the policy may drop buckets, is 200 all the same, and follows a change."""
+    redis = fleet.redis()
+    assert redis.command("CONFIG", "SET", "maxmemory-policy", "volatile-lru") == b"+OK\r\n"
+    gateway = fleet.gateway(fleet.simulator(), store={"redis": redis.url}, upstream=QUOTA)
+    ready = gateway.admin("/readyz")
+    assert ready.status == 200 and ready.json()["status"] == "degraded"
+    assert "maxmemory-policy" in ready.json()["reasons"][0] and len(ready.json()["reasons"]) == 1
+    assert gateway.events("store may evict buckets")[0]["maxmemory_policy"] == "volatile-lru"
+    submit(gateway)
+    redis.command("CONFIG", "SET", "maxmemory-policy", "noeviction")
+    wait_for(lambda: gateway.admin("/readyz").json() == {"status": "ok", "reasons": []}, timeout=30, what="readyz")
+    gateway.write_config({k: v for k, v in gateway.config.items() if k != "store"})
+    redis.command("CONFIG", "SET", "maxmemory-policy", "allkeys-random")
+    gateway.wait_event("store may evict buckets", 2)
+    gateway.send_signal(1)
+    gateway.wait_event("configuration reloaded")
+    wait_for(lambda: gateway.admin("/readyz").json()["reasons"] == [], what="the embedded store")
+
+
+def test_who_may_not_read_the_policy_is_silent(fleet, double):
+    """A refused CONFIG is no reason, and it is not asked for again and again."""
+    double.answers = {"CONFIG": b"-NOPERM this user has no permissions to run the 'config|get' command\r\n"}
+    gateway = fleet.gateway(fleet.simulator(), store={"redis": double.url}, upstream=QUOTA)
+    submit(gateway)
+    assert gateway.admin("/readyz").json() == {"status": "ok", "reasons": []}
+    assert sum(words[0] == b"CONFIG" for words in double.seen) == 1
+    assert not [e for e in gateway.events() if "evict" in e["event"]]
