@@ -149,7 +149,8 @@ instance_make_workers(struct instance *instance, struct buf *error)
 		instance->workers[i] = worker_new((unsigned)i, &instance->shared, instance->config, tls.client, tls.servers);
 		instance->loops[i] = instance->workers[i]->loop;
 	}
-	if (!settings_secret(&instance->config->store.password_secret, &password, error))
+	if (!instance_check_store_tls(instance->config, error)
+	    || !settings_secret(&instance->config->store.password_secret, &password, error))
 		return false;
 	instance->limiter = limiter_new(&settings, instance->resolver, instance->config, buf_str(&password));
 	buf_wipe(&password);

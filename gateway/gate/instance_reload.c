@@ -19,8 +19,7 @@ instance_free_tls(const struct config *config, struct instance_tls *tls)
 	tls_client_free(&tls->client);
 }
 
-/* Whether the store's authorities can be read; the connection reads them itself, when it first connects. */
-static bool
+bool
 instance_check_store_tls(const struct config *config, struct buf *error)
 {
 	struct tls_client *client;
@@ -48,7 +47,7 @@ instance_load_tls(const struct config *config, struct instance_tls *tls, struct 
 		if (tls->servers[i] == NULL)
 			break;
 	}
-	if (error->n == 0 && instance_check_store_tls(config, error))
+	if (error->n == 0)
 		return true;
 	instance_free_tls(config, tls);
 	return false;
@@ -117,7 +116,7 @@ instance_reload(struct instance *instance)
 	if (key)
 		buf_printf(&errors, "%s cannot change without a restart", key);
 	if (config == NULL || key || !settings_secret(&config->store.password_secret, &password, &errors)
-	    || !instance_load_all_tls(instance, config, sets, &errors)) {
+	    || !instance_check_store_tls(config, &errors) || !instance_load_all_tls(instance, config, sets, &errors)) {
 		instance_refuse_reload(&config, &errors);
 		goto out;
 	}

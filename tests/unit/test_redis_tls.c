@@ -161,6 +161,27 @@ teardown(void **state)
 	return 0;
 }
 
+/* --- a stub that says one thing to each who connects --- */
+
+struct stub { int listener; const char *says; size_t bytes; bool closes; };
+
+static void *
+stub_run(void *arg)
+{
+	const struct stub *stub = arg;
+	char line[4096];
+	int fd;
+
+	while ((fd = accept(stub->listener, NULL, NULL)) >= 0) {
+		if (stub->says)
+			(void)!write(fd, stub->says, stub->bytes ? stub->bytes : strlen(stub->says));
+		while (!stub->closes && read(fd, line, sizeof(line)) > 0)
+			;
+		close(fd);
+	}
+	return NULL;
+}
+
 /* Verified by name and by address, and it carries answers of any size. */
 static void
 test_verified(void **state)
@@ -188,6 +209,52 @@ test_verified(void **state)
 		assert_int_equal(downs, 0);
 		client_close();
 	}
+}
+
+/* How many descriptors this process has open. */
+static int
+open_files(void)
+{
+	int count = 0;
+
+	for (int fd = 0; fd < 1024; fd++)
+		count += fcntl(fd, F_GETFD) >= 0;
+	return count;
+}
+
+/* A peer whose handshake does not end, one that hangs up within it, one that speaks no TLS: each is left, with nothing open. */
+static void
+test_no_handshake(void **state)
+{
+	static const struct { const char *name, *says, *why; bool closes; } cases[] = {
+		{ "silent", NULL, "the TLS handshake did not end in time", false },
+		{ "hangs up", NULL, "", true },
+		{ "another protocol", "-ERR no TLS here\r\n", "wrong version number", false },
+		{ "half a record", "\x16\x03\x03\x40", "the TLS handshake did not end in time", false },
+		{ "an alert", "\x15\x03\x03\x00\x02\x02\x28", "handshake failure", false },
+	};
+	int before = open_files();
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct redis_settings settings = tls_settings("127.0.0.1", ca_file);
+		uint16_t port = 0;
+		struct stub stub = { loopback_listen(&port), cases[i].says, i == 3 ? 4 : i == 4 ? 7 : 0, cases[i].closes };
+		pthread_t thread;
+
+		settings.port = port;
+		pthread_create(&thread, NULL, stub_run, &stub);
+		client_open(&settings);
+		run_until(is_down);
+		if (!strstr(why_down, cases[i].why))
+			fail_msg("%s: %s", cases[i].name, why_down);
+		assert_int_equal(ups, 0);
+		client_close();
+		shutdown(stub.listener, SHUT_RDWR);
+		pthread_join(thread, NULL);
+		close(stub.listener);
+	}
+	assert_int_equal(open_files(), before);
 }
 
 /* Nothing is said to who is not believed: not even the password. */
@@ -288,7 +355,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_verified), cmocka_unit_test(test_not_believed), cmocka_unit_test(test_idle), cmocka_unit_test(test_renewed_authority),
+		cmocka_unit_test(test_verified), cmocka_unit_test(test_no_handshake), cmocka_unit_test(test_not_believed), cmocka_unit_test(test_idle), cmocka_unit_test(test_renewed_authority),
 	};
 
 	signal(SIGPIPE, SIG_IGN);
