@@ -351,11 +351,38 @@ test_renewed_authority(void **state)
 	client_close();
 }
 
+static bool is_up_thrice(void) { return ups > 2 && redis_is_up(redis); }
+
+/* Cut off by the server, it comes back by itself, by a ticket too, and who it is stays verified. */
+static void
+test_cut_off(void **state)
+{
+	struct redis_settings settings = tls_settings("localhost", ca_file);
+	char text[256];
+	int fd;
+
+	(void)state;
+	client_open(&settings);
+	run_until(is_up);
+	for (int i = 0; i < 2; i++) {
+		fd = loopback_connect(server.port);
+		assert_true(command("PING", NULL, NULL));	/* its answer comes behind the tickets */
+		answers = 0;
+		run_until(is_answered);
+		redis_ask(fd, text, "CLIENT", "KILL", "TYPE", "normal");
+		close(fd);
+		assert_string_equal(text, ":1");
+		run_until(i ? is_up_thrice : is_up_twice);
+		assert_int_equal(downs, i + 1);
+	}
+	client_close();
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_verified), cmocka_unit_test(test_no_handshake), cmocka_unit_test(test_not_believed), cmocka_unit_test(test_idle), cmocka_unit_test(test_renewed_authority),
+		cmocka_unit_test(test_verified), cmocka_unit_test(test_no_handshake), cmocka_unit_test(test_not_believed), cmocka_unit_test(test_idle), cmocka_unit_test(test_cut_off), cmocka_unit_test(test_renewed_authority),
 	};
 
 	signal(SIGPIPE, SIG_IGN);
