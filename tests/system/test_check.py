@@ -85,6 +85,7 @@ def test_what_is_named_but_missing_exits_1_and_is_listed_whole(tmp_path, config)
     assert [line.partition(": ")[0] for line in faults] == ["listen[0].tls", "upstream.ca_file", "store.password",
                                                              "store.ca_file", "audit.directory"]
     assert all("No such file or directory" in line for line in faults)
+    assert all(line.count(str(tmp_path)) == 1 for line in faults[:-1])  # one fault a line
     assert all(str(tmp_path) in line for line in faults)        # relative to the configuration's folder
 
 
