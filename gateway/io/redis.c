@@ -23,7 +23,7 @@
 
 #define REDIS_ARGUMENTS_MAX 32			/* ours have about a dozen */
 #define REDIS_BACKOFF_MIN_US (50 * CLOCK_MS)
-#define REDIS_BACKOFF_MAX_US (2 * CLOCK_SECOND)
+#define REDIS_BACKOFF_MAX_US (1 * CLOCK_SECOND)	/* nothing is sent while it lasts, and one attempt a second harms nobody */
 #define REDIS_STEADY_US (1 * CLOCK_SECOND)	/* up for less than that: the back-off goes on growing */
 #define REDIS_IDLE_US (10 * CLOCK_SECOND)	/* managed kinds cut what is idle for 10 minutes, firewalls earlier */
 

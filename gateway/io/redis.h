@@ -2,7 +2,7 @@
  * Redis: one pipelined RESP2 connection over a bufferevent of ours, plain or TLS; hiredis formats and parses (its async
  * layer aborts the process on one reply too many and has no time-outs: pitfalls D). On one loop's thread.
  *
- * Connects by itself and keeps trying (back-off 50 ms doubling to 2 s with jitter). On connect: AUTH, SELECT, CLIENT SETNAME, ROLE;
+ * Connects by itself and keeps trying (back-off 50 ms doubling to 1 s with jitter). On connect: AUTH, SELECT, CLIENT SETNAME, ROLE;
  * up only when ROLE says master, or where a managed kind knows no ROLE. Each command has the time-out; when the oldest is
  * due the connection is closed and all that is under way fails. An idle connection is kept by a PING every 10 s (managed
  * kinds cut what is idle for 10 minutes). No completion runs inside redis_command.

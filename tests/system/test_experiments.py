@@ -14,7 +14,7 @@ SHORT = {
     "faults": ["--exchanges", "120"],
     "slow": ["--clients", "40", "--seconds", "8", "--latency", "1500", "--cut", "4", "--wait", "1", "--window", "2",
              "--queue", "8", "--timeout", "2", "--longest", "5", "--drain", "2"],
-    "mixed": ["--window", "2", "--seconds", "14", "--wait", "1", "--times", "3", "--back", "5", "--health", "500",
+    "mixed": ["--window", "2", "--seconds", "24", "--wait", "1", "--times", "3", "--back", "5", "--health", "500",
               "--slack", "2"],
 }
 
