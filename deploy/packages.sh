@@ -3,7 +3,7 @@
 
 BUILD_PACKAGES="build-essential cmake pkg-config libevent-dev libssl-dev libjansson-dev libhiredis-dev openssl ca-certificates"
 RUN_PACKAGES="openssl curl ca-certificates"
-TEST_PACKAGES="libcmocka-dev redis-server python3 python3-pytest python3-pytest-xdist python3-pytest-timeout
+TEST_PACKAGES="libcmocka-dev redis-server redis-sentinel python3 python3-pytest python3-pytest-xdist python3-pytest-timeout
   python3-jsonschema universal-ctags binutils openssl curl prometheus"
 
 # libevent 2.1.12-stable-8 has eight CVEs that only the security suite's version mends.

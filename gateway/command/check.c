@@ -98,6 +98,21 @@ check_upstream(struct check_report *report, const struct config *config)
 }
 
 static void
+check_store_tls(struct check_report *report, const struct config *config)
+{
+	struct buf error = BUF_EMPTY;
+	struct tls_client *client;
+
+	if (!config->store.tls)
+		return;
+	client = tls_client_new(config->store.ca_file.p, config->store.host.p, &error);
+	if (client == NULL)
+		check_fault(report, config->store.ca_file.n ? "store.ca_file" : "store.redis", &error);
+	tls_client_free(&client);
+	buf_fini(&error);
+}
+
+static void
 check_store(struct check_report *report, const struct config *config)
 {
 	struct buf secret = BUF_EMPTY, error = BUF_EMPTY;
@@ -134,6 +149,7 @@ check_config(const struct config *config, const char *file)
 		check_listener(&report, &config->listen[i], i);
 	check_upstream(&report, config);
 	check_store(&report, config);
+	check_store_tls(&report, config);
 	check_audit(&report, config);
 	for (size_t i = 0; i < config->warning_count; i++)
 		fprintf(stderr, "%s: warning: %.*s\n", file, STR_ARG(config->warnings[i]));

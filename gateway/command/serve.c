@@ -3,6 +3,7 @@
 
 #include <signal.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "command/arguments.h"
@@ -44,6 +45,10 @@ serve(const char *file, struct config *config)
 	}
 	signals = signals_new(loop, on_signal, instance);
 	loop_run(loop);
+	if (instance_gave_up(instance)) {
+		log_close();
+		_exit(1);	/* the next start closes what is open in the journal */
+	}
 	signals_free(&signals);
 	instance_free(&instance);
 	loop_free(&loop);

@@ -43,15 +43,21 @@ audit_put(struct audit *audit, enum journal_kind kind, struct buf *members)
 	}
 }
 
+/* Mix TEXT into a key. FNV-1a: a label, not a defence. */
+static uint64_t
+audit_hash(uint64_t key, struct str text)
+{
+	for (size_t i = 0; i < text.n; i++)
+		key = (key ^ (unsigned char)text.p[i]) * 1099511628211u;
+	return (key ^ 0xff) * 1099511628211u;	/* ends the text: no name's byte */
+}
+
 /* The entry of a caller and an error code in this second. */
 static struct audit_pair *
-audit_pair(struct audit *audit, struct str caller, enum refusal refusal)
+audit_pair(struct audit *audit, struct str caller, struct str code)
 {
-	uint64_t key = 1469598103934665603u ^ (uint64_t)refusal;
+	uint64_t key = audit_hash(audit_hash(1469598103934665603u, code), caller) | 1;
 
-	for (size_t i = 0; i < caller.n; i++)
-		key = (key ^ (unsigned char)caller.p[i]) * 1099511628211u;	/* FNV-1a: a label, not a defence */
-	key |= 1;
 	for (size_t probe = 0; probe < AUDIT_PAIRS; probe++) {
 		struct audit_pair *pair = &audit->pairs[(key + probe) % AUDIT_PAIRS];
 
@@ -159,7 +165,7 @@ audit_refusal(struct audit *audit, const struct record_request *request, enum re
 	bool only_count;
 
 	pthread_mutex_lock(&audit->lock);
-	pair = audit_pair(audit, request->caller, refusal);
+	pair = audit_pair(audit, request->caller, said.error_code);
 	only_count = pair->recorded >= audit->bound;
 	if (only_count)
 		audit_count(audit, pair, request, refusal, status);
@@ -188,6 +194,9 @@ audit_stop(struct audit *audit, const char *reason)
 {
 	struct buf members = BUF_EMPTY;
 
+	pthread_mutex_lock(&audit->lock);
+	audit_flush(audit);	/* nothing is to follow the last record */
+	pthread_mutex_unlock(&audit->lock);
 	record_stop(&members, str_from(reason));
 	audit_put(audit, JOURNAL_EVENT, &members);
 }

@@ -169,6 +169,13 @@ forward_take_error(struct request *request, const struct upstream_response *resp
 		request->upstream_error_code = error.error_code;
 }
 
+/* Whether FIELD repeats Date: an answer has one (contract, "Requests"). */
+static bool
+forward_is_second_date(const struct http1_head *head, const struct http1_field *field)
+{
+	return str_eq_nocase(field->name, STR("Date")) && http1_find(head, STR("Date")) != field;
+}
+
 void
 forward_answer_take(struct request *request, const struct upstream_response *response)
 {
@@ -178,7 +185,7 @@ forward_answer_take(struct request *request, const struct upstream_response *res
 	request->upstream_status = answer->status = head->status;
 	answer->fields = arena_alloc(&request->arena, (head->field_count + 1) * sizeof(*answer->fields));
 	for (size_t i = 0; i < head->field_count; i++)
-		if (header_is_relayed(head, &head->fields[i]))
+		if (header_is_relayed(head, &head->fields[i]) && !forward_is_second_date(head, &head->fields[i]))
 			forward_take_field(request, &head->fields[i]);
 	if (str_eq(request->method, STR("HEAD")) && http1_count(head, STR("Content-Length")) == 1)
 		answer->fields[answer->field_count++] = (struct http1_field){ STR("Content-Length"),

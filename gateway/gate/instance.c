@@ -64,6 +64,8 @@ on_readiness(void *arg, struct buf *reasons)
 			instance_reason(reasons, "the upstream throttles an identity");
 			break;
 		}
+	if (instance->limiter && limiter_counts(instance->limiter).store_evicts)
+		instance_reason(reasons, "the quota's store may evict buckets (its maxmemory-policy is not noeviction)");
 	if (condition_is_ill(&instance->upstream))
 		instance_reason(reasons, "the upstream cannot be reached");
 	return instance_is_ready(instance) ? 200 : 503;
@@ -82,19 +84,30 @@ on_metrics(void *arg, struct metrics_source *source)
 	return true;
 }
 
-/* Bind every address for every worker before anything else is touched. */
+/* Look whether every address is free, before anything is touched. */
+static bool
+instance_addresses_are_free(const struct instance *instance, struct buf *error)
+{
+	const struct config *config = instance->config;
+
+	if (front_address_taken(config->admin.host, config->admin.port, error))
+		return false;
+	for (size_t i = 0; i < config->listen_count; i++)
+		if (front_address_taken(config->listen[i].host, config->listen[i].port, error))
+			return false;
+	return true;
+}
+
+/* Bind every address for every worker; the journal is ours by then. */
 static bool
 instance_bind(struct instance *instance, struct buf *error)
 {
 	struct config *config = instance->config;
 	uint16_t port = config->admin.port;
 
-	if (front_address_taken(config->admin.host, port, error)
-	    || (instance->admin_fd = front_bind(config->admin.host, &port, error)) < 0)
+	instance->admin_fd = front_bind(config->admin.host, &port, error);
+	if (instance->admin_fd < 0)
 		return false;
-	for (size_t i = 0; i < config->listen_count; i++)
-		if (front_address_taken(config->listen[i].host, config->listen[i].port, error))
-			return false;
 	for (size_t w = 0; w < instance->worker_count; w++)
 		for (size_t i = 0; i < config->listen_count; i++) {
 			int fd = front_bind(config->listen[i].host, &config->listen[i].port, error);
@@ -156,7 +169,8 @@ instance_make_workers(struct instance *instance, struct buf *error)
 		instance->workers[i] = worker_new((unsigned)i, &instance->shared, instance->config, tls.client, tls.servers);
 		instance->loops[i] = instance->workers[i]->loop;
 	}
-	if (!settings_secret(&instance->config->store.password_secret, &password, error))
+	if (!instance_check_store_tls(instance->config, error)
+	    || !settings_secret(&instance->config->store.password_secret, &password, error))
 		return false;
 	instance->limiter = limiter_new(&settings, instance->resolver, instance->config, buf_str(&password));
 	buf_wipe(&password);
@@ -264,7 +278,8 @@ instance_start(struct loop *loop, const char *file, struct config *config, struc
 	struct instance *instance = instance_new(loop, file, config);
 
 	stats_label(&instance->labels, config);
-	if (!instance_bind(instance, error) || !instance_open_journal(instance, error)) {
+	if (!instance_addresses_are_free(instance, error) || !instance_open_journal(instance, error)
+	    || !instance_bind(instance, error)) {
 		instance_free(&instance);
 		return NULL;
 	}
@@ -300,7 +315,7 @@ instance_free(struct instance **instance_p)
 		worker_free(&instance->workers[i]);
 	admin_free(&instance->admin);
 	if (instance->audit && atomic_load(&instance->open))
-		audit_stop(instance->audit, "drained");
+		audit_stop(instance->audit, instance->aborted ? "aborted" : "drained");
 	audit_free(&instance->audit);
 	journal_close(&instance->journal);
 	resolver_free(&instance->resolver);

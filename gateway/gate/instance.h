@@ -1,7 +1,7 @@
 /*
  * The instance: everything that runs, from its start to its drain. On main's thread and loop.
  *
- * Start order: addresses, certificates, journal (locked and recovered), limiter, workers; accepting begins when the store has
+ * Start order: journal (locked and recovered), addresses, certificates, limiter, workers; accepting begins when the store has
  * been tried once. Draining: readyz says 503, after drain.delay the listeners close, waiting requests are refused, sent ones are finished,
  * at drain.timeout what is open is recorded as unknown.
  */
@@ -21,6 +21,9 @@ void instance_reload(struct instance *instance);
 
 /* Begin to drain; a second call skips the waiting. loop_stop is called when it has ended. */
 void instance_drain(struct instance *instance);
+
+/* Whether the drain ended without the last records: then nothing can be ended in order, and the process is to exit as it stands. */
+bool instance_gave_up(const struct instance *instance);
 
 /* After loop_run has returned: end the threads, write the last records. */
 void instance_free(struct instance **instance);

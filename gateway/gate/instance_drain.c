@@ -34,11 +34,8 @@ on_delay(void *arg)
 static void
 drain_abort(struct instance *instance)
 {
-	if (instance->aborted) {
-		log_line(LOG_ERROR, "drain gave up waiting for the last records");
-		loop_stop(instance->loop);
+	if (instance->aborted)
 		return;
-	}
 	instance->aborted = true;
 	drain_close(instance);
 	for (size_t i = 0; i < instance->worker_count; i++)
@@ -46,11 +43,25 @@ drain_abort(struct instance *instance)
 	loop_timer_at(&instance->timeout, mono_add(loop_now(instance->loop), DRAIN_LAST_US));
 }
 
-/* drain.timeout is over. */
+/* drain.timeout is over; the second time a disk hangs, and waiting for its records would be for ever. */
 static void
 on_timeout(void *arg)
 {
-	drain_abort(arg);
+	struct instance *instance = arg;
+
+	if (!instance->aborted) {
+		drain_abort(instance);
+		return;
+	}
+	log_line(LOG_ERROR, "drain gave up waiting for the last records");
+	instance->gave_up = true;
+	loop_stop(instance->loop);
+}
+
+bool
+instance_gave_up(const struct instance *instance)
+{
+	return instance->gave_up;
 }
 
 struct drained_mail {
@@ -97,6 +108,15 @@ instance_fini_drain(struct instance *instance)
 	loop_timer_fini(&instance->timeout);
 }
 
+/* When to record what is open as unknown, so that the last records are written and the process has ended by drain.timeout. */
+static int64_t
+drain_abort_us(int64_t timeout_us)
+{
+	int64_t tenth = timeout_us / 10;
+
+	return timeout_us - (tenth < CLOCK_SECOND ? tenth : CLOCK_SECOND);
+}
+
 void
 instance_drain(struct instance *instance)
 {
@@ -110,7 +130,7 @@ instance_drain(struct instance *instance)
 	log_line(LOG_INFO, "draining");
 	machine_notify("STOPPING=1");
 	loop_timer_clear(&instance->look);
-	loop_timer_at(&instance->timeout, mono_add(now, instance->config->drain_timeout_us));
+	loop_timer_at(&instance->timeout, mono_add(now, drain_abort_us(instance->config->drain_timeout_us)));
 	if (instance->config->drain_delay_us > 0)
 		loop_timer_at(&instance->delay, mono_add(now, instance->config->drain_delay_us));
 	else

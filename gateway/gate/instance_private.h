@@ -33,7 +33,7 @@ struct instance {
 	/* Drain. */
 	struct loop_timer delay, timeout;
 	size_t drained;			/* workers that have told so */
-	bool listeners_closed, aborted;
+	bool listeners_closed, aborted, gave_up;
 };
 
 /* What a worker needs of OpenSSL: one set each, since contexts are not shared between threads. */
@@ -42,6 +42,8 @@ struct instance_tls {
 	struct tls_server **servers;	/* one per listener, NULL for plain ones */
 };
 bool instance_load_tls(const struct config *config, struct instance_tls *tls, struct buf *error);
+/* Whether the store's authorities can be read; the connection reads them itself, when it first connects. */
+bool instance_check_store_tls(const struct config *config, struct buf *error);
 
 /* instance_drain.c */
 void instance_init_drain(struct instance *instance);

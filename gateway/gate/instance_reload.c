@@ -20,6 +20,18 @@ instance_free_tls(const struct config *config, struct instance_tls *tls)
 }
 
 bool
+instance_check_store_tls(const struct config *config, struct buf *error)
+{
+	struct tls_client *client;
+
+	if (!config->store.tls)
+		return true;
+	client = tls_client_new(config->store.ca_file.p, config->store.host.p, error);
+	tls_client_free(&client);
+	return error->n == 0;
+}
+
+bool
 instance_load_tls(const struct config *config, struct instance_tls *tls, struct buf *error)
 {
 	*tls = (struct instance_tls){ NULL, calloc(config->listen_count, sizeof(*tls->servers)) };
@@ -104,7 +116,7 @@ instance_reload(struct instance *instance)
 	if (key)
 		buf_printf(&errors, "%s cannot change without a restart", key);
 	if (config == NULL || key || !settings_secret(&config->store.password_secret, &password, &errors)
-	    || !instance_load_all_tls(instance, config, sets, &errors)) {
+	    || !instance_check_store_tls(config, &errors) || !instance_load_all_tls(instance, config, sets, &errors)) {
 		instance_refuse_reload(&config, &errors);
 		goto out;
 	}

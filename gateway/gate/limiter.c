@@ -150,6 +150,7 @@ limiter_counts(const struct limiter *limiter)
 {
 	return (struct limiter_counts){
 		.store_up = atomic_load(&limiter->store_up),
+		.store_evicts = atomic_load(&limiter->store_evicts),
 		.store_tried = atomic_load(&limiter->store_tried),
 		.commands_ok = atomic_load(&limiter->commands_ok),
 		.commands_failed = atomic_load(&limiter->commands_failed),

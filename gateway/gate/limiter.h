@@ -86,6 +86,7 @@ void limiter_throttled(struct limiter *limiter, size_t identity, const struct co
 struct limiter_identity_counts { uint64_t grants; uint64_t queued; int64_t limit; bool paused; };
 struct limiter_counts {
 	bool store_up;			/* true for the embedded store */
+	bool store_evicts;		/* it may drop buckets when its memory is full */
 	bool store_tried;		/* the first attempt has ended, whatever its result */
 	uint64_t commands_ok, commands_failed;
 };

@@ -100,6 +100,7 @@ on_store_state(void *arg, bool up, const char *why)
 	struct limiter *limiter = arg;
 
 	atomic_store(&limiter->store_up, up);
+	atomic_store(&limiter->store_evicts, store_evicts(limiter->store));
 	atomic_store(&limiter->store_tried, true);
 	if (up) {
 		log_line(LOG_INFO, "store up", log_z("reason", why));
@@ -125,6 +126,8 @@ config_same_store(const struct limiter *limiter, const struct config *config, st
 	if (!config->store.redis)
 		return true;
 	return str_eq(used->store.host, config->store.host) && used->store.port == config->store.port
+	    && str_eq(used->store.sentinel_text, config->store.sentinel_text) && used->store.tls == config->store.tls
+	    && str_eq(used->store.ca_file, config->store.ca_file)
 	    && used->store.db == config->store.db && str_eq(used->store.username, config->store.username)
 	    && str_eq(used->store.prefix, config->store.prefix) && used->store.timeout_us == config->store.timeout_us
 	    && str_eq(buf_str(&limiter->password), password);
@@ -150,6 +153,7 @@ config_open_store(struct limiter *limiter, struct config *config, struct str pas
 	buf_add(&limiter->password, password);
 	loop_timer_clear(&limiter->still_down);
 	atomic_store(&limiter->store_up, !config->store.redis);
+	atomic_store(&limiter->store_evicts, false);
 	if (config->store.redis) {
 		limiter->store = store_redis_new(limiter->loops[0], limiter->resolver, config, password, on_store_state,
 		    limiter);

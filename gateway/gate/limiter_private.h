@@ -83,7 +83,7 @@ struct limiter {
 	struct loop_timer still_down;
 	struct mono_time down_since;
 	struct buf down_why;
-	atomic_bool store_up, store_tried, closed;
+	atomic_bool store_up, store_evicts, store_tried, closed;
 	atomic_uint_fast64_t commands_ok, commands_failed;
 	atomic_int refs;			/* the owner's, and one for each mail under way */
 };

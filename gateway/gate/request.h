@@ -88,6 +88,8 @@ struct request {
 	bool timer_due;
 
 	/* The limiter's word. */
+	int64_t prefer_wait_s;		/* what the caller asked for; -1: nothing */
+	int64_t wait_max_us;		/* how long it may wait in all; 0: it has not begun to */
 	struct limiter_ticket ticket;
 	bool asked, said_next, said_ready, granted;
 	struct mono_time token_asked_at;

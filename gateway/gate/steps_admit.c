@@ -9,6 +9,9 @@
 /* After upstream.timeout the caller is answered and the job half reads on so long, so that the record learns the truth. */
 #define ADMIT_LATE_US (300 * (int64_t)CLOCK_SECOND)
 
+/* The least that Prefer can make of the wait: whole seconds are what it speaks of. */
+#define ADMIT_WAIT_MIN_US (1 * (int64_t)CLOCK_SECOND)
+
 static void on_borrowed(void *arg);
 static void on_response(void *arg, const struct upstream_response *response);
 static void on_failed(void *arg, const struct upstream_failure *failure);
@@ -92,6 +95,8 @@ admit_refuse_final(struct request *request)
 		request_refuse(request, REFUSAL_UNAVAILABLE, "The quota's store did not answer in time; nothing was sent.");
 	else if (request->state == REQUEST_NEXT && !request->borrowed)
 		request_refuse(request, REFUSAL_UPSTREAM_TIMEOUT, "No connection to the upstream in time; nothing was sent.");
+	else if (request->state == REQUEST_NEXT && request->intent_put && !request->intent_done)
+		request_refuse(request, REFUSAL_UNAVAILABLE, "The audit journal did not take the record in time; nothing was sent.");
 	else if (verdict == LIMITER_THROTTLED || request->throttled)
 		request_refuse(request, REFUSAL_THROTTLED,
 		    "The upstream throttles identity %.*s for longer than this request may wait; retry in %d s.",
@@ -158,7 +163,7 @@ admit_ask(struct request *request)
 		.identity = request->caller->identity,
 		.caller = request->caller->index,
 		.class = classes[request->route.operation],
-		.deadline = mono_add(request->wait_began, request->caller->wait_max_us),
+		.deadline = mono_add(request->wait_began, request->wait_max_us),
 		.first = request->throttled,
 	};
 	limiter_submit(request->worker->shared->limiter, &ask);
@@ -173,14 +178,30 @@ admit_borrow(struct request *request, bool fresh)
 	request->call = upstream_borrow(request->worker->upstream, fresh, &hooks, request);
 }
 
+/* How long it may wait: its caller's time, or less where it prefers that. */
+static int64_t
+admit_patience_us(const struct request *request)
+{
+	int64_t most_us = request->caller->wait_max_us, preferred_us = request->prefer_wait_s * CLOCK_SECOND;
+
+	if (request->prefer_wait_s < 0 || preferred_us >= most_us)
+		return most_us;
+	/* No time at all would refuse even whom a token lies ready for: it takes a round trip and an fdatasync. */
+	if (preferred_us < ADMIT_WAIT_MIN_US)
+		preferred_us = ADMIT_WAIT_MIN_US;
+	return preferred_us < most_us ? preferred_us : most_us;
+}
+
 void
 step_waiting(struct request *request)
 {
 	if (admit_interrupted(request))
 		return;
 	if (!request->asked) {
-		if (!request->throttled)
+		if (!request->throttled) {
 			request->wait_began = loop_now(request->worker->loop);
+			request->wait_max_us = admit_patience_us(request);
+		}
 		admit_ask(request);
 	}
 	if (request->said_next)

@@ -125,6 +125,15 @@ forwarding_failed(struct request *request)
 	return false;
 }
 
+/* Nothing of it was written: it is as if it had not been sent, and whatever ends it now ends it unsent. */
+static void
+forwarding_unsend(struct request *request)
+{
+	request->retried = true;
+	request->was_sent = false;
+	request->attempts--;
+}
+
 /* upstream.timeout is over: answer the caller; a trigger's job half reads on so that its record learns the truth. */
 static void
 forwarding_late(struct request *request)
@@ -167,7 +176,8 @@ step_forwarding(struct request *request)
 
 		upstream_cancel(&request->call);
 		request->borrowed = request->call_failed = false;
-		request->retried = true;
+		if (again)
+			forwarding_unsend(request);
 		request_goto(request, again ? REQUEST_READY : REQUEST_RECORDING);
 	} else if (request->aborted) {
 		forwarding_aborted(request);

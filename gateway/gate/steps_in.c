@@ -8,6 +8,7 @@
 #include "rules/header.h"
 #include "rules/jobbody.h"
 #include "rules/policy.h"
+#include "rules/prefer.h"
 #include "rules/target.h"
 
 /* Our pseudonym in Via (RFC 9110 7.6.3). */
@@ -176,6 +177,7 @@ step_head(struct request *request)
 		return;
 	}
 	in_take_client_id(request);
+	request->prefer_wait_s = prefer_wait_s(front_head(request->client));
 	verdict = in_route(request);
 	if (request->refusal == REFUSAL_NONE)
 		in_identify(request);

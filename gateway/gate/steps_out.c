@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "gate/worker.h"
+#include "rules/ratelimit.h"
 
 /* The answer waits for its record's write, but no longer than this where the disk hangs. */
 #define OUT_RECORD_WAIT_US (2 * (int64_t)CLOCK_SECOND)
@@ -54,6 +55,17 @@ out_add(struct out_fields *fields, struct str name, struct str value)
 	fields->list[fields->count++] = (struct http1_field){ name, value };
 }
 
+/* Say what became of the caller's wish how long to wait (RFC 7240 3), where it came to waiting. */
+static void
+out_add_preference(struct request *request, struct out_fields *fields)
+{
+	if (request->prefer_wait_s < 0 || request->wait_max_us == 0)
+		return;
+	/* Rounded up: it has not waited longer than that. */
+	out_add(fields, STR("Preference-Applied"), arena_printf(&request->arena, "wait=%d",
+	    (int)((request->wait_max_us + CLOCK_SECOND - 1) / CLOCK_SECOND)));
+}
+
 /* The fields that every answer carries. */
 static void
 out_add_common(struct request *request, struct out_fields *fields)
@@ -61,6 +73,25 @@ out_add_common(struct request *request, struct out_fields *fields)
 	out_add(fields, STR("X-Request-Id"), request_id(request));
 	out_add(fields, STR("Server-Timing"), arena_printf(&request->arena, "wait;dur=%.1f, upstream;dur=%.1f",
 	    (double)out_wait_us(request) / 1000, (double)out_upstream_us(request) / 1000));
+	out_add_preference(request, fields);
+}
+
+/* Say what the identity's quota is, that nothing is left of it, and for how long. */
+static void
+out_add_ratelimit(struct request *request, struct out_fields *fields)
+{
+	const struct config_identity *identity;
+	struct buf text = BUF_EMPTY;
+
+	if (refusal_status(request->refusal) != 429 || request->caller == NULL)
+		return;
+	identity = &request->config->identities[request->caller->identity];
+	ratelimit_policy(&text, identity);
+	out_add(fields, STR("RateLimit-Policy"), arena_copy(&request->arena, buf_str(&text)));
+	buf_clear(&text);
+	ratelimit_exhausted(&text, identity, request->retry_after_s);
+	out_add(fields, STR("RateLimit"), arena_copy(&request->arena, buf_str(&text)));
+	buf_fini(&text);
 }
 
 /* The fields of an error of our own. */
@@ -76,6 +107,7 @@ out_add_refusal(struct request *request, struct out_fields *fields)
 	    STR_ARG(refusal_proxy_error(request->refusal))));
 	if (request->retry_after_s > 0)
 		out_add(fields, STR("Retry-After"), arena_printf(&request->arena, "%d", (int)request->retry_after_s));
+	out_add_ratelimit(request, fields);
 	if (request->allow)
 		out_add(fields, STR("Allow"), str_from(request->allow));
 	if (request->refusal == REFUSAL_UNAUTHENTICATED)
@@ -113,7 +145,7 @@ static void
 out_answer_relay(struct request *request)
 {
 	struct request_answer *answer = &request->answer;
-	struct out_fields fields = { arena_alloc(&request->arena, (answer->field_count + 4) * sizeof(struct http1_field)), 0 };
+	struct out_fields fields = { arena_alloc(&request->arena, (answer->field_count + 5) * sizeof(struct http1_field)), 0 };
 	struct front_reply reply;
 
 	for (size_t i = 0; i < answer->field_count; i++)

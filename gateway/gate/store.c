@@ -20,6 +20,12 @@ store_is_up(const struct store *store)
 	return store->kind->is_up(store);
 }
 
+bool
+store_evicts(const struct store *store)
+{
+	return store->evicts;
+}
+
 void
 store_free(struct store **store)
 {

@@ -50,4 +50,10 @@ int64_t store_keep_us(const struct store *store);
 
 bool store_is_up(const struct store *store);
 
+/*
+ * Whether the store says of itself that it may drop buckets when its memory is full (maxmemory-policy other than
+ * noeviction). A change is told by on_state too. False where it does not say.
+ */
+bool store_evicts(const struct store *store);
+
 #endif

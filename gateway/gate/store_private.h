@@ -15,6 +15,7 @@ struct store_kind {
 /* Stands first in each kind's own struct. */
 struct store {
 	const struct store_kind *kind;
+	bool evicts;			/* it may drop buckets */
 };
 
 #endif

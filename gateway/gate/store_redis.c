@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/log.h"
 #include "io/redis.h"
 #include "rules/bucket_script.h"
 #include "rules/returning_script.h"
@@ -26,6 +27,9 @@
 /* The largest number of numbers that a script takes. */
 #define STORE_NUMBERS 12
 
+/* People change it while the server runs, seldom. */
+#define STORE_POLICY_US (10 * CLOCK_SECOND)
+
 struct store_redis {
 	struct store store;
 	struct redis *redis;
@@ -36,6 +40,7 @@ struct store_redis {
 	bool proven;			/* the connection's last call was answered as it should be */
 	bool told, told_up;		/* what on_state was told last */
 	struct loop_timer try_again;
+	struct loop_timer policy;	/* when to ask again what happens to keys when the memory is full */
 	struct buf tried_identity;	/* of the call that failed last, at first the configuration's first */
 	struct quota tried_quota;
 	struct redis_call *calls;	/* under way: freed with the store, since no completion comes then */
@@ -243,6 +248,36 @@ on_try_again(void *arg)
 		.quota = &store->tried_quota, .heard.ago_us = -1 }, on_trial, NULL);
 }
 
+/* What the server does when its memory is full; who may not or will not say it is not asked again on this connection. */
+static void
+on_policy(void *arg, const struct redis_reply *reply)
+{
+	struct store_redis *store = arg;
+	const struct redis_reply *e = reply->elements;
+	bool evicts;
+
+	if (reply->kind != REDIS_ARRAY || reply->element_count != 2 || e[1].kind != REDIS_STRING)
+		return;
+	loop_timer_at(&store->policy, mono_add(loop_now(store->loop), STORE_POLICY_US));
+	evicts = !str_eq(e[1].string, STR("noeviction"));
+	if (evicts == store->store.evicts)
+		return;
+	store->store.evicts = evicts;
+	log_line(evicts ? LOG_WARN : LOG_INFO, evicts ? "store may evict buckets" : "store keeps buckets",
+	    log_s("maxmemory_policy", e[1].string));
+	if (store->proven)
+		store->on_state(store->arg, true, "its maxmemory-policy has changed");
+}
+
+/* Ask for the policy. */
+static void
+on_policy_due(void *arg)
+{
+	struct store_redis *store = arg;
+
+	redis_command(store->redis, (struct str[]){ STR("CONFIG"), STR("GET"), STR("maxmemory-policy") }, 3, on_policy, store);
+}
+
 /* The connection is there, and has to prove itself, or not. */
 static void
 on_redis_state(void *arg, bool up, const char *why)
@@ -250,7 +285,9 @@ on_redis_state(void *arg, bool up, const char *why)
 	struct store_redis *store = arg;
 
 	store->proven = false;
+	loop_timer_clear(&store->policy);
 	if (up) {
+		on_policy_due(store);	/* first, so that it is known before the store is told to be up */
 		on_try_again(store);
 		return;
 	}
@@ -277,6 +314,7 @@ store_redis_free(struct store *base)
 	while (store->calls)
 		redis_call_free(store->calls);
 	loop_timer_fini(&store->try_again);
+	loop_timer_fini(&store->policy);
 	buf_fini(&store->prefix);
 	buf_fini(&store->tried_identity);
 	free(store);
@@ -295,12 +333,18 @@ store_redis_new(struct loop *loop, struct resolver *resolver, const struct confi
 {
 	struct redis_settings settings = {
 		.host = config->store.host, .port = config->store.port, .db = config->store.db,
+		.service = config->store.service, .tls = config->store.tls, .ca_file = config->store.ca_file,
 		.username = config->store.username, .password = password, .timeout_us = config->store.timeout_us,
 	};
 	struct store_redis *store = calloc(1, sizeof(*store));
+	struct redis_endpoint *sentinels = calloc(config->store.sentinel_count + 1, sizeof(*sentinels));
 	const char *fault;
 
-	check(store != NULL);
+	check(store != NULL && sentinels != NULL);
+	for (size_t i = 0; i < config->store.sentinel_count; i++)
+		sentinels[i] = (struct redis_endpoint){ config->store.sentinels[i].host, config->store.sentinels[i].port };
+	settings.sentinels = sentinels;
+	settings.sentinel_count = config->store.sentinel_count;
 	check(quota_derive(&config->identities[0].quota, &store->tried_quota, &fault));
 	buf_add(&store->tried_identity, config->identities[0].name);
 	store->store.kind = &redis_kind;
@@ -309,6 +353,8 @@ store_redis_new(struct loop *loop, struct resolver *resolver, const struct confi
 	store->arg = arg;
 	buf_add(&store->prefix, config->store.prefix);
 	loop_timer_init(&store->try_again, loop, on_try_again, store);
+	loop_timer_init(&store->policy, loop, on_policy_due, store);
 	store->redis = redis_new(loop, resolver, &settings, on_redis_state, store);
+	free(sentinels);	/* copied */
 	return &store->store;
 }

@@ -107,12 +107,12 @@ on_sent(void *arg, struct front_request *client, bool delivered)
 		log_line(LOG_DEBUG, "answer not delivered", log_s("peer", front_peer(client)));
 }
 
-/* The front's limits of a configuration, for one of its workers. */
+/* The front's limits of a configuration. */
 static struct front_limits
-worker_limits(const struct config *config, size_t workers)
+worker_limits(const struct config *config)
 {
 	return (struct front_limits){
-		.connections = ((size_t)config->limits.connections + workers - 1) / workers,
+		.connections = (size_t)config->limits.connections,
 		.head_bytes = (size_t)config->limits.head_bytes,
 		.target_bytes = WORKER_TARGET_BYTES,
 		.body_bytes = (size_t)config->limits.body_bytes,
@@ -123,6 +123,13 @@ worker_limits(const struct config *config, size_t workers)
 	};
 }
 
+/* How long resolve, connect and TLS may take together. */
+static int64_t
+worker_connect_us(const struct config *config)
+{
+	return config->upstream.timeout_us < WORKER_CONNECT_US ? config->upstream.timeout_us : WORKER_CONNECT_US;
+}
+
 /* The upstream client of a configuration. */
 static struct upstream *
 worker_upstream(struct worker *worker, const struct config *config, struct tls_client *tls)
@@ -130,8 +137,7 @@ worker_upstream(struct worker *worker, const struct config *config, struct tls_c
 	struct upstream_settings settings = {
 		.host = config->upstream.host,
 		.port = config->upstream.port,
-		.connect_timeout_us = config->upstream.timeout_us < WORKER_CONNECT_US ? config->upstream.timeout_us
-										      : WORKER_CONNECT_US,
+		.connect_timeout_us = worker_connect_us(config),
 		.idle_timeout_us = config->upstream.idle_timeout_us,
 		.response_head_bytes = WORKER_RESPONSE_HEAD_BYTES,
 		.response_body_bytes = WORKER_RESPONSE_BODY_BYTES,
@@ -148,7 +154,8 @@ worker_new(unsigned index, struct worker_shared *shared, struct config *config, 
 {
 	struct worker *worker = calloc(1, sizeof(*worker));
 	struct front_settings settings = {
-		.limits = worker_limits(config, shared->worker_count),
+		.limits = worker_limits(config),
+		.connections = &shared->connections,
 		.hooks = { on_request, on_body, on_fault, on_gone, on_sent },
 	};
 
@@ -297,7 +304,7 @@ struct worker_mail {
 static void
 worker_take_config(struct worker *worker, struct worker_mail *m)
 {
-	struct front_limits limits = worker_limits(m->config, worker->shared->worker_count);
+	struct front_limits limits = worker_limits(m->config);
 	size_t count = worker->config->listen_count;
 
 	front_set_limits(worker->front, &limits);
@@ -307,6 +314,7 @@ worker_take_config(struct worker *worker, struct worker_mail *m)
 	}
 	free(worker->tls_servers);
 	worker->tls_servers = m->tls_servers;
+	upstream_set_timeouts(worker->upstream, worker_connect_us(m->config), m->config->upstream.idle_timeout_us);
 	upstream_replace_tls(worker->upstream, m->tls_client);
 	tls_client_free(&worker->tls_client);
 	worker->tls_client = m->tls_client;

@@ -28,6 +28,7 @@ struct worker_shared {
 	void *arg;
 	size_t worker_count;
 	struct condition *upstream;	/* whether the upstream can be reached */
+	atomic_size_t connections;	/* of callers, on all workers: the limit is the instance's */
 	void (*on_drained)(struct worker *worker);	/* on the worker's thread, once, when it has no request and no answer to write left */
 };
 

@@ -30,6 +30,8 @@
 static LIST_HEAD(, front_listener) registry = LIST_HEAD_INITIALIZER(registry);
 static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
 
+static void on_settle(void *arg);
+
 /* Fill ADDRESS from a numeric HOST and PORT. */
 static bool
 front_address(struct str host, uint16_t port, struct sockaddr_storage *address, socklen_t *length)
@@ -129,6 +131,7 @@ front_new(struct loop *loop, const struct front_settings *settings)
 	front->loop = loop;
 	front->settings = *settings;
 	front->listeners_tail = &front->listeners;
+	loop_timer_init(&front->settle, loop, on_settle, front);
 	LIST_INIT(&front->conns);
 	return front;
 }
@@ -237,17 +240,44 @@ front_listener_close(struct front_listener *listener)
 	loop_timer_fini(&listener->retry);
 }
 
-void
-front_drain(struct front *front)
+/* Close the listeners and every connection that has nothing to say. */
+static void
+front_close(struct front *front)
 {
 	struct front_listener *listener;
 	struct front_conn *conn;
 
-	front->draining = true;
 	for (listener = front->listeners; listener; listener = listener->next)
 		front_listener_close(listener);
 	LIST_FOREACH(conn, &front->conns, link)
 		front_conn_drain(conn);
+}
+
+/*
+ * A turn of the loop has passed since the drain began: what waited to be accepted was accepted in the first, and what such
+ * connections had sent already was read in the second. Closing at once would reset them unheard.
+ */
+static void
+on_settle(void *arg)
+{
+	struct front *front = arg;
+
+	if (front->settled_turns++ == 0) {
+		struct front_listener *listener;
+
+		for (listener = front->listeners; listener; listener = listener->next)
+			front_listener_close(listener);
+		loop_timer_at(&front->settle, loop_now(front->loop));
+	} else {
+		front_close(front);
+	}
+}
+
+void
+front_drain(struct front *front)
+{
+	front->draining = true;
+	loop_timer_at(&front->settle, loop_now(front->loop));
 }
 
 void
@@ -264,6 +294,8 @@ front_is_quiet(const struct front *front)
 {
 	const struct front_conn *conn;
 
+	if (front->draining && front->settled_turns < 2)
+		return false;
 	LIST_FOREACH(conn, &front->conns, link)
 		if (conn->answer == ANSWER_PENDING || conn->answer == ANSWER_WRITING)
 			return false;
@@ -279,7 +311,9 @@ front_free(struct front **front_p)
 	if (front == NULL)
 		return;
 	*front_p = NULL;
-	front_drain(front);
+	front->draining = true;
+	front_close(front);
+	loop_timer_fini(&front->settle);
 	front_conn_free_all(front);
 	while ((listener = front->listeners) != NULL) {
 		front->listeners = listener->next;

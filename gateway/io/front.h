@@ -12,9 +12,13 @@
  *
  * Completions: for each request on_request or on_fault comes first; then at most one on_body or on_fault; then the
  * owner answers by front_reply exactly once, or on_gone says that there is nobody to answer. After on_gone or on_sent the request is freed.
+ * A client that says all and closes in one breath is shown too: on_request (on_fault), on_body where the body is whole, and on_gone
+ * (or on_sent, not delivered) follow each other at once.
  */
 #ifndef JOBGATE_IO_FRONT_H
 #define JOBGATE_IO_FRONT_H
+
+#include <stdatomic.h>
 
 #include "base/buf.h"
 #include "base/http1.h"
@@ -44,7 +48,7 @@ struct front_hooks {
 };
 
 struct front_limits {
-	size_t connections;	/* of this front; beyond them connections are accepted and shed */
+	size_t connections;	/* beyond them connections are accepted and shed */
 	size_t head_bytes, target_bytes, body_bytes;
 	int64_t head_timeout_us, body_timeout_us, idle_timeout_us, write_timeout_us;
 };
@@ -53,6 +57,7 @@ struct front_settings {
 	struct front_limits limits;
 	struct front_hooks hooks;
 	void *arg;
+	atomic_size_t *connections;	/* borrowed: those of all fronts that share the limit; NULL: the limit is this front's */
 };
 
 /* A listening socket with SO_REUSEPORT for one of several fronts; -1 with a sentence in ERROR. PORT 0 picks a free one and stores it. */
@@ -69,7 +74,7 @@ void front_set_tls(struct front *front, size_t index, struct tls_server *tls);
 
 void front_set_limits(struct front *front, const struct front_limits *limits);
 
-/* Close the listeners; close idle connections now and every other one behind its answer. */
+/* Accept what waits already, then close the listeners; close idle connections, and every other one behind its answer. */
 void front_drain(struct front *front);
 /* Time is up: close every connection that is not being answered; pending requests are answered first by their owner. */
 void front_abort(struct front *front);
@@ -92,7 +97,7 @@ struct front_reply {
 	const char *reason;			/* a standard phrase; the upstream's own is never relayed */
 	const struct http1_field *fields;	/* in order, spelled so; no Connection, Date, Content-Length of their own unless given by the upstream */
 	size_t field_count;
-	struct str body;
+	struct str body;			/* to HEAD its length is told alone */
 	bool close;				/* the connection ends behind this answer */
 };
 /* Answer; everything in REPLY is copied. Never calls back inside. */

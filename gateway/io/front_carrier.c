@@ -7,7 +7,9 @@
 #include <event2/event.h>
 #include <event2/bufferevent_ssl.h>
 #include <event2/http.h>
+#include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/check.h"
@@ -39,6 +41,8 @@ front_carrier_open(struct front_conn *conn, bool head_request)
 	void *arg;
 
 	check(conn->carrier == NULL && evbuffer_get_length(input) == 0);
+	if (conn->evcon == NULL)
+		return;		/* posthumous: there is nothing to carry */
 	bufferevent_getcb(conn->bev, &on_read, NULL, &on_event, &arg);
 	check(on_read != NULL && arg == conn->evcon);
 	conn->injecting = true;
@@ -77,16 +81,24 @@ on_complete(struct evhttp_request *carrier, void *arg)
 
 	(void)carrier;
 	check_magic(conn, FRONT_CONN_MAGIC);
-	check(conn->answer == ANSWER_WRITING);
-	conn->answer = ANSWER_WRITTEN;
-	if (conn->closing && conn->tls) {
-		SSL *ssl = bufferevent_openssl_get_ssl(conn->bev);
-
-		if (SSL_is_init_finished(ssl))
-			SSL_shutdown(ssl);	/* close_notify, before evhttp shuts the socket's writing side */
-	}
-	conn->front->settings.hooks.on_sent(conn->front->settings.arg, conn->request, true);
+	front_conn_sent(conn);
 	front_conn_schedule(conn);
+}
+
+bool
+front_carrier_is_handshaken(const struct front_conn *conn)
+{
+	return !conn->tls || SSL_is_init_finished(bufferevent_openssl_get_ssl(conn->bev));
+}
+
+void
+front_carrier_say_close(struct front_conn *conn)
+{
+	/* Behind half an answer it would call that a whole one (RFC 8446 6.1). */
+	if (!conn->tls || !front_carrier_is_handshaken(conn) || evbuffer_get_length(bufferevent_get_output(conn->bev)) > 0)
+		return;
+	SSL_shutdown(bufferevent_openssl_get_ssl(conn->bev));
+	ERR_clear_error();
 }
 
 /* Add one field to the answer; a name or value that cannot be sent is a bug of the caller. */
@@ -108,19 +120,39 @@ carrier_add_field(struct evkeyvalq *headers, struct str name, struct str value)
 	buf_fini(&heap);
 }
 
+/* Put the answer's body, or to HEAD what its length would be, into the carrier. */
+static void
+carrier_add_body(struct evhttp_request *carrier, struct str body)
+{
+	char length[24];
+
+	if (body.n == 0)
+		return;
+	if (evhttp_request_get_command(carrier) != EVHTTP_REQ_HEAD) {
+		check(evbuffer_add(evhttp_request_get_output_buffer(carrier), body.p, body.n) == 0);
+		return;
+	}
+	snprintf(length, sizeof(length), "%zu", body.n);
+	carrier_add_field(evhttp_request_get_output_headers(carrier), STR("Content-Length"), str_from(length));
+}
+
 void
 front_reply(struct front_request *request, const struct front_reply *reply)
 {
 	struct front_conn *conn = request->conn;
 	struct evhttp_request *carrier;
 	struct evkeyvalq *headers;
-	struct evbuffer *body = NULL;
 
 	check_magic(request, FRONT_REQUEST_MAGIC);
-	check(conn != NULL && conn->answer == ANSWER_PENDING && conn->carrier != NULL);
+	check(conn != NULL && conn->answer == ANSWER_PENDING);
+	conn->answer = ANSWER_WRITING;
+	conn->closing = reply->close || front_guard_must_close(conn);
 	carrier = conn->carrier;
 	conn->carrier = NULL;
-	conn->closing = reply->close || front_guard_must_close(conn);
+	if (carrier == NULL) {
+		check(conn->evcon == NULL);
+		return;		/* posthumous: on_sent says that nobody heard it */
+	}
 	headers = evhttp_request_get_output_headers(carrier);
 	for (size_t i = 0; i < reply->field_count; i++)
 		carrier_add_field(headers, reply->fields[i].name, reply->fields[i].value);
@@ -129,11 +161,7 @@ front_reply(struct front_request *request, const struct front_reply *reply)
 		if (conn->reading != READING_DONE)
 			conn->reading = READING_NOTHING;
 	}
-	if (reply->body.n > 0 && evhttp_request_get_command(carrier) != EVHTTP_REQ_HEAD) {
-		body = evhttp_request_get_output_buffer(carrier);
-		check(evbuffer_add(body, reply->body.p, reply->body.n) == 0);
-	}
-	conn->answer = ANSWER_WRITING;
+	carrier_add_body(carrier, reply->body);
 	evhttp_request_set_on_complete_cb(carrier, on_complete, conn);
 	evhttp_send_reply(carrier, reply->status, reply->reason, NULL);
 	front_conn_schedule(conn);

@@ -2,7 +2,6 @@
 #include "io/front.h"
 #include "io/front_private.h"
 
-#include <arpa/inet.h>
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <event2/event.h>
@@ -34,8 +33,11 @@ on_input(struct evbuffer *input, const struct evbuffer_cb_info *info, void *arg)
 	check_magic(conn, FRONT_CONN_MAGIC);
 	if (info->n_added == 0 || conn->injecting || n == 0)
 		return;
-	conn->had_bytes = true;
-	if (conn->lingering || conn->reading == READING_NOTHING || conn->dead) {
+	if (!conn->handshaken) {
+		conn->handshaken = true;
+		front_guard_forget_deadline(conn);	/* the handshake's; the head has one of its own */
+	}
+	if (conn->lingering || conn->reading == READING_NOTHING || (conn->dead && !conn->gone)) {
 		conn->lingered_bytes += n;
 		evbuffer_drain(input, n);
 		if (conn->lingered_bytes > FRONT_LINGER_BYTES_MAX)
@@ -50,6 +52,22 @@ on_input(struct evbuffer *input, const struct evbuffer_cb_info *info, void *arg)
 	front_conn_schedule(conn);
 }
 
+/* How many connections count against the limit. */
+static size_t
+front_conn_count(const struct front *front)
+{
+	return front->settings.connections ? atomic_load(front->settings.connections) : front->conn_count;
+}
+
+/* Count a connection that comes (1) or goes (-1). */
+static void
+front_conn_add_to_count(struct front *front, int n)
+{
+	front->conn_count += (size_t)n;
+	if (front->settings.connections)
+		atomic_fetch_add(front->settings.connections, (size_t)n);
+}
+
 struct front_conn *
 front_conn_new(struct front_listener *listener, struct bufferevent *bev)
 {
@@ -62,7 +80,8 @@ front_conn_new(struct front_listener *listener, struct bufferevent *bev)
 	conn->listener = listener;
 	conn->bev = bev;
 	conn->tls = listener->tls != NULL;
-	conn->shed = front->conn_count >= front->settings.limits.connections;
+	conn->handshaken = !conn->tls;
+	conn->shed = front_conn_count(front) >= front->settings.limits.connections;
 	bufferevent_incref(bev);
 	check(evbuffer_add_cb(bufferevent_get_input(bev), on_input, conn) != NULL);
 	loop_timer_init(&conn->timer, front->loop, on_deadline, conn);
@@ -70,7 +89,7 @@ front_conn_new(struct front_listener *listener, struct bufferevent *bev)
 	conn->hook.arg = conn;
 	http1_scan_init(&conn->scan, true);
 	LIST_INSERT_HEAD(&front->conns, conn, link);
-	front->conn_count++;
+	front_conn_add_to_count(front, 1);
 	front_conn_schedule(conn);
 	return conn;
 }
@@ -81,9 +100,16 @@ front_conn_schedule(struct front_conn *conn)
 	loop_at_turn_end(conn->front->loop, &conn->hook);
 }
 
-/* End what the owner knows of the request. */
-static void
-front_conn_drop_request(struct front_conn *conn)
+void
+front_conn_sent(struct front_conn *conn)
+{
+	check(conn->answer == ANSWER_WRITING);
+	conn->answer = ANSWER_WRITTEN;
+	conn->front->settings.hooks.on_sent(conn->front->settings.arg, conn->request, true);
+}
+
+void
+front_conn_end_request(struct front_conn *conn)
 {
 	struct front_request *request = conn->request;
 	const struct front_hooks *hooks = &conn->front->settings.hooks;
@@ -112,15 +138,20 @@ on_close(struct evhttp_connection *evcon, void *arg)
 
 	(void)evcon;
 	check_magic(conn, FRONT_CONN_MAGIC);
+	front_carrier_say_close(conn);
 	conn->evcon = NULL;
+	loop_timer_clear(&conn->timer);
 	if (conn->carrier) {
 		/* Detached by evhttp and ours to free, or still its own (pitfalls A.5). */
 		if (evhttp_request_get_connection(conn->carrier) == NULL)
 			evhttp_request_free(conn->carrier);
 		conn->carrier = NULL;
 	}
-	conn->lingering = conn->answer == ANSWER_WRITTEN && conn->closing;
-	front_conn_drop_request(conn);
+	if (conn->answer == ANSWER_WRITING && evbuffer_get_length(bufferevent_get_output(conn->bev)) == 0)
+		front_conn_sent(conn);	/* with TLS evhttp hears it a moment after the bytes have gone */
+	conn->lingering = conn->answer == ANSWER_WRITTEN && conn->closing && !conn->dead;
+	conn->gone = !conn->closing && !conn->dead && (conn->reading == READING_HEAD || conn->reading == READING_DONE);
+	front_conn_end_request(conn);
 	conn->dead = !conn->lingering;
 	front_conn_schedule(conn);
 }
@@ -147,27 +178,15 @@ front_conn_linger(struct front_conn *conn)
 	loop_timer_at(&conn->timer, mono_add(loop_now(conn->front->loop), FRONT_LINGER_US));
 }
 
-/* Write the peer's address as text. */
+/* Write the peer's address as text; evhttp has it from accept, when a reset may have taken it from the socket. */
 static void
 front_conn_name_peer(struct front_conn *conn)
 {
-	struct sockaddr_storage address;
-	socklen_t length = sizeof(address);
-	char text[INET6_ADDRSTRLEN] = "";
+	char *address;
+	uint16_t port;
 
-	if (getpeername(bufferevent_getfd(conn->bev), (struct sockaddr *)&address, &length) < 0)
-		return;
-	if (address.ss_family == AF_INET) {
-		struct sockaddr_in *v4 = (struct sockaddr_in *)&address;
-
-		inet_ntop(AF_INET, &v4->sin_addr, text, sizeof(text));
-		snprintf(conn->peer, sizeof(conn->peer), "%s:%u", text, ntohs(v4->sin_port));
-	} else if (address.ss_family == AF_INET6) {
-		struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&address;
-
-		inet_ntop(AF_INET6, &v6->sin6_addr, text, sizeof(text));
-		snprintf(conn->peer, sizeof(conn->peer), "[%s]:%u", text, ntohs(v6->sin6_port));
-	}
+	evhttp_connection_get_peer(conn->evcon, &address, &port);
+	snprintf(conn->peer, sizeof(conn->peer), strchr(address, ':') ? "[%s]:%u" : "%s:%u", address, port);
 }
 
 /*
@@ -180,16 +199,17 @@ front_conn_adopt(struct front_conn *conn)
 	bufferevent_event_cb on_event;
 	void *evcon;
 
+	conn->adopted = true;
 	bufferevent_getcb(conn->bev, NULL, NULL, &on_event, &evcon);
 	if (on_event == NULL || bufferevent_getfd(conn->bev) < 0) {
-		conn->dead = true;	/* evhttp gave it up in accepting */
+		conn->gone = conn->dead = true;		/* it came and went in one turn */
 		return;
 	}
 	conn->evcon = evcon;
 	evhttp_connection_set_closecb(conn->evcon, on_close, conn);
 	front_conn_name_peer(conn);
-	if (conn->shed && conn->front->conn_count > conn->front->settings.limits.connections + FRONT_SHED_MAX)
-		front_conn_kill(conn);
+	if (conn->shed && front_conn_count(conn->front) > conn->front->settings.limits.connections + FRONT_SHED_MAX)
+		conn->dead = true;
 	else
 		front_guard_set_deadline(conn);
 }
@@ -201,7 +221,7 @@ front_conn_free(struct front_conn *conn)
 	check(conn->evcon == NULL && conn->request == NULL);
 	loop_unhook(conn->front->loop, &conn->hook);	/* its own end may have scheduled it once more */
 	LIST_REMOVE(conn, link);
-	conn->front->conn_count--;
+	front_conn_add_to_count(conn->front, -1);
 	evbuffer_remove_cb(bufferevent_get_input(conn->bev), on_input, conn);
 	bufferevent_setcb(conn->bev, NULL, NULL, NULL, NULL);
 	bufferevent_decref(conn->bev);
@@ -218,12 +238,14 @@ on_work(void *arg)
 	struct front_conn *conn = arg;
 
 	check_magic(conn, FRONT_CONN_MAGIC);
-	if (conn->evcon == NULL && !conn->lingering && !conn->dead)
-		front_conn_adopt(conn);
+	if (!conn->adopted)
+		front_conn_adopt(conn);	/* also where it is to die: evhttp must let go of it */
 	if (conn->evcon && !conn->dead)
 		front_guard_process(conn);
 	if (conn->dead && conn->evcon)
 		front_conn_kill(conn);
+	if (conn->gone)
+		front_guard_posthumous(conn);
 	if (conn->dead)
 		front_conn_free(conn);
 	else if (conn->lingering && conn->evcon == NULL && !conn->timer.pending)
@@ -248,12 +270,17 @@ void
 front_conn_kill(struct front_conn *conn)
 {
 	conn->dead = true;
+	front_conn_close(conn);
+}
+
+void
+front_conn_close(struct front_conn *conn)
+{
 	if (conn->evcon == NULL)
 		return;
 	/* It frees a pending carrier with it; on_close has forgotten ours by then. */
 	evhttp_connection_free(conn->evcon);
-	check(conn->evcon == NULL);
-	conn->dead = true;
+	check(conn->evcon == NULL && (conn->dead || conn->lingering));
 }
 
 void

@@ -44,7 +44,7 @@ guard_fault(struct front_conn *conn, enum front_fault fault, enum http1_fault ht
 		front_carrier_open(conn, str_eq(request->head.method, STR("HEAD")));
 	}
 	if (conn->answer == ANSWER_WRITTEN) {
-		front_conn_kill(conn);
+		front_conn_close(conn);
 	} else if (conn->answer == ANSWER_PENDING && !request->fault_told) {
 		request->fault_told = true;
 		request->http1_fault = http1_fault;
@@ -95,7 +95,7 @@ guard_begin(struct front_conn *conn, struct front_request *request)
 	conn->front->settings.hooks.on_request(conn->front->settings.arg, request);
 	if (!has_body)
 		guard_body_done(conn);
-	else if (conn->answer == ANSWER_PENDING && head->expect_continue && conn->raw.n == 0)
+	else if (conn->answer == ANSWER_PENDING && head->expect_continue && conn->raw.n == 0 && conn->evcon)
 		front_carrier_continue(conn);
 }
 
@@ -128,19 +128,26 @@ guard_read_head(struct front_conn *conn)
 	return true;
 }
 
+/* Refuse a body that N more bytes would make too large; the limit may have been lowered under it by a reload. */
+static bool
+guard_fits(struct front_conn *conn, uint64_t n)
+{
+	size_t limit = conn->front->settings.limits.body_bytes, have = conn->request->body.n;
+
+	if (conn->answer != ANSWER_PENDING || (have <= limit && n <= limit - have))
+		return true;
+	guard_fault(conn, FRONT_FAULT_SYNTAX, HTTP1_BODY_TOO_LARGE);
+	return false;
+}
+
 /* Keep a run of the body, or drop it where the answer was given already. */
 static bool
 guard_keep(struct front_conn *conn, struct str data)
 {
-	struct front_request *request = conn->request;
-
-	if (conn->answer != ANSWER_PENDING)
-		return true;
-	if (data.n > conn->front->settings.limits.body_bytes - request->body.n) {
-		guard_fault(conn, FRONT_FAULT_SYNTAX, HTTP1_BODY_TOO_LARGE);
+	if (!guard_fits(conn, data.n))
 		return false;
-	}
-	buf_add(&request->body, data);
+	if (conn->answer == ANSWER_PENDING)
+		buf_add(&conn->request->body, data);
 	return true;
 }
 
@@ -161,19 +168,6 @@ guard_read_length(struct front_conn *conn)
 	return true;
 }
 
-/* Refuse a chunk that says itself that it will be too large, rather than wait for it. */
-static bool
-guard_chunk_fits(struct front_conn *conn)
-{
-	struct front_request *request = conn->request;
-
-	if (conn->answer != ANSWER_PENDING
-	    || request->chunked.left <= conn->front->settings.limits.body_bytes - request->body.n)
-		return true;
-	guard_fault(conn, FRONT_FAULT_SYNTAX, HTTP1_BODY_TOO_LARGE);
-	return false;
-}
-
 /* Read a chunked body; trailers are dropped. */
 static bool
 guard_read_chunked(struct front_conn *conn)
@@ -188,7 +182,8 @@ guard_read_chunked(struct front_conn *conn)
 			guard_fault(conn, FRONT_FAULT_SYNTAX, fault);
 			return true;
 		}
-		if (!guard_keep(conn, data) || !guard_chunk_fits(conn))
+		/* A chunk that says itself that it will be too large is not waited for. */
+		if (!guard_keep(conn, data) || !guard_fits(conn, conn->request->chunked.left))
 			return true;
 	}
 	buf_drop(&conn->raw, conn->raw.n - in.n);
@@ -197,27 +192,35 @@ guard_read_chunked(struct front_conn *conn)
 	return done;
 }
 
+/* Read on as far as a body's bytes go; true when another step may follow. */
+static bool
+guard_read_body(struct front_conn *conn)
+{
+	return conn->request->head.framing == HTTP1_CHUNKED ? guard_read_chunked(conn) : guard_read_length(conn);
+}
+
+/* A message has ended: the next may begin. */
+static void
+guard_expect_head(struct front_conn *conn)
+{
+	conn->reading = READING_HEAD;
+	conn->crlf_dropped = false;
+	http1_scan_init(&conn->scan, true);
+}
+
 /* The message is whole: once its answer is in the kernel too, the next may begin. */
 static bool
 guard_next(struct front_conn *conn)
 {
-	struct front_request *request = conn->request;
-
 	if (conn->answer != ANSWER_WRITTEN)
 		return false;
 	if (conn->closing) {
-		front_conn_kill(conn);
+		front_conn_close(conn);
 		return false;
 	}
-	conn->request = NULL;
-	conn->answer = ANSWER_NONE;
-	conn->reading = READING_HEAD;
-	conn->crlf_dropped = false;
-	http1_scan_init(&conn->scan, true);
-	buf_fini(&request->head_bytes);
-	buf_fini(&request->body);
-	request->magic = 0;
-	free(request);
+	front_conn_end_request(conn);
+	guard_expect_head(conn);
+	front_guard_forget_deadline(conn);
 	if (conn->raw.n == 0)
 		buf_fini(&conn->raw);	/* an idle connection keeps no buffer */
 	return true;
@@ -235,15 +238,13 @@ guard_step(struct front_conn *conn)
 		}
 		return guard_read_head(conn);
 	case READING_BODY:
-		if (conn->request->head.framing == HTTP1_CHUNKED)
-			return guard_read_chunked(conn);
-		return guard_read_length(conn);
+		return guard_read_body(conn);
 	case READING_DONE:
 		return guard_next(conn);
 	case READING_NOTHING:
 		buf_clear(&conn->raw);
 		if (conn->answer == ANSWER_WRITTEN)
-			front_conn_kill(conn);
+			front_conn_close(conn);
 		return false;
 	}
 	return false;
@@ -258,6 +259,24 @@ front_guard_process(struct front_conn *conn)
 		front_guard_set_deadline(conn);
 }
 
+/*
+ * A peer may say all and close in one breath: with TLS the close can come to us before the bytes, and what is pipelined behind a pending
+ * request nobody has looked at. Whole requests get their ending; one that is cut is none.
+ */
+void
+front_guard_posthumous(struct front_conn *conn)
+{
+	if (conn->reading == READING_DONE)
+		guard_expect_head(conn);
+	while (!conn->closing && conn->reading == READING_HEAD && guard_read_head(conn)) {
+		if (conn->reading == READING_BODY)
+			guard_read_body(conn);
+		front_conn_end_request(conn);
+		if (conn->reading == READING_DONE)
+			guard_expect_head(conn);
+	}
+}
+
 /* Which deadline belongs to what the connection does now. */
 static enum front_deadline
 guard_deadline(const struct front_conn *conn)
@@ -268,8 +287,8 @@ guard_deadline(const struct front_conn *conn)
 		return DEADLINE_BODY;
 	if (conn->answer == ANSWER_PENDING)
 		return DEADLINE_NONE;
-	/* A handshake is the head of a TLS connection. */
-	return conn->raw.n > 0 || (conn->tls && !conn->had_bytes) ? DEADLINE_HEAD : DEADLINE_IDLE;
+	/* A handshake has no more time than a head. */
+	return conn->raw.n > 0 || !conn->handshaken ? DEADLINE_HEAD : DEADLINE_IDLE;
 }
 
 void
@@ -292,12 +311,21 @@ front_guard_set_deadline(struct front_conn *conn)
 }
 
 void
+front_guard_forget_deadline(struct front_conn *conn)
+{
+	conn->deadline = DEADLINE_NONE;
+	loop_timer_clear(&conn->timer);
+}
+
+void
 front_guard_timeout(struct front_conn *conn)
 {
-	bool refuse = conn->deadline == DEADLINE_HEAD ? conn->had_bytes || !conn->tls
+	bool refuse = conn->deadline == DEADLINE_HEAD ? conn->handshaken
 						      : conn->deadline == DEADLINE_BODY && conn->answer == ANSWER_PENDING;
 
-	if (refuse && conn->evcon)
+	if (conn->evcon && !conn->handshaken && front_carrier_is_handshaken(conn))
+		conn->handshaken = true;	/* and idle since: a client that connects ahead of its need */
+	else if (refuse && conn->evcon)
 		guard_fault(conn, FRONT_FAULT_TIMEOUT, HTTP1_OK);
 	else
 		conn->dead = true;

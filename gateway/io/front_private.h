@@ -56,8 +56,9 @@ enum front_deadline {
 };
 
 /*
- * Life: born in on_bufferevent (accept), adopted at the end of that turn (descriptor, peer and evhttp's connection are
- * known then), dead when evhttp frees its connection (on_close) or lingering ends, freed at the end of that turn. The
+ * Life: born in on_bufferevent (accept), adopted at the end of that turn, whatever else happened in it (peer and evhttp's
+ * connection are known then), dead when evhttp frees its connection (on_close) or lingering ends, freed at the end of that
+ * turn; what a client sent in the moment in which it went is looked at before (front_guard_posthumous). The
  * bufferevent is held by a reference of ours to the last, so that the descriptor outlives evhttp's connection for lingering.
  */
 struct front_conn {
@@ -78,7 +79,9 @@ struct front_conn {
 	bool continued;				/* 100 Continue was sent for the present request */
 	bool closing;				/* no further request on this connection */
 	bool lingering, dead, injecting;
-	bool had_bytes;				/* ever: a TLS handshake has ended */
+	bool adopted;
+	bool gone;				/* the client closed between two requests; what it had sent is still looked at */
+	bool handshaken;			/* plain, or the TLS handshake is known to have ended */
 	size_t lingered_bytes;
 	struct loop_timer timer;		/* the deadline of what the connection is doing */
 	struct loop_hook hook;			/* work at the end of the turn */
@@ -104,12 +107,17 @@ struct front {
 	LIST_HEAD(, front_conn) conns;
 	size_t conn_count;
 	bool draining;
+	struct loop_timer settle;	/* ends a turn of the drain */
+	unsigned settled_turns;
 	struct front_conn *injecting;	/* the connection whose canonical request evhttp is parsing now */
 };
 
 /* front_conn.c */
 struct front_conn *front_conn_new(struct front_listener *listener, struct bufferevent *bev);
-void front_conn_kill(struct front_conn *conn);		/* let evhttp close it now */
+void front_conn_kill(struct front_conn *conn);		/* close it now */
+void front_conn_close(struct front_conn *conn);		/* close it; behind a written last answer it lingers */
+void front_conn_sent(struct front_conn *conn);		/* its answer is in the kernel */
+void front_conn_end_request(struct front_conn *conn);	/* tell the owner what it does not know, and free the request */
 void front_conn_drain(struct front_conn *conn);
 void front_conn_abort(struct front_conn *conn);
 void front_conn_free_all(struct front *front);
@@ -118,12 +126,16 @@ void front_conn_schedule(struct front_conn *conn);
 /* front_guard.c */
 void front_guard_process(struct front_conn *conn);	/* parse what has come */
 void front_guard_set_deadline(struct front_conn *conn);	/* for what it is doing now */
+void front_guard_forget_deadline(struct front_conn *conn);	/* the next one is armed anew, be it of the same kind */
 void front_guard_timeout(struct front_conn *conn);
+void front_guard_posthumous(struct front_conn *conn);	/* the client has gone: show the owner whole requests that it left */
 bool front_guard_must_close(const struct front_conn *conn);	/* behind an answer that is given now */
 
 /* front_carrier.c: the dealings with evhttp */
 void front_carrier_open(struct front_conn *conn, bool head_request);	/* make evhttp hold a request to answer */
 void front_carrier_continue(struct front_conn *conn);			/* 100 Continue */
+bool front_carrier_is_handshaken(const struct front_conn *conn);	/* plain, or its TLS handshake has ended */
+void front_carrier_say_close(struct front_conn *conn);			/* TLS close_notify behind what was written */
 void on_carrier_request(struct evhttp_request *carrier, void *arg);
 
 #endif

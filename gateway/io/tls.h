@@ -1,6 +1,6 @@
 /*
- * TLS settings: contexts for listeners and for the upstream, and digests. The only module beside upstream and front
- * that knows OpenSSL.
+ * TLS settings: contexts for listeners, the upstream and the store, and digests. The only module beside upstream and
+ * front that knows OpenSSL.
  *
  * One context per worker, never shared between threads; loading files is done on the helper or at start, not on a
  * loop that serves.
@@ -23,6 +23,8 @@ void tls_server_free(struct tls_server **server);
  */
 struct tls_client *tls_client_new(const char *ca_file, const char *server_name, struct buf *error);
 void tls_client_free(struct tls_client **client);
+/* Offer no ALPN: the peer speaks something other than HTTP. Before the first tls_client_ssl. */
+void tls_client_drop_alpn(struct tls_client *client);
 
 /* An SSL * (as void *) ready for a handshake; owned by who gets it. For io/ alone. */
 void *tls_server_ssl(struct tls_server *server);
@@ -30,6 +32,8 @@ void *tls_server_ssl(struct tls_server *server);
 void *tls_client_ssl(struct tls_client *client);
 /* After the handshake: NULL where the peer is verified, else a sentence why not. */
 const char *tls_client_verdict(void *ssl);
+/* After a handshake that failed with CODE (bufferevent_get_openssl_error): why, or NULL where OpenSSL knows nothing. */
+const char *tls_client_failure(void *ssl, unsigned long code);
 /*
  * Before freeing an SSL whose exchange ended clean: keeps its session resumable (pitfalls: else it is marked not
  * resumable).

@@ -143,6 +143,12 @@ tls_client_free(struct tls_client **client_p)
 	free(client);
 }
 
+void
+tls_client_drop_alpn(struct tls_client *client)
+{
+	check(SSL_CTX_set_alpn_protos(client->context, NULL, 0) == 0);
+}
+
 /* Demand the peer's name: every step must hold, since a peer whose name is not checked is anybody. */
 static bool
 tls_client_demand(const struct tls_client *client, SSL *ssl)
@@ -195,6 +201,17 @@ tls_client_verdict(void *ssl)
 	if (!tls_client_alpn_fits(ssl))
 		return "the server has chosen a protocol other than http/1.1";
 	return NULL;
+}
+
+const char *
+tls_client_failure(void *ssl, unsigned long code)
+{
+	long verified = SSL_get_verify_result(ssl);
+
+	if (verified != X509_V_OK)
+		return X509_verify_cert_error_string(verified);
+	/* libevent puts SSL_get_error's small numbers into the same list. */
+	return ERR_GET_LIB(code) > ERR_LIB_NONE ? ERR_reason_error_string(code) : NULL;
 }
 
 void

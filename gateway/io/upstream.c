@@ -152,6 +152,14 @@ upstream_drop_pool(struct upstream *upstream)
 }
 
 void
+upstream_set_timeouts(struct upstream *upstream, int64_t connect_us, int64_t idle_us)
+{
+	check_magic(upstream, UPSTREAM_MAGIC);
+	upstream->settings.connect_timeout_us = connect_us;
+	upstream->settings.idle_timeout_us = idle_us;
+}
+
+void
 upstream_replace_tls(struct upstream *upstream, struct tls_client *tls)
 {
 	check_magic(upstream, UPSTREAM_MAGIC);

@@ -76,6 +76,9 @@ void upstream_free(struct upstream **upstream);
 /* Close the pooled connections and let none be pooled that are borrowed now: after a reload of settings or trust. */
 void upstream_drop_pool(struct upstream *upstream);
 
+/* New connections take these from now on, as after a reload. */
+void upstream_set_timeouts(struct upstream *upstream, int64_t connect_us, int64_t idle_us);
+
 /*
  * New connections use TLS from now on; the pool is dropped. The old one may be freed once this returns (each SSL
  * holds its context).

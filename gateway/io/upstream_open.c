@@ -13,8 +13,6 @@
 #include <event2/event.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
-#include <openssl/err.h>
-#include <openssl/ssl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -220,14 +218,9 @@ upstream_open_done(struct upstream_connection *connection)
 void
 upstream_open_failed(struct upstream_connection *connection)
 {
-	long verified = SSL_get_verify_result(connection->ssl);
 	int error = errno;
-	unsigned long code = bufferevent_get_openssl_error(connection->bev);
-	/* libevent puts SSL_get_error's small numbers into the same list. */
-	const char *reason = ERR_GET_LIB(code) > ERR_LIB_NONE ? ERR_reason_error_string(code) : NULL;
+	const char *reason = tls_client_failure(connection->ssl, bufferevent_get_openssl_error(connection->bev));
 
-	if (verified != X509_V_OK)
-		reason = X509_verify_cert_error_string(verified);
 	if (reason == NULL)
 		reason = error != 0 ? strerror(error) : "the connection was closed during the handshake";
 	upstream_call_fail(connection->call, UPSTREAM_REASON_TLS, reason);

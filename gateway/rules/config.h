@@ -27,7 +27,7 @@ struct config_quota {
 	int64_t window_us;	/* 1 s to 1 h */
 	int64_t jitter_us;	/* 250 ms */
 	int64_t outside;	/* calls per window left to others; 0 */
-	int64_t burst;		/* may go at once after idleness; 0: not stated, three quarters; 1: the simple bucket */
+	int64_t burst;		/* may go at once after idleness; 1, the default: the simple bucket */
 };
 
 struct config_identity {
@@ -53,6 +53,8 @@ struct config_key_slot {	/* of an open-addressed table; policy_find_key reads it
 	uint32_t caller;		/* its index + 1; 0: free */
 	uint32_t key;			/* index into the caller's keys */
 };
+
+struct config_endpoint { struct str host; uint16_t port; };	/* host: a name or an address, without brackets */
 
 struct config_allow {			/* NULL/0 lists mean "any" */
 	struct str workspace;		/* UUID in lower case; empty: any */
@@ -112,8 +114,14 @@ struct config {
 	size_t key_slot_count;		/* a power of two, at least twice the number of keys */
 	struct {
 		bool redis;		/* false: embedded */
-		struct str host;
+		struct str host;	/* empty with Sentinels */
 		uint16_t port;
+		struct config_endpoint *sentinels;
+		size_t sentinel_count;
+		struct str sentinel_text;	/* their list and the service as written, to compare */
+		struct str service;	/* the primary's name among them */
+		bool tls;
+		struct str ca_file;	/* resolved; empty: the system's */
 		int db;
 		struct str username;	/* of the url or the key */
 		struct str password;	/* of the url; else see password_secret */

@@ -73,8 +73,7 @@ config_port(struct str s, uint16_t *port)
 	return true;
 }
 
-/* Split "host", "host:port" or "[v6]:port"; *PORT stays 0 where there is none. */
-static bool
+bool
 config_split_host(struct str s, struct str *host, bool *ipv6, uint16_t *port)
 {
 	size_t end;
@@ -91,8 +90,7 @@ config_split_host(struct str s, struct str *host, bool *ipv6, uint16_t *port)
 	return s.p[0] == ':' && config_port(str_sub(s, 1, s.n), port);
 }
 
-/* Whether S has only visible ASCII that a URL may have without quoting. */
-static bool
+bool
 config_is_url_text(struct str s)
 {
 	for (size_t i = 0; i < s.n; i++)

@@ -239,13 +239,20 @@ read_caller_identity(struct config_reader *r, struct json_t *value, const struct
 	config_read_name(r, value, rule, &r->caller_identities[caller->index]);
 }
 
+/* Its own in place of the general ones, longer or shorter. */
+static const struct config_rule caller_wait_rules[] = {
+	CONFIG_KEY("max", config_read_duration, struct config_caller, wait_max_us, CONFIG_WAIT_MIN, CONFIG_WAIT_MAX),
+	CONFIG_KEY("queue", config_read_int64, struct config_caller, wait_queue, CONFIG_QUEUE_MIN, CONFIG_QUEUE_MAX),
+	CONFIG_END,
+};
+
 static const struct config_rule caller_rules[] = {
 	CONFIG_NEED("name", read_caller_name, struct config_caller, name, 0, 0),
 	{ STR_INIT("keys"), read_keys, 0, 0, 0, true, NULL, NULL },
 	{ STR_INIT("identity"), read_caller_identity, 0, 0, 0, false, NULL, NULL },
 	CONFIG_LATER("weight", "quota"),
 	CONFIG_LATER("rate", "quota"),
-	CONFIG_LATER("wait", "quota"),
+	CONFIG_SECTION("wait", caller_wait_rules, false),
 	{ STR_INIT("location"), read_location, 0, 0, 0, false, NULL, NULL },
 	{ STR_INIT("allow"), read_allow, 0, 0, 0, false, NULL, NULL },
 	CONFIG_KEY("validate", read_validate, struct config_caller, validate, 0, 0),

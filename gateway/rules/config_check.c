@@ -208,8 +208,10 @@ finish_callers(struct config_reader *r)
 	for (size_t i = 0; i < config->caller_count; i++) {
 		struct config_caller *caller = &config->callers[i];
 
-		caller->wait_max_us = config->wait_max_us;
-		caller->wait_queue = config->wait_queue;
+		if (caller->wait_max_us == 0)
+			caller->wait_max_us = config->wait_max_us;
+		if (caller->wait_queue == 0)
+			caller->wait_queue = config->wait_queue;
 		finish_caller_identity(r, caller);
 		finish_caller_location(r, caller);
 	}

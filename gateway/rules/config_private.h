@@ -51,6 +51,13 @@ struct config_rule {
 #define CONFIG_MINUTE (60 * CONFIG_SECOND)
 #define CONFIG_HOUR (60 * CONFIG_MINUTE)
 
+/* One round trip to the store and one fdatasync: in less than 10 ms not even a token that lies ready is got. */
+#define CONFIG_WAIT_MIN (10 * CONFIG_MS)
+#define CONFIG_WAIT_MAX (5 * CONFIG_MINUTE)
+/* Everybody passes the queue, so 0 would let nobody through; a waiting request holds about 20 KB. */
+#define CONFIG_QUEUE_MIN 1
+#define CONFIG_QUEUE_MAX 100000
+
 /* --- config_error.c: paths and errors --- */
 
 /* Go into a member; returns what config_leave takes. */
@@ -120,6 +127,10 @@ struct config_url {
 
 /* Split an absolute URL of ASCII without query and fragment (RFC 3986); NULL, or a sentence about what is wrong. */
 const char *config_url_split(struct str s, struct config_url *out);
+/* Split "host", "host:port" or "[v6]:port"; *PORT stays 0 where there is none. */
+bool config_split_host(struct str s, struct str *host, bool *ipv6, uint16_t *port);
+/* Whether S has only visible ASCII that a URL may have without quoting. */
+bool config_is_url_text(struct str s);
 /* A DNS name or an IPv4 address; where IPV6 an IPv6 address instead. */
 bool config_is_host(struct str host, bool ipv6);
 

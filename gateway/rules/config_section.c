@@ -17,6 +17,8 @@
 #define JITTER_MIN (10 * CONFIG_MS)
 #define JITTER_MAX CONFIG_MINUTE
 #define JITTER_DEFAULT (250 * CONFIG_MS)
+/* A burst makes a lost store cost a window of silence until the members tell each other what they took: it has to be asked for. */
+#define BURST_DEFAULT 1
 
 /*
  * Time-outs of a request: below 100 ms no handshake across a continent ends; the job half reads on for 5 minutes at
@@ -54,6 +56,7 @@ config_read_quota(struct config_reader *r, struct json_t *value, const struct co
 
 	(void)rule;
 	quota->jitter_us = JITTER_DEFAULT;
+	quota->burst = BURST_DEFAULT;
 	config_read_object(r, value, quota_rules, quota);
 	if (r->error_count == errors && quota->requests - quota->outside < 2)
 		config_error(r, "outside %lld of %lld requests leaves less than 2 to grant", (long long)quota->outside,
@@ -170,13 +173,9 @@ read_identities(struct config_reader *r, struct json_t *value, const struct conf
 	r->identities_bad = r->error_count != errors;
 }
 
-/* One round trip to the store and one fdatasync: in less than 10 ms not even a token that lies ready is got. */
-#define WAIT_MIN (10 * CONFIG_MS)
-
 static const struct config_rule wait_rules[] = {
-	CONFIG_KEY("max", config_read_duration, struct config, wait_max_us, WAIT_MIN, TIMEOUT_MAX),
-	/* Everybody passes the queue, so 0 would let nobody through; a waiting request holds about 20 KB. */
-	CONFIG_KEY("queue", config_read_int64, struct config, wait_queue, 1, 100000),
+	CONFIG_KEY("max", config_read_duration, struct config, wait_max_us, CONFIG_WAIT_MIN, CONFIG_WAIT_MAX),
+	CONFIG_KEY("queue", config_read_int64, struct config, wait_queue, CONFIG_QUEUE_MIN, CONFIG_QUEUE_MAX),
 	CONFIG_END,
 };
 

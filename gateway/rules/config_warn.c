@@ -45,6 +45,28 @@ warn_shut_out(struct config_reader *r)
 	buf_fini(&list);
 }
 
+/* Warn of callers whose own wait makes answers come after they have given up. */
+static void
+warn_caller_waits(struct config_reader *r)
+{
+	struct config *config = r->config;
+	struct str *names = arena_alloc(&config->arena, config->caller_count * sizeof(*names));
+	struct buf list = BUF_EMPTY;
+	size_t count = 0;
+
+	for (size_t i = 0; i < config->caller_count; i++) {
+		int64_t wait_us = config->callers[i].wait_max_us;
+
+		if (wait_us > config->wait_max_us && wait_us + config->upstream.timeout_us > CONFIG_ANSWER_BY)
+			names[count++] = config->callers[i].name;
+	}
+	config_list_names(&list, names, count);
+	if (count)
+		config_warn(r, "wait.max of %.*s and upstream.timeout make more than 55 s together: many proxies and clients "
+		    "give up after 60 s and do not see the answer", STR_ARG(buf_str(&list)));
+	buf_fini(&list);
+}
+
 void
 config_warn_all(struct config_reader *r)
 {
@@ -54,6 +76,7 @@ config_warn_all(struct config_reader *r)
 		config_warn(r, "no store is set: the quota is counted for this instance alone");
 	warn_preserve(r);
 	warn_shut_out(r);
+	warn_caller_waits(r);
 	if (config->admin.port && !config_is_loopback(&config->admin))
 		config_warn(r, "admin.address %.*s is not on loopback: whoever reaches it reads metrics and health",
 		    STR_ARG(config->admin.address));

@@ -1,4 +1,4 @@
-"""What the experiments share: a folder with real processes, a table of figures with bounds, and sums over ledgers and journals."""
+"""What the experiments share: real processes in a folder, a table of figures with bounds, sums over their records."""
 
 import argparse
 import operator
@@ -10,13 +10,14 @@ import time
 from pathlib import Path
 
 sys.dont_write_bytecode = True
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "system"))
+TESTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, os.path.join(TESTS, "system"))
 # The experiments measure, so they take the optimised build unless told otherwise.
-os.environ.setdefault("JOBGATE_BUILD", os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "build-test"))
+os.environ.setdefault("JOBGATE_BUILD", os.path.join(os.path.dirname(TESTS), "build-test"))
 
 from certificates import Certificates  # noqa: E402
 from conftest import Fleet  # noqa: E402
-from harness import TRIGGERS, field, parse_time, sha256  # noqa: E402
+from harness import field, parse_time, sha256  # noqa: E402
 
 CALLERS = ("etl", "reports", "finance", "adhoc")
 
@@ -165,12 +166,10 @@ def endings(records):
     """How each trigger ended, by the id that its client gave it: lists of "refusal ..." and "outcome ..."."""
     found = {}
     for record in records:
+        mine = found.setdefault(record.get("client_request_id"), [])
         if record["kind"] == "refusal":
-            found.setdefault(record["client_request_id"], []).append(f"refusal {record['status']} {record['error_code']}")
+            mine.append(f"refusal {record['status']} {record['error_code']}")
         elif record["kind"] == "outcome":
-            found.setdefault(record["client_request_id"], []).append(f"outcome {record['result']}")
+            mine.append(f"outcome {record['result']}")
     return found
 
-
-__all__ = ["CALLERS", "TRIGGERS", "Experiment", "arrivals", "callers_config", "endings", "key_of", "ms", "most_in_a_window",
-           "outcomes_by_request", "percentile", "show_journal", "show_quota", "twice"]

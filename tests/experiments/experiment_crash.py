@@ -48,7 +48,7 @@ class Crashes:
     def __init__(self, e, sim, gateway):
         self.e, self.sim, self.gateway = e, sim, gateway
         self.directory = os.path.join(gateway.folder, "audit")
-        self.early = self.open_found = self.torn = 0
+        self.early = 0
         self.unrecorded, self.wrong, self.starts = [], [], []
 
     def run(self):
@@ -67,7 +67,8 @@ class Crashes:
             self._look_at_the_risen()
 
     def _start(self, ready):
-        self.gateway = self.e.fleet.gateway(self.sim, folder=self.gateway.folder, config=self.gateway.config, ready=ready)
+        old = self.gateway
+        self.gateway = self.e.fleet.gateway(self.sim, folder=old.folder, config=old.config, ready=ready)
 
     def _look_at_the_dead(self):
         """What arrived upstream so far stands in the files, whatever the process still held in memory."""
@@ -77,10 +78,8 @@ class Crashes:
 
     def _look_at_the_risen(self):
         """All intents of the dead have their one outcome once the successor serves."""
-        records = read_journal(self.directory)
-        outcomes = outcomes_by_request(records)
+        outcomes = outcomes_by_request(read_journal(self.directory, "outcome"))
         self.wrong += [i for i in self.intents if len(outcomes.get(i, ())) != 1]
-        self.torn += sum(r["kind"] == "recover" for r in records[-50:])
 
 
 class Damage:
@@ -113,16 +112,16 @@ class Damage:
             self.unnoticed.append((os.path.basename(self.files[which]), at, old, change, done.returncode, done.stderr))
 
 
-def show_damage(e, directory, samples):
+def show_damage(e, directory):
     damage = Damage(directory)
     e.figure("bytes of the journal", damage.size)
     e.figure("segments", len(damage.files))
-    for number in range(samples):
+    for number in range(e.options.bytes):
         # A third of the changes are a letter's case, which a lenient parser of hexadecimal would not see.
         damage.change(e.random.randrange(damage.size), 0x20 if number % 3 == 0 else e.random.randrange(1, 256))
     e.figure("single bytes changed, anywhere", damage.count)
-    # No later record's `prev` vouches for the last one: each byte of it is tried.
-    for at in damage.last_line():
+    # No later record's `prev` vouches for the last one: each byte of it is tried, its newline among them.
+    for at in damage.last_line()[::-e.options.stride]:
         damage.change(at, e.random.randrange(1, 256))
     e.figure("single bytes changed, with those of the last record", damage.count)
     e.none("changes that verify did not fail on", damage.unnoticed)
@@ -131,7 +130,7 @@ def show_damage(e, directory, samples):
 
 def main():
     with Experiment("crash: kill -9 under load, again and again, on one journal", kills=20, life=0.8, connections=12,
-                    latency=20, bytes=300) as e:
+                    latency=20, bytes=300, stride=1) as e:
         o = e.options
         sim = e.fleet.simulator("--latency", o.latency)
         gateway = e.fleet.gateway(sim)
@@ -143,23 +142,24 @@ def main():
         e.figure("kills under load", o.kills)
         e.figure("kills within a start", crashes.early)
         e.figure("from start to ready, longest", max(crashes.starts) * 1000, unit="ms")
-        e.figure("starts that cut a torn tail", sum(r["kind"] == "recover" and r.get("torn_bytes", 0) > 0 for r in records))
+        e.figure("starts that cut a torn tail", sum(r["kind"] == "recover" and bool(r["torn_bytes"]) for r in records))
         e.figure("submissions sent", len(fates))
         e.figure("  answered 202", sum(f.status == 202 for f in fates))
         e.figure("  cut by a crash", sum(bool(f.error) for f in fates), at_least=1)
         e.none("answers other than 202", [f for f in fates if f.status not in (0, 202)])
         e.none("arrived upstream, and not in the files when the gateway was dead", crashes.unrecorded)
-        e.none("intents of the dead without exactly one outcome when its successor was ready", crashes.wrong)
+        e.none("intents of the dead without one outcome when the successor was ready", crashes.wrong)
         show_journal(e, records, ledger)
         outcomes = outcomes_by_request(records)
         for result in ("accepted", "unknown", "cancelled", "failed", "refused", "rejected"):
             e.figure(f"outcomes: {result}", sum(r["kind"] == "outcome" and r["result"] == result for r in records))
-        e.none("202 that a client received without its outcome `accepted`", [
-            f for f in fates if f.status == 202 and [r["result"] for r in outcomes.get(f.request_id, [])] != ["accepted"]])
+        results = {name: [r["result"] for r in found] for name, found in outcomes.items()}
+        e.none("202 that a client received without its outcome `accepted`",
+               [f for f in fates if f.status == 202 and results.get(f.request_id) != ["accepted"]])
         e.none("request ids seen twice upstream", twice(field(entry, "X-Request-Id")[0] for entry in ledger))
         e.none("bodies seen twice upstream", twice(entry["body_sha256"] for entry in ledger))
         e.figure("jobgate audit verify, exit code", verify_journal(crashes.directory).returncode, exactly=0)
-        show_damage(e, crashes.directory, o.bytes)
+        show_damage(e, crashes.directory)
     sys.exit(e.finish())
 
 

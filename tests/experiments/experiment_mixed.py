@@ -1,4 +1,4 @@
-"""A store that dies, comes back empty, stands still and forgets, under overload: `on_failure` closed loses time, never the quota."""
+"""A store that dies, returns empty, stands still, forgets, under overload: `closed` costs time, never quota."""
 
 import asyncio
 import sys
@@ -112,8 +112,8 @@ def show_store(e, gateways):
 
 
 def main():
-    with Experiment("mixed: a store that dies, returns empty, stands still and forgets", quota=100, window=10.0, times=5.0,
-                    seconds=60.0, wait=4.0, back=2.5, health=100.0, slack=0.5) as e:
+    with Experiment("mixed: a store that dies, returns empty, stands still and forgets", quota=100, window=10.0,
+                    times=5.0, seconds=60.0, wait=4.0, back=2.5, health=100.0, slack=0.5) as e:
         o = e.options
         sim = e.fleet.simulator("--quota", f"{o.quota}/{o.window:g}", "--window", "sliding", "--job-seconds", 600)
         redis = e.fleet.redis()

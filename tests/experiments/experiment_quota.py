@@ -50,13 +50,15 @@ def show_answers(e, fates, offered):
 def run_window(e, kind):
     o = e.options
     phase = round(e.random.uniform(0, o.window), 3)
-    e.section(f"--window {kind} --phase {phase}: {o.quota} per {o.window:g} s, offered {o.times:g} times that for {o.seconds:g} s")
+    quota = f"{o.quota}/{o.window:g}"
+    e.section(f"--quota {quota} --window {kind} --phase {phase}, offered {o.times:g} times that for {o.seconds:g} s")
     # Jobs that outlive the run: an item forgets ended instances beyond its last hundred.
-    sim = e.fleet.simulator("--quota", f"{o.quota}/{o.window:g}", "--window", kind, "--phase", phase, "--job-seconds", 600)
+    sim = e.fleet.simulator("--quota", quota, "--window", kind, "--phase", phase, "--job-seconds", 600)
     redis = e.fleet.redis()
     gateways = [e.fleet.gateway(sim, instance=f"gate{n}", callers=callers_config(), store={"redis": redis.url},
                                 upstream={"quota": {"requests": o.quota, "window": ms(o.window)}},
-                                audit={"directory": "audit", "refusals": 1000}) for n in range(o.instances)]
+                                wait={"max": ms(o.wait), "queue": 1000},
+                                audit={"directory": "audit", "refusals": 10000}) for n in range(o.instances)]
     rate = o.times * o.quota / o.window
     fates = asyncio.run(offer(rate, o.seconds, Mix(e, gateways)))
     commands = redis_commands(redis)
@@ -93,7 +95,7 @@ def spread(times, window):
 
 def main():
     with Experiment("quota: several instances, one quota, several times overloaded", quota=100, window=10.0, times=5.0,
-                    seconds=60.0, instances=3, least=94.0) as e:
+                    seconds=60.0, instances=3, wait=20.0, least=94.0) as e:
         for kind in ("fixed", "sliding"):
             run_window(e, kind)
     sys.exit(e.finish())

@@ -50,7 +50,8 @@ class Fate:
         return self.status > 0 and "proxy-status" not in self.headers
 
     def __repr__(self):
-        return f"<{self.method} {self.target} {self.name}: {self.status} {self.code} {self.error} after {self.seconds:.2f} s>"
+        came = f"{self.status} {self.code} {self.error} after {self.seconds:.2f} s"
+        return f"<{self.method} {self.target} {self.name}: {came}>"
 
 
 class Client:

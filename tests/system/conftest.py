@@ -47,13 +47,13 @@ class Fleet:
     def config(self, upstream_port, /, **changes):
         return make_config(self.certificates, upstream_port, **changes)
 
-    def gateway(self, behind, /, folder=None, ready=True, env=None, config=None, **changes):
+    def gateway(self, behind, /, folder=None, ready=True, env=None, config=None, prefix=(), **changes):
         """A gateway; BEHIND it is a Simulator or a port. CHANGES as for make_config."""
         port = behind if isinstance(behind, int) else behind.port
         folder = folder or self._folder()
         gateway = Gateway.__new__(Gateway)
         self.processes.append(gateway)
-        gateway.__init__(folder, config or self.config(port, **changes), ready, env)
+        gateway.__init__(folder, config or self.config(port, **changes), ready, env, prefix)
         return gateway
 
     def stop(self):

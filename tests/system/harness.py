@@ -59,8 +59,8 @@ class Process:
     """A child process whose output is read as it comes; ended only by its own id."""
 
     def __init__(self, args, folder, env=None):
-        full = dict(os.environ, ASAN_OPTIONS="exitcode=99:detect_leaks=1", UBSAN_OPTIONS="print_stacktrace=1",
-                    TSAN_OPTIONS="exitcode=99", **(env or {}))
+        full = {**os.environ, "ASAN_OPTIONS": "exitcode=99:detect_leaks=1", "UBSAN_OPTIONS": "print_stacktrace=1",
+                "TSAN_OPTIONS": "exitcode=99", **(env or {})}
         self.lines, self.out = [], []
         self.process = subprocess.Popen(args, cwd=folder, env=full, text=True, errors="replace",
                                         stdout=subprocess.PIPE, stderr=subprocess.PIPE)

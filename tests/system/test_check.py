@@ -77,13 +77,15 @@ def test_wrong_configuration_says_all_and_exits_2(tmp_path, config):
 def test_what_is_named_but_missing_exits_1_and_is_listed_whole(tmp_path, config):
     config["listen"][0]["tls"]["cert_file"] = "missing.crt"
     config["upstream"]["ca_file"] = "missing-ca.pem"
-    config["store"] = {"redis": "redis://localhost", "password": {"file": "missing-secret"}}
+    config["store"] = {"redis": "rediss://localhost", "ca_file": "missing-store-ca.pem", "password": {"file": "missing-secret"}}
     config["audit"]["directory"] = "no/parent/audit"
     code, lines = check(tmp_path, config)
     assert code == 1
     faults = [line for line in lines if not line.startswith("warning: ")]
-    assert [line.partition(": ")[0] for line in faults] == ["listen[0].tls", "upstream.ca_file", "store.password", "audit.directory"]
+    assert [line.partition(": ")[0] for line in faults] == ["listen[0].tls", "upstream.ca_file", "store.password",
+                                                             "store.ca_file", "audit.directory"]
     assert all("No such file or directory" in line for line in faults)
+    assert all(line.count(str(tmp_path)) == 1 for line in faults[:-1])  # one fault a line
     assert all(str(tmp_path) in line for line in faults)        # relative to the configuration's folder
 
 

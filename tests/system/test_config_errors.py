@@ -64,7 +64,7 @@ def test_all_errors_at_once(tmp_path, certificates):
     ("log", {"level": "loud"}),
     # What later work brings is named, and says so.
     ("callers.0.weight", 5), ("callers.0.rate", {"requests": 1, "window": "1s"}), ("polls", {}), ("admin.token", {"env": "X"}),
-    ("listen.0.trusted_proxies", ["10.0.0.0/8"]), ("store", {"redis": "rediss://127.0.0.1:1"}),
+    ("listen.0.trusted_proxies", ["10.0.0.0/8"]), ("store", {"redis": "redis://127.0.0.1:1", "ca_file": "ca.pem"}),
     ("store", {"redis": "redis://127.0.0.1:1", "on_failure": "share"})])
 def test_each_wrong_value(tmp_path, certificates, path, value):
     config = make_config(certificates, 1)

@@ -44,11 +44,11 @@ FULL = {
     "identities": [{"name": "sp", "quota": dict(QUOTA)}],
     "callers": [{
         "name": "etl", "keys": [{"id": "k1", "sha256": "ab" * 32}], "identity": "sp", "location": "rewrite",
-        "validate": "report",
+        "validate": "report", "wait": {"max": "30s", "queue": 5},
         "allow": [{"workspace": "cfafbeb1-8037-4d0c-896e-a46fb27ff229", "operations": ["run"],
                    "items": ["5b218778-e7a5-4d73-8187-f10824047715"], "job_types": ["RunNotebook"]}],
     }],
-    "store": {"redis": "redis://localhost:6379/0", "username": "u", "password": {"file": "secret"}, "prefix": "p",
+    "store": {"redis": "rediss://localhost:6379/0", "ca_file": "ca.pem", "username": "u", "password": {"file": "secret"}, "prefix": "p",
               "timeout": "50ms", "on_failure": "closed"},
     "wait": {"max": "1s", "queue": 10},
     "limits": {"connections": 100, "head_bytes": 8192, "body_bytes": 65536, "head_timeout": "1s", "body_timeout": "1s",
@@ -64,7 +64,7 @@ LATER = [
     ("admin", "token", "identity"),
     ("identities[0]", "credential", "identity"),
     ("callers[0].keys[0]", "expires", "identity"), ("callers[0]", "weight", "quota"), ("callers[0]", "rate", "quota"),
-    ("callers[0]", "wait", "quota"), ("store", "ca_file", "quota"), ("", "polls", "polls"),
+    ("", "polls", "polls"),
 ]
 
 
@@ -338,7 +338,9 @@ GOOD_AND_BAD = [
     (("upstream", "url"), ["https://h", "https://h:1/", "https://[::1]:9443"], ["http://h", "https://h/x", "https://u@h", "h", "https://"]),
     (("public_url",), ["http://h", "https://h/a/b/", "https://[::1]:1/x"], ["https://h?x", "https://h#x", "https://h//a", "ftp://h", "https://u:p@h", "https://h/a%20b"]),
     (("listen", 0, "address"), ["127.0.0.1:1", "[::1]:65535"], ["127.0.0.1", ":80", "localhost:80", "127.0.0.1:0", "::1:80"]),
-    (("store", "redis"), ["redis://h", "redis://u@h:1", "redis://[::1]:1/3"], ["h:1", "redis://", "rediss://h", "redis://h/x", "http://h"]),
+    (("store", "redis"), ["rediss://h", "rediss://u@h:1", "rediss://[::1]:1/3"], ["h:1", "redis://", "rediss://", "rediss://h/x", "http://h", "rediss://a,b"]),
+    (("store", "redis"), ["redis://h", "redis://[::1]:1/3", "redis+sentinel://h/s", "redis+sentinel://u@h:1,[::1]:2/s/3"],
+     ["redis+sentinel://h", "redis+sentinel://h,/s", "redis+sentinel:///s", "redis+sentinel://h/s/x", "redis+sentinel://h/ /"]),
     (("callers", 0, "name"), ["a", "A/b_c.d-e:f@g", "x" * 64], ["", "x" * 65, "a b", "unknown", "other", "{a}"]),
     (("callers", 0, "allow"), [[], [{}], [{"workspace": "*", "items": "*", "job_types": "*", "operations": "*"}]], [{}, [{"items": []}], [{"job_types": ["*"]}], [[]]]),
     (("callers", 0, "keys", 0, "sha256"), ["AB" * 32], ["ab" * 31, "ab" * 33, "zz" * 32]),
@@ -354,5 +356,7 @@ def test_forms(tmp_path, steps, good, bad):
         config = changed(steps, value)
         if steps == ("store", "redis") and "u@" in value:
             del config["store"]["username"]
+        if steps == ("store", "redis") and not value.startswith("rediss"):
+            del config["store"]["ca_file"]
         assert (schema_errors(config) == []) == right, f"schema: {value}"
         assert (check(tmp_path, config) == []) == right, f"parser: {value}"

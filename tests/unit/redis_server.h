@@ -78,11 +78,16 @@ redis_ask_words(int fd, size_t count, const char *const *words, char *out, size_
 #define redis_ask(fd, out, ...) redis_ask_words(fd, sizeof((const char *[]){ __VA_ARGS__ }) / sizeof(char *), \
 	(const char *[]){ __VA_ARGS__ }, out, sizeof(out))
 
-/* Start it at SERVER->port, or at a free port where that is 0, with two more arguments, and wait until it answers. */
+/*
+ * Start it at SERVER->port, or at a free port where that is 0, with more arguments (ended by NULL), and wait until it
+ * answers.
+ */
 static TEST_UNUSED void
-redis_server_start_with(struct redis_server *server, const char *option, const char *value)
+redis_server_start_words(struct redis_server *server, const char *const *more)
 {
 	char port[16];
+	const char *words[40] = { "redis-server", "--port", port, "--bind", "127.0.0.1 127.0.0.2", "--save", "", "--appendonly", "no", "--dir",
+		server->directory };
 	int fd = -1, log;
 
 	if (server->port == 0)
@@ -95,14 +100,22 @@ redis_server_start_with(struct redis_server *server, const char *option, const c
 	if (server->pid == 0) {
 		log = open("/dev/null", O_WRONLY);
 		dup2(log, 1);
-		execlp("redis-server", "redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
-		    "--dir", server->directory, option, value, (char *)NULL);
+		for (size_t i = 0; more[i]; i++)
+			words[11 + i] = more[i];
+		execvp("redis-server", (char *const *)(uintptr_t)words);
 		_exit(127);
 	}
 	for (int i = 0; i < 1000 && (fd = loopback_connect(server->port)) < 0; i++)
 		poll(NULL, 0, 10);
 	assert_true(fd >= 0);
 	close(fd);
+}
+
+/* The same with one option. */
+static TEST_UNUSED void
+redis_server_start_with(struct redis_server *server, const char *option, const char *value)
+{
+	redis_server_start_words(server, (const char *const[]){ option, value, NULL });
 }
 
 static TEST_UNUSED void

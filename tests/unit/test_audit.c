@@ -58,7 +58,7 @@ refuse_many(void *arg)
 		.caller = STR_INIT("etl"), .operation = OPERATION_RUN, .body_bytes = -1 };
 
 	for (int i = 0; i < REFUSALS; i++)
-		audit_refusal(f->audit, &request, REFUSAL_QUOTA, 429);
+		audit_refusal(f->audit, &request, i % 2 ? REFUSAL_QUOTA : REFUSAL_QUEUE_FULL, 429);	/* one errorCode, one bound */
 	return NULL;
 }
 

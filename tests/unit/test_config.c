@@ -169,6 +169,59 @@ test_every_key_is_read(void **state)
 	config_unref(&c);
 }
 
+#define SMALL "{\"listen\": [{\"address\": \"127.0.0.1:8080\"}], \"upstream\": {\"url\": \"https://h\", " \
+	"\"quota\": {\"requests\": 200, \"window\": \"60s\"}}, " \
+	"\"callers\": [{\"name\": \"a\", \"keys\": [{\"sha256\": \"" HASH_A "\"}]}], "
+
+/* A caller's own wait stands for itself, beyond the general one too; what it leaves out is the general one's. */
+static void
+test_caller_wait(void **state)
+{
+	struct config *c = parse_good(SMALL "\"wait\": {\"max\": \"5s\", \"queue\": 7}}");
+
+	(void)state;
+	assert_int_equal(c->callers[0].wait_max_us, 5000000);
+	config_unref(&c);
+	c = parse_good("{\"listen\": [{\"address\": \"127.0.0.1:8080\"}], \"upstream\": {\"url\": \"https://h\", "
+	    "\"quota\": {\"requests\": 200, \"window\": \"60s\"}}, \"wait\": {\"max\": \"5s\", \"queue\": 7}, \"callers\": ["
+	    "{\"name\": \"a\", \"keys\": [{\"sha256\": \"" HASH_A "\"}], \"wait\": {\"max\": \"40s\"}},"
+	    "{\"name\": \"b\", \"keys\": [{\"sha256\": \"" HASH_B "\"}], \"wait\": {\"queue\": 3}}]}");
+	assert_int_equal(c->callers[0].wait_max_us, 40000000);
+	assert_int_equal(c->callers[0].wait_queue, 7);
+	assert_int_equal(c->callers[1].wait_max_us, 5000000);
+	assert_int_equal(c->callers[1].wait_queue, 3);
+	assert_int_equal(c->warning_count, 3);	/* no store, preserve, and: */
+	assert_str(str_sub(c->warnings[2], 0, 16), "wait.max of \"a\" ");
+	config_unref(&c);
+}
+
+/* The store's three kinds of URL. */
+static void
+test_store_urls(void **state)
+{
+	struct config *c = parse_good(SMALL "\"store\": {\"redis\": \"rediss://:k%2Fey=@R.Example\", \"ca_file\": \"ca.pem\"}}");
+
+	(void)state;
+	assert_true(c->store.redis && c->store.tls);
+	assert_str(c->store.host, "r.example");
+	assert_int_equal(c->store.port, 6379);
+	assert_str(c->store.password, "k/ey=");
+	assert_str(c->store.ca_file, "/etc/jobgate/ca.pem");
+	config_unref(&c);
+	c = parse_good(SMALL "\"store\": {\"redis\": \"redis+sentinel://u:p%2C@A.b,[::1]:5,10.0.0.1:6/main/3\"}}");
+	assert_true(c->store.redis && !c->store.tls);
+	assert_int_equal(c->store.sentinel_count, 3);
+	assert_str(c->store.sentinels[0].host, "a.b");
+	assert_int_equal(c->store.sentinels[0].port, 26379);
+	assert_str(c->store.sentinels[1].host, "::1");
+	assert_int_equal(c->store.sentinels[1].port, 5);
+	assert_str(c->store.sentinels[2].host, "10.0.0.1");
+	assert_str(c->store.service, "main");
+	assert_str(c->store.password, "p,");
+	assert_int_equal(c->store.db, 3);
+	config_unref(&c);
+}
+
 static void
 test_upstream_origin_and_host(void **state)
 {
@@ -364,7 +417,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_least_configuration_has_the_defaults),
 		cmocka_unit_test(test_every_key_is_read),
-		cmocka_unit_test(test_upstream_origin_and_host),
+		cmocka_unit_test(test_caller_wait), cmocka_unit_test(test_store_urls), cmocka_unit_test(test_upstream_origin_and_host),
 		cmocka_unit_test(test_defaults_follow_public_url),
 		cmocka_unit_test(test_identities_take_the_upstreams_quota),
 		cmocka_unit_test(test_warnings_count_what_they_do_not_name),

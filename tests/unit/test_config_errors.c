@@ -34,6 +34,9 @@ assert_str(struct str s, const char *expected)
 #define NAME "must be a name: 1 to 64 ASCII letters, digits or any of . _ - : @ /, is "
 #define KEY_HASH "must be the SHA-256 of the key as 64 hexadecimal digits (jobgate key new NAME prints both; for a key of " \
 	"your own: printf %s KEY | sha256sum), is a text of "
+#define PERCENT "must have user and password percent-encoded (%40 for @, %2F for /)"
+#define SERVICE "must name the service behind the hosts: redis+sentinel://host:port,host:port/service"
+#define SENTINELS "must have 1 to 16 Sentinels as host:port, divided by commas"
 #define LATER(work) "comes with the work on " work "; not available yet"
 #define ETL "callers[0] (\"etl\")"
 
@@ -68,13 +71,10 @@ static const struct { const char *path, *value, *errors; } rows[] = {
 	{ "upstream.quota.burst", "0", "upstream.quota.burst: must be 1 to 10000000, is 0" },
 	{ "callers[0].weight", "4", ETL ".weight: " LATER("quota") },
 	{ "callers[0].rate", "{}", ETL ".rate: " LATER("quota") },
-	{ "callers[0].wait", "{}", ETL ".wait: " LATER("quota") },
 	{ "callers[0].keys[0].expires", "\"x\"", ETL ".keys[0].expires: " LATER("identity") },
 	{ "identities", "[{\"name\": \"default\", \"credential\": {}}]", "identities[0] (\"default\").credential: " LATER("identity") },
 	{ "polls", "{}", "polls: " LATER("polls") },
-	{ "store", "{\"redis\": \"redis://h\", \"ca_file\": \"x\"}", "store.ca_file: " LATER("quota") },
 	{ "store", "{\"redis\": \"redis://h\", \"on_failure\": \"share\"}", "store.on_failure: \"share\" " LATER("quota") },
-	{ "store", "{\"redis\": \"rediss://h\"}", "store.redis: rediss:// " LATER("quota") },
 	/* kinds and bounds */
 	{ "workers", "0", "workers: must be 1 to 64, is 0" },
 	{ "workers", "65", "workers: must be 1 to 64, is 65" },
@@ -180,16 +180,42 @@ static const struct { const char *path, *value, *errors; } rows[] = {
 	{ "upstream.url", "\"https://u:pw@h\"", "upstream.url: must not have a user or password" },
 	{ "upstream.url", "\"pw@h\"", "upstream.url: must be a URL with scheme and host, as \"https://host:port\", is another text" },
 	{ "upstream.server_name", "\"*.example\"", "upstream.server_name: must be the DNS name (or IPv4 address) that the upstream's certificate is for, is \"*.example\"" },
+	/* a caller's own wait */
+	{ "callers[0].wait", "{}", NULL },
+	{ "callers[0].wait", "{\"max\": \"5m\", \"queue\": 1}", NULL },
+	{ "callers[0].wait", "{\"max\": \"5ms\"}", ETL ".wait.max: " DURATION("10ms", "5m") "\"5ms\"" },
+	{ "callers[0].wait", "{\"queue\": 0}", ETL ".wait.queue: must be 1 to 100000, is 0" },
+	{ "callers[0].wait", "{\"maximum\": 1}", ETL ".wait.maximum: unknown key" },
 	/* store */
 	{ "store", "{}", "store.redis: is missing" },
 	{ "store", "{\"redis\": \"redis://h:1/65535\"}", NULL },
 	{ "store", "{\"redis\": \"redis://h:1/65536\"}", "store.redis: must end with the number of a database from 0 to 65535, or with the port" },
 	{ "store", "{\"redis\": \"redis://h:1/a\"}", "store.redis: must end with the number of a database from 0 to 65535, or with the port" },
-	{ "store", "{\"redis\": \"redis://a:b%4@h:1\"}", "store.redis: must have user and password percent-encoded (%40 for @)" },
-	{ "store", "{\"redis\": \"redis://a:b%00@h:1\"}", "store.redis: must have user and password percent-encoded (%40 for @)" },
+	{ "store", "{\"redis\": \"redis://a:b%4@h:1\"}", "store.redis: " PERCENT },
+	{ "store", "{\"redis\": \"redis://a:b%00@h:1\"}", "store.redis: " PERCENT },
 	{ "store", "{\"redis\": \"redis://a:b@c@h:1\"}", "store.redis: " URL_HOST },
 	{ "store", "{\"redis\": \"unix:///x\"}", "store.redis: " URL_HOST },
-	{ "store", "{\"redis\": \"http://h\"}", "store.redis: must be redis://[user:password@]host:port[/db]" },
+	{ "store", "{\"redis\": \"http://h\"}", "store.redis: must be redis://[user:password@]host:port[/db], rediss:// for TLS, or redis+sentinel://host:port,.../service" },
+	{ "store", "{\"redis\": \"rediss://h\"}", NULL },
+	{ "store", "{\"redis\": \"rediss://h\", \"ca_file\": \"x\"}", NULL },
+	{ "store", "{\"redis\": \"redis://h\", \"ca_file\": \"x\"}", "store.ca_file: is only for rediss://, and \"redis\" is not" },
+	{ "store", "{\"redis\": \"rediss://h\", \"ca_file\": \"\"}", "store.ca_file: must be a text of 1 to 4095 bytes, is one of 0" },
+	{ "store", "{\"redis\": \"rediss://:a/b=@h:1\"}", "store.redis: " PERCENT },
+	{ "store", "{\"redis\": \"rediss://:a%2Fb=@h:1\"}", NULL },
+	{ "store", "{\"redis\": \"redis+sentinel://h/s\"}", NULL },
+	{ "store", "{\"redis\": \"redis+sentinel://u:p%40@h:1,[::1]:2,i/my.service-1/15\"}", NULL },
+	{ "store", "{\"redis\": \"redis+sentinel://h:1\"}", "store.redis: " SERVICE },
+	{ "store", "{\"redis\": \"redis+sentinel://h:1/\"}", "store.redis: " SERVICE },
+	{ "store", "{\"redis\": \"redis+sentinel://h:1//1\"}", "store.redis: " SERVICE },
+	{ "store", "{\"redis\": \"redis+sentinel://h:1/s/x\"}", "store.redis: must end with the number of a database from 0 to 65535, or with the service" },
+	{ "store", "{\"redis\": \"redis+sentinel:///s\"}", "store.redis: " SENTINELS },
+	{ "store", "{\"redis\": \"redis+sentinel://a,/s\"}", "store.redis: " SENTINELS },
+	{ "store", "{\"redis\": \"redis+sentinel://a,,b/s\"}", "store.redis: " SENTINELS },
+	{ "store", "{\"redis\": \"redis+sentinel://a:0/s\"}", "store.redis: " SENTINELS },
+	{ "store", "{\"redis\": \"redis+sentinel://a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a/s\"}", "store.redis: " SENTINELS },
+	{ "store", "{\"redis\": \"redis+sentinel://u:%4@h/s\"}", "store.redis: " PERCENT },
+	{ "store", "{\"redis\": \"redis+sentinel://h/s\", \"ca_file\": \"x\"}", "store.ca_file: is only for rediss://, and \"redis\" is not" },
+	{ "store", "{\"redis\": \"rediss+sentinel://h/s\"}", "store.redis: must be redis://[user:password@]host:port[/db], rediss:// for TLS, or redis+sentinel://host:port,.../service" },
 	{ "store", "{\"redis\": \"redis://u:p@h\", \"username\": \"u\"}", "store.username: is given twice, here and in \"redis\"" },
 	{ "store", "{\"redis\": \"redis://:p@h\", \"username\": \"u\"}", NULL },
 	{ "store", "{\"redis\": \"redis://u:p@h\", \"password\": {\"env\": \"P\"}}", "store.password: is given twice, here and in \"redis\"" },

@@ -1,0 +1,27 @@
+"""Short versions of the experiments of tests/experiments: same figures, same bounds where size does not matter."""
+
+import os
+import subprocess
+
+import pytest
+
+from harness import BUILD, ROOT
+
+SHORT = {
+    # A short window leaves less of the quota (J and L weigh more), and a sanitized build takes less of that.
+    "quota": ["--window", "2", "--seconds", "6", "--wait", "2", "--times", "3", "--least", "70"],
+    "crash": ["--kills", "3", "--bytes", "30", "--stride", "20"],
+    "faults": ["--exchanges", "120"],
+    "slow": ["--clients", "40", "--seconds", "8", "--latency", "1500", "--cut", "4", "--wait", "1", "--window", "2",
+             "--queue", "8", "--timeout", "2", "--longest", "5", "--drain", "2"],
+    "mixed": ["--window", "2", "--seconds", "24", "--wait", "1", "--times", "3", "--back", "5", "--health", "500",
+              "--slack", "2"],
+}
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_experiment(name):
+    script = os.path.join(ROOT, "tests", "experiments", f"experiment_{name}.py")
+    done = subprocess.run(["/usr/bin/python3", script, *SHORT[name]], capture_output=True, text=True, check=False,
+                          timeout=170, env={**os.environ, "JOBGATE_BUILD": BUILD, "PYTHONDONTWRITEBYTECODE": "1"})
+    assert done.returncode == 0, done.stdout + done.stderr
