@@ -13,7 +13,7 @@ RUN = f"{BASE}/RunNotebook/instances"
 
 def gateways_of(e, sim, redis, requests, window, count, wait="20s"):
     return [e.fleet.gateway(sim, instance=f"gate{n}", callers=callers_config(), store={"redis": redis.url},
-                            upstream={"quota": {"requests": requests, "window": ms(window)}},
+                            upstream={"quota": {"requests": requests, "window": ms(window), "burst": max(1, requests * 3 // 4)}},
                             wait={"max": wait, "queue": 1000}) for n in range(count)]
 
 

@@ -57,7 +57,7 @@ def test_not_sent_again_where_that_is_not_wanted(fleet):
 def test_a_killed_instance_counts_its_tokens_as_out(fleet):
     """It cannot know how many were taken: its journal tells when the last trigger was, and nothing goes for W + J from then on."""
     sim = fleet.simulator("--quota", "20/3", "--window", "sliding")
-    upstream = {"quota": {"requests": 20, "window": "3s"}}
+    upstream = {"quota": {"requests": 20, "window": "3s", "burst": 15}}
     first = fleet.gateway(sim, upstream=upstream)
     for _ in range(3):
         assert first.request("POST", RUN, body=b"{}").status == 202
