@@ -3,7 +3,8 @@
 
 BUILD_PACKAGES="build-essential cmake pkg-config libevent-dev libssl-dev libjansson-dev libhiredis-dev openssl ca-certificates"
 RUN_PACKAGES="openssl curl ca-certificates"
-TEST_PACKAGES="libcmocka-dev redis-server redis-sentinel python3 python3-pytest python3-pytest-xdist python3-pytest-timeout
+# libnss-myhostname: a bare root has no /etc/hosts, and tests of names need localhost (RFC 6761).
+TEST_PACKAGES="libnss-myhostname libcmocka-dev redis-server redis-sentinel python3 python3-pytest python3-pytest-xdist python3-pytest-timeout
   python3-jsonschema universal-ctags binutils openssl curl prometheus"
 
 # libevent 2.1.12-stable-8 has eight CVEs that only the security suite's version mends.
