@@ -3,10 +3,8 @@
 
 #include <inttypes.h>
 
-#define SECOND_US INT64_C(1000000)
-
-/* Either kind of bucket comes back within the window, the jitter, and so much (rules/quota: a due token's lateness). */
-#define LATE_US INT64_C(20000)
+#include "base/clock.h"
+#include "rules/quota.h"
 
 /* Append a String (RFC 8941 3.3.3). Names have only characters that it may hold; what has not is left out. */
 static void
@@ -23,14 +21,14 @@ add_string(struct buf *out, struct str s)
 	buf_add_char(out, '"');
 }
 
-/* The calls that every window has under constant demand: one less than is stated, spread over a little more than it. */
+/* The calls that every window has under constant demand: one less than is stated; either bucket is back after W + J + L. */
 static int64_t
 sure_calls(const struct config_quota *quota)
 {
 	int64_t calls = quota->requests - quota->outside - 1;
 
 	/* At most 10 million times 3,600 million: below 2^63. */
-	calls = calls * quota->window_us / (quota->window_us + quota->jitter_us + LATE_US);
+	calls = calls * quota->window_us / (quota->window_us + quota->jitter_us + QUOTA_LATENESS_US);
 	return calls > 0 ? calls : 0;
 }
 
@@ -40,7 +38,7 @@ ratelimit_policy(struct buf *out, const struct config_identity *identity)
 	add_string(out, identity->name);
 	/* Whole seconds: a longer window has no fewer calls. */
 	buf_printf(out, ";q=%" PRId64 ";w=%" PRId64, sure_calls(&identity->quota),
-	    (identity->quota.window_us + SECOND_US - 1) / SECOND_US);
+	    (identity->quota.window_us + CLOCK_SECOND - 1) / CLOCK_SECOND);
 }
 
 void
