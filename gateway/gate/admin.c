@@ -56,7 +56,8 @@ static void
 admin_metrics(struct admin *admin, const struct http1_head *head, struct admin_answer *answer)
 {
 	const struct http1_field *accept = http1_find(head, STR("Accept"));
-	bool open = accept && str_find(accept->value, STR("application/openmetrics-text")) < accept->value.n;
+	bool classic = accept && str_find(accept->value, STR("openmetrics")) == accept->value.n
+	    && str_find(accept->value, STR("text/plain")) < accept->value.n;
 	struct metrics_source source;
 
 	answer->status = 503;
@@ -66,9 +67,9 @@ admin_metrics(struct admin *admin, const struct http1_head *head, struct admin_a
 		return;
 	}
 	answer->status = 200;
-	answer->content_type = open ? STR("application/openmetrics-text; version=1.0.0; charset=utf-8")
-				    : STR("text/plain; version=0.0.4; charset=utf-8");
-	metrics_write(&answer->body, &source, open);
+	answer->content_type = classic ? STR("text/plain; version=0.0.4; charset=utf-8")
+				       : STR("application/openmetrics-text; version=1.0.0; charset=utf-8");
+	metrics_write(&answer->body, &source, !classic);
 }
 
 /* Decide what is answered. */

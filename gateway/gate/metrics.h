@@ -1,6 +1,6 @@
 /*
- * Metrics of the instance as text: OpenMetrics 1.0 where a scraper accepts it (Prometheus does), else the same families in the
- * classic format 0.0.4, which tools such as promtool read. They differ in the names of counters' families alone; both end in # EOF.
+ * Metrics of the instance as text: OpenMetrics 1.0, or the same families in the classic format 0.0.4 for who accepts only
+ * text/plain (promtool reads nothing else). They differ in the names of counters' families alone; both end in # EOF.
  */
 #ifndef JOBGATE_GATE_METRICS_H
 #define JOBGATE_GATE_METRICS_H
