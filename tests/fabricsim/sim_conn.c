@@ -166,7 +166,7 @@ conn_decide(struct sim_conn *c, struct sim_reply *reply)
 	if (c->fault.kind == SIM_FAULT_STATUS) {
 		sim_reply_fini(reply);
 		sim_reply_init(reply, &s->random);
-		sim_reply_fault(reply, c->fault.status, now);
+		sim_reply_fault(reply, c->fault.status, c->server->options.fault_retry_after, now);
 	}
 }
 

@@ -55,43 +55,79 @@ sim_fault_name(struct sim_fault fault)
 	return digits;
 }
 
+/* Read how often a rule strikes: "0.25", or "@3" for the third of its requests alone. */
+static bool
+fault_read_rate(struct sim_fault_rule *rule, struct str rate)
+{
+	char number[32], *end;
+
+	if (rate.n == 0 || rate.n >= sizeof(number))
+		return false;
+	if (rate.p[0] == '@')
+		return str_to_u64(str_sub(rate, 1, rate.n), &rule->nth) && rule->nth > 0;
+	memcpy(number, rate.p, rate.n);
+	number[rate.n] = '\0';
+	rule->rate = strtod(number, &end);
+	return *end == '\0' && rule->rate >= 0 && rule->rate <= 1;
+}
+
 /* Add a rule of the command line. */
 bool
 sim_fault_add(struct sim_fault_plan *plan, const char *text)
 {
 	struct str rest = str_from(text), name, rate;
 	struct sim_fault_rule *rule = &plan->rules[plan->count];
-	char number[32], *end;
 
 	if (plan->count == SIM_FAULT_RULES_MAX)
 		return false;
 	if (!str_next(&rest, ':', &name) || !sim_fault_from(name, &rule->fault))
 		return false;
-	if (!str_next(&rest, ':', &rate) || rate.n == 0 || rate.n >= sizeof(number))
-		return false;
-	memcpy(number, rate.p, rate.n);
-	number[rate.n] = '\0';
-	rule->rate = strtod(number, &end);
-	if (*end != '\0' || !(rule->rate >= 0 && rule->rate <= 1))
+	if (!str_next(&rest, ':', &rate) || !fault_read_rate(rule, rate))
 		return false;
 	rule->method = rest;
 	plan->count++;
 	return true;
 }
 
+/* Tell whether a rule can strike requests of this method. */
+static bool
+fault_is_for(const struct sim_fault_rule *rule, struct str method)
+{
+	return rule->method.n == 0 || str_eq(rule->method, method);
+}
+
+/* Count a request with the rules that wait for their Nth one; the rule whose turn it is, or NULL. */
+static const struct sim_fault_rule *
+fault_count(struct sim_fault_plan *plan, struct str method)
+{
+	const struct sim_fault_rule *found = NULL;
+
+	for (size_t i = 0; i < plan->count; i++) {
+		struct sim_fault_rule *rule = &plan->rules[i];
+
+		if (rule->nth > 0 && fault_is_for(rule, method) && ++rule->seen == rule->nth)
+			found = rule;
+	}
+	return found;
+}
+
 /* Choose the fault of a request. */
 struct sim_fault
 sim_fault_choose(struct sim_fault_plan *plan, struct str method)
 {
+	const struct sim_fault_rule *due;
 	double draw;
 
 	if (plan->count == 0)
 		return (struct sim_fault){ SIM_FAULT_NONE, 0 };
+	due = fault_count(plan, method);
+	if (due != NULL)
+		return due->fault;
 	draw = (double)(sim_random_next(&plan->random) >> 11) / 9007199254740992.0;	/* 53 bits: 0 to 1 */
 	for (size_t i = 0; i < plan->count; i++) {
 		const struct sim_fault_rule *rule = &plan->rules[i];
 
-		if (rule->method.n > 0 && !str_eq(rule->method, method))
+		if (rule->nth > 0 || !fault_is_for(rule, method))
 			continue;
 		if (draw < rule->rate)
 			return rule->fault;

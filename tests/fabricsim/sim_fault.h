@@ -31,6 +31,8 @@ struct sim_fault {
 struct sim_fault_rule {
 	struct sim_fault fault;
 	double rate;		/* 0 to 1 */
+	uint64_t nth;		/* instead of a rate: strikes this one of its requests, the first is 1; 0: goes by the rate */
+	uint64_t seen;		/* requests that it could have struck so far */
 	struct str method;	/* the only one it strikes; empty: all */
 };
 
@@ -46,10 +48,10 @@ bool sim_fault_from(struct str name, struct sim_fault *fault);
 /* The name of a fault, "none" for none, the digits for a status; valid until the next call. */
 const char *sim_fault_name(struct sim_fault fault);
 
-/* Add the rule "NAME:RATE" or "NAME:RATE:METHOD"; false where it is malformed or there are too many. */
+/* Add the rule "NAME:RATE", "NAME:RATE:METHOD", "NAME:@NTH" or "NAME:@NTH:METHOD"; false where it is malformed or there are too many. */
 bool sim_fault_add(struct sim_fault_plan *plan, const char *text);
 
-/* Choose what happens to the next request; the rates of the rules add up. */
+/* Choose what happens to the next request: what is meant for exactly this one, else by the dice; the rates of the rules add up. */
 struct sim_fault sim_fault_choose(struct sim_fault_plan *plan, struct str method);
 
 /*

@@ -25,6 +25,8 @@ static const char usage_text[] =
     "  --fault NAME:RATE[:METHOD]  drop stall garbage half slow early-close close hints extra, or a status\n"
     "                           from 400 to 599; a request may also ask for one: X-Fabricsim-Fault: NAME,\n"
     "                           and for its own latency in milliseconds: X-Fabricsim-Latency: MS\n"
+    "                           RATE is a share from 0 to 1, or @N: the Nth request alone\n"
+    "  --fault-retry-after SECONDS  of a 429 or 503 by fault (2)\n"
     "  --seed N                 of ids and faults (by the clock)\n";
 
 /* Say what is wrong with the command line and end. */
@@ -91,7 +93,8 @@ static const struct option option_table[] = {
 	{ "retry-after", required_argument, NULL, 'r' }, { "page", required_argument, NULL, 'g' },
 	{ "origin", required_argument, NULL, 'o' }, { "require-authorization", no_argument, NULL, 'a' },
 	{ "ledger", required_argument, NULL, 'L' }, { "fault", required_argument, NULL, 'f' },
-	{ "seed", required_argument, NULL, 's' }, { "help", no_argument, NULL, 'h' }, { NULL, 0, NULL, 0 },
+	{ "fault-retry-after", required_argument, NULL, 'R' }, { "seed", required_argument, NULL, 's' },
+	{ "help", no_argument, NULL, 'h' }, { NULL, 0, NULL, 0 },
 };
 
 /* Take the options that are numbers; false for another one. */
@@ -103,6 +106,7 @@ options_take_number(struct sim_options *o, int option, const char *name, const c
 	case 't': o->latency_us = options_number(name, value, 0) * 1000; return true;
 	case 'j': o->job_us = options_seconds(name, value); return true;
 	case 'r': o->retry_after = options_number(name, value, 0); return true;
+	case 'R': o->fault_retry_after = options_number(name, value, 0); return true;
 	case 'g': o->page = options_number(name, value, 1); return true;
 	case 's': o->seed = (uint64_t)options_number(name, value, 0); return true;
 	default: return false;
@@ -144,7 +148,7 @@ sim_options_read(struct sim_options *o, int argc, char **argv)
 	int option, at = 0;
 
 	*o = (struct sim_options){ .origin = "https://api.fabric.microsoft.com", .job_us = 5000000, .retry_after = 60,
-		.page = 100, .seed = (uint64_t)clock_now_wall().us };
+		.fault_retry_after = 2, .page = 100, .seed = (uint64_t)clock_now_wall().us };
 	while ((option = getopt_long(argc, argv, "", option_table, &at)) != -1)
 		options_take(o, option, option == '?' ? "" : option_table[at].name, optarg);
 	if (optind < argc)

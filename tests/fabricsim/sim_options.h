@@ -21,6 +21,7 @@ struct sim_options {
 	int64_t job_us;			/* how long an instance lives before it is Completed */
 	int64_t retry_after;		/* seconds, of a 202 */
 	int64_t page;			/* instances in one page of a list */
+	int64_t fault_retry_after;	/* seconds, of a 429 or 503 by fault */
 	bool require_authorization;
 	uint64_t seed;
 	struct sim_fault_plan faults;

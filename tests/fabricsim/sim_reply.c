@@ -80,17 +80,21 @@ sim_reply_blocked(struct sim_reply *r, int64_t wait_us, struct wall_time now)
 
 /* Answer with a status that a test asked for. */
 void
-sim_reply_fault(struct sim_reply *r, int status, struct wall_time now)
+sim_reply_fault(struct sim_reply *r, int status, int64_t retry_after, struct wall_time now)
 {
+	char seconds[24];
+
 	if (status == 429) {
-		sim_reply_blocked(r, 2 * CLOCK_SECOND, now);
+		sim_reply_blocked(r, retry_after * CLOCK_SECOND, now);
 		return;
 	}
 	if (status == 401)
 		sim_reply_field(r, "WWW-Authenticate",
 		    "Bearer realm=\"\", error=\"invalid_token\", error_description=\"The token has expired\"");
-	if (status == 503)
-		sim_reply_field(r, "Retry-After", "2");
+	if (status == 503) {
+		(void)snprintf(seconds, sizeof(seconds), "%lld", (long long)retry_after);
+		sim_reply_field(r, "Retry-After", seconds);
+	}
 	sim_reply_error(r, status, status == 401 ? "TokenExpired" : status < 500 ? "InvalidRequest" : "InternalError",
 	    "A fault that was asked of the simulator", status == 503);
 }

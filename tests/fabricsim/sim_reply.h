@@ -29,8 +29,8 @@ void sim_reply_error(struct sim_reply *reply, int status, const char *code, cons
 /* Answer 429 RequestBlocked as recorded (fabric.md 4): try again in WAIT_US. */
 void sim_reply_blocked(struct sim_reply *reply, int64_t wait_us, struct wall_time now);
 
-/* Answer as --fault STATUS wants it: like sim_reply_error; 429 and 503 with a Retry-After, retriable. */
-void sim_reply_fault(struct sim_reply *reply, int status, struct wall_time now);
+/* Answer as --fault STATUS wants it: like sim_reply_error; 429 and 503 with a Retry-After in seconds, retriable. */
+void sim_reply_fault(struct sim_reply *reply, int status, int64_t retry_after, struct wall_time now);
 
 /* Append the whole answer as it goes out; without body for a HEAD. */
 void sim_reply_write(const struct sim_reply *reply, struct wall_time now, bool head_only, struct buf *out);

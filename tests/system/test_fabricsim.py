@@ -161,6 +161,23 @@ def test_rates_come_true_and_are_repeatable(fleet):
     assert 70 <= first.count(500) <= 130 and 30 <= first.count(503) <= 75 and first == faults()
 
 
+def test_the_nth_request_alone(fleet):
+    sim = fleet.simulator("--fault", "429:@3", "--fault", "503:@2:GET", "--fault-retry-after", 5)
+    with sim.connect() as c:
+        posts = [c.request("POST", f"{BASE}/X/instances") for _ in range(4)]
+        gets = [c.request("GET", f"{BASE}/instances") for _ in range(3)]
+    assert [a.status for a in posts] == [202, 202, 429, 202] and [a.status for a in gets] == [200, 503, 200]
+    assert (posts[2].exact("Retry-After"), gets[1].exact("Retry-After")) == ("5", "5")
+    assert [entry["fault"] for entry in sim.ledger()] == ["none", "none", "429", "none", "none", "503", "none"]
+
+
+@pytest.mark.parametrize("fault", ["429:@0", "429:@", "429:@x", "429:@-1", "429:1.5", "429:", "429", "nothing:@1"])
+def test_faults_that_are_none(fleet, fault):
+    with pytest.raises(AssertionError, match="cannot use"):
+        fleet.simulator("--fault", fault)
+    fleet.processes.clear()
+
+
 def test_what_is_no_request_and_what_ends_early(fleet):
     sim = fleet.simulator()
     with sim.connect() as c:
