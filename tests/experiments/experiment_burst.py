@@ -1,96 +1,118 @@
-"""Bursts and the upstream's own word: 150 jobs at once after an idle minute, and one 429 that stops every instance."""
+"""Idleness is worth something: 150 jobs at once after an idle minute; and an overload that follows one comes out evenly."""
 
 import asyncio
 import sys
+import time
 
-from bench import CALLERS, Experiment, arrivals, callers_config, field, key_of, ms, parse_time, percentile, show_journal, show_quota
-from load import Client, Mix, offer
-
-from harness import BASE
-
-RUN = f"{BASE}/RunNotebook/instances"
+from bench import (CALLERS, Experiment, arrivals, count_between, percentile, show_journal, show_quota, simulator,
+                   start_gateways)
+from load import Mix, Stream, offer
 
 
-def gateways_of(e, sim, redis, requests, window, count, wait="20s"):
-    return [e.fleet.gateway(sim, instance=f"gate{n}", callers=callers_config(), store={"redis": redis.url},
-                            upstream={"quota": {"requests": requests, "window": ms(window), "burst": max(1, requests * 3 // 4)}},
-                            wait={"max": wait, "queue": 1000}) for n in range(count)]
-
-
-async def burst(gateways, jobs, later):
-    """JOBS submissions at once, and one LATER seconds after."""
-    clients = [Client(g.port, key_of(caller)) for g in gateways for caller in CALLERS]
-
-    def run(number):
-        return clients[number % len(clients)].request("POST", RUN, b'{"executionData":{"number":%d}}' % number)
-
-    tasks = [asyncio.create_task(run(number)) for number in range(jobs)]
+async def burst(e, gateways, jobs, later):
+    """JOBS submissions at once by all callers but the last, and one of that one LATER seconds after."""
+    streams = [Stream(e, gateways, caller) for caller in CALLERS]
+    begun = time.time()
+    tasks = [asyncio.create_task(streams[n % (len(CALLERS) - 1)](n)) for n in range(jobs)]
     await asyncio.sleep(later)
-    last = await run(jobs)
-    return [await task for task in tasks], last
+    last = await streams[-1](jobs)
+    return begun, [await task for task in tasks], last
+
+
+def start_idle(e):
+    """Three instances that nobody has asked for anything for a while."""
+    o = e.options
+    sim = simulator(e, o.quota, o.window)
+    gateways = start_gateways(e, sim, e.fleet.redis(), o.quota, o.window)
+    time.sleep(o.idle)      # the idleness is the experiment
+    return sim, gateways
 
 
 def run_burst(e):
     o = e.options
-    e.section(f"after {o.idle:g} s of idleness {o.jobs} jobs at once, quota {o.quota} per {o.window:g} s, {o.instances} instances")
-    sim = e.fleet.simulator("--quota", f"{o.quota}/{o.window:g}", "--window", "sliding", "--job-seconds", 600)
-    gateways = gateways_of(e, sim, e.fleet.redis(), o.quota, o.window, o.instances)
-    asyncio.run(asyncio.sleep(o.idle))
-    fates, last = asyncio.run(burst(gateways, o.jobs, 5))
+    e.section(f"after {o.idle:g} s of idleness {o.jobs} jobs at once, quota {o.quota} per {o.window:g} s")
+    sim, gateways = start_idle(e)
+    begun, fates, last = asyncio.run(burst(e, gateways, o.jobs, 5))
     for gateway in gateways:
         gateway.stop()
     ledger = sim.ledger()
     times = arrivals(ledger)
     show_quota(e, ledger, o.quota, o.window)
-    e.none("of the burst not accepted", [f for f in fates if f.status != 202])
-    e.figure("from the burst's first arrival upstream to its last", (times[o.jobs - 1] - times[0]) / 1e6, at_most=2, unit="s")
+    e.none("of the burst refused, or not accepted", [f for f in fates if f.status != 202], shows=True)
+    e.shows("from the submission of the burst to its last arrival upstream", times[min(o.jobs, len(times)) - 1] / 1e6 - begun,
+            at_most=2.0, unit="s")
     e.figure("slowest answer of the burst", max(f.seconds for f in fates), unit="s")
-    e.figure("who came 5 s later was accepted", last.status, exactly=202)
-    e.figure("  and waited", last.wait, at_most=2, unit="s")
+    e.figure("another caller, 5 s later: status", last.status, exactly=202)
+    e.shows("another caller, 5 s later, waited", last.wait, at_most=2.0, unit="s")
     show_journal(e, [r for g in gateways for r in g.records()], ledger)
+    e.chart("burst", f"{o.jobs} jobs at once after an idle minute, one 5 s later", ledger, o.quota, o.window)
 
 
-def run_throttled(e):
+def longest_of_its_queue(fates, rate, since):
+    """
+    The largest ratio of a wait to what the caller's queue explains: FATES are of one caller that is served at RATE;
+    its queue is the largest number of its requests that were waiting at once during that wait. Those sent before SINCE
+    are not looked at: while a burst is out the rate is that of the other tokens.
+    """
+    changes = sorted([(f.sent, 1) for f in fates] + [(f.sent + f.seconds, -1) for f in fates])
+    counts, count = [], 0
+    for at, change in changes:
+        count += change
+        counts.append((at, count))
+    worst, first = 0.0, 0
+    for fate in sorted((f for f in fates if f.relayed and f.sent >= since), key=lambda f: f.sent):
+        while counts[first][0] < fate.sent:
+            first += 1
+        queue = 1
+        for at, count in counts[first:]:
+            if at > fate.sent + fate.wait:
+                break
+            queue = max(queue, count)
+        # Half a second for what is no waiting.
+        worst = max(worst, (fate.wait - 0.5) / (queue / rate))
+    return worst
+
+
+def show_evenness(e, times, begin, end):
+    """Each 5 s of any alignment between BEGIN and END against their share."""
     o = e.options
-    stated, real, window = 300, 60, 8.0
-    e.section(f"the upstream permits {real} per {window:g} s where {stated} are stated: each 429 stops all {o.instances} instances")
-    sim = e.fleet.simulator("--quota", f"{real}/{window:g}", "--window", "fixed", "--job-seconds", 600)
-    gateways = gateways_of(e, sim, e.fleet.redis(), stated, window, o.instances, wait="60s")
-    fates = asyncio.run(offer(20, 20, Mix(e, gateways, polls=0)))
+    share = o.quota * 5 / o.window
+    counts = [count_between(times, begin + n / 10, begin + n / 10 + 5) for n in range(int((end - begin - 5) * 10))]
+    e.figure("spans of 5 s looked at, from the second window on", len(counts), at_least=1)
+    e.shows("least in 5 s, of their share", 100 * min(counts, default=0) / share, at_least=90.0, unit="%")
+    e.shows("most in 5 s, of their share", 100 * max(counts, default=0) / share, at_most=110.0, unit="%")
+
+
+def run_overload(e):
+    o = e.options
+    e.section(f"after {o.idle:g} s of idleness {o.times:g} times the quota for {o.seconds:g} s")
+    sim, gateways = start_idle(e)
+    mix, begun, since = Mix(e, gateways, polls=0), time.time(), time.monotonic() + o.window
+    fates = asyncio.run(offer(o.times * o.quota / o.window, o.seconds, mix))
     for gateway in gateways:
         gateway.stop()
     ledger = sim.ledger()
-    blocked = sorted(parse_time(entry["time"]) for entry in ledger if entry["status"] == 429)
-    first = [t for i, t in enumerate(blocked) if i == 0 or t - blocked[i - 1] > 1]
-    e.figure("upstream answers 429", len(blocked), at_least=1)
-    e.figure("pauses", len(first), at_least=1)
-    # The window is fixed: Retry-After is what was left of it, in whole seconds rounded up, so at least one is kept.
-    late = []
-    for start in first:
-        nxt = [parse_time(entry["time"]) for entry in ledger if parse_time(entry["time"]) > start + 0.05]
-        if nxt:
-            late.append(min(nxt) - start)
-    e.figure("least time from 50 ms after a 429 to the next request of any instance", min(late, default=9.0), at_least=1.0, unit="s")
-    e.none("requests later than 50 ms after a pause began, within its first second",
-           [entry for entry in ledger for start in first if start + 0.05 < parse_time(entry["time"]) < start + 1])
+    times = arrivals(ledger)
+    show_quota(e, ledger, o.quota, o.window)
+    first = count_between(times, begun, begun + 2)
+    e.figure("arrived within the first 2 s", first, at_least=0.95 * 0.75 * o.quota)
+    show_evenness(e, times, times[0] / 1e6 + o.window, begun + o.seconds)
     e.none("requests without an answer", [f for f in fates if f is None or not f.status])
-    relayed = [f for f in fates if f and f.status == 202]
-    e.figure("accepted", len(relayed))
-    e.figure("answered 429", sum(f.status == 429 for f in fates if f))
-    e.figure("wait of the accepted, p99", percentile([f.seconds for f in relayed], 0.99), unit="s")
-    again = {}
-    for entry in ledger:
-        again.setdefault(field(entry, "X-Request-Id")[0], []).append(entry["status"])
-    e.none("requests sent more than three times, or again after anything but a 429",
-           [s for s in again.values() if len(s) > 3 or any(status != 429 for status in s[:-1])])
-    e.figure("requests sent again after a 429", sum(len(s) > 1 for s in again.values()))
+    by_key = {client.key: [] for client in mix.clients}
+    for fate in fates:
+        by_key[fate.key].append(fate)
+    rate = o.quota / (o.window + 0.25) / len(by_key)
+    ratios = [longest_of_its_queue(mine, rate, since) for mine in by_key.values()]
+    e.shows("longest wait of any caller from then on, to its queue / its rate", max(ratios), at_most=1.1)
+    e.figure("wait of the served, p99", percentile([f.wait for f in fates if f.relayed], 0.99), unit="s")
+    e.chart("burst-overload", f"{o.times:g} times the quota after an idle minute", ledger, o.quota, o.window)
 
 
 def main():
-    with Experiment("burst: idleness is worth something, and a 429 stops everyone", quota=200, window=60.0, jobs=150, idle=62.0,
-                    instances=3) as e:
-        run_throttled(e)
-        run_burst(e)
+    with Experiment("burst: idleness is worth something, and an overload after it comes out evenly",
+                    {"burst": run_burst, "overload": run_overload}, together=True, quota=200, window=60.0, jobs=150,
+                    idle=60.0, times=5.0, seconds=300.0) as e:
+        e.run_cases()
     sys.exit(e.finish())
 
 

@@ -2,29 +2,11 @@
 
 import asyncio
 import sys
-import threading
 import time
 
-from bench import Experiment, arrivals, callers_config, ms, percentile, show_journal, show_quota
+from bench import Experiment, arrivals, callers_config, ms, show_journal, show_quota
+from health import HealthProbes
 from load import Mix, offer
-from wire import Connection
-
-
-class HealthProbe(threading.Thread):
-    """Asks one port for /healthz again and again, on a connection that it keeps."""
-
-    def __init__(self, port):
-        super().__init__(daemon=True)
-        self.port, self.ended, self.times, self.wrong = port, threading.Event(), [], []
-
-    def run(self):
-        with Connection(self.port) as connection:
-            while not self.ended.wait(0.03):
-                begun = time.monotonic()
-                answer = connection.request("GET", "/healthz")
-                self.times.append((time.monotonic() - begun) * 1000)
-                if answer.status != 200:
-                    self.wrong.append(answer)
 
 
 class Faults:
@@ -121,14 +103,10 @@ def main():
             sim, instance=f"gate{n}", callers=callers_config(), store={"redis": redis.url, "on_failure": "closed"},
             upstream={"quota": {"requests": o.quota, "window": ms(o.window)}}, wait={"max": ms(o.wait), "queue": 1000},
             audit={"directory": "audit", "refusals": 10000}) for n in range(2)]
-        probes = [HealthProbe(port) for g in gateways for port in (g.admin_port, g.port)]
-        for probe in probes:
-            probe.start()
+        probes = HealthProbes(gateways)
         faults = Faults(e, redis)
         fates = asyncio.run(run_load(o.times * o.quota / o.window, o.seconds, Mix(e, gateways), faults))
-        for probe in probes:
-            probe.ended.set()
-            probe.join()
+        probes.finish()
         ledger = sim.ledger()
         times = arrivals(ledger)
         show_quota(e, ledger, o.quota, o.window)
@@ -136,12 +114,7 @@ def main():
         for name, end in faults.happened:
             e.figure(f"from the end of {name} to the next arrival", recovery(times, end), at_most=o.back, unit="s")
         show_answers(e, fates)
-        health = [t for probe in probes for t in probe.times]
-        e.figure("health checks", len(health), at_least=1)
-        e.none("  not answered 200", [answer for probe in probes for answer in probe.wrong])
-        e.figure("  median", percentile(health, 0.5), unit="ms")
-        e.figure("  p99", percentile(health, 0.99), at_most=o.health, unit="ms")
-        e.figure("  longest", max(health), unit="ms")
+        probes.show(e, o.health)
         show_store(e, gateways)
         for gateway in gateways:
             gateway.stop()

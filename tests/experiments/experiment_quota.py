@@ -1,27 +1,13 @@
-"""P1 under overload: three instances on one Redis share a quota of the upstream's, offered several times over.
-
-Tokens go out evenly, Q in 257/256 of W + J: 97.2 % of 100 per 10 s.
-"""
+"""P1 under overload: three instances on one Redis share a quota of the upstream's, offered several times over."""
 
 import asyncio
 import collections
+import functools
 import sys
 
-from bench import Experiment, arrivals, callers_config, ms, percentile, show_journal, show_quota
+from bench import Experiment, arrivals, percentile, share_used, show_journal, show_quota, simulator, start_gateways
 from load import Mix, offer
-
-# What a script runs inside counts as calls too; so do the experiment's own look and the harness's PING.
-INNER = {"get", "set", "time", "info", "ping", "config|resetstat"}
-
-
-def redis_commands(redis):
-    """Commands that clients sent, and how many of them ran the script."""
-    calls = {}
-    for line in redis.command("INFO", "commandstats").decode().splitlines():
-        if line.startswith("cmdstat_"):
-            name, _, rest = line[len("cmdstat_"):].partition(":")
-            calls[name] = int(rest.split(",")[0].removeprefix("calls="))
-    return {name: n for name, n in calls.items() if name not in INNER}
+from redis_count import commands_of_clients
 
 
 def show_answers(e, fates, offered):
@@ -52,36 +38,38 @@ def run_window(e, kind):
     phase = round(e.random.uniform(0, o.window), 3)
     quota = f"{o.quota}/{o.window:g}"
     e.section(f"--quota {quota} --window {kind} --phase {phase}, offered {o.times:g} times that for {o.seconds:g} s")
-    # Jobs that outlive the run: an item forgets ended instances beyond its last hundred.
-    sim = e.fleet.simulator("--quota", quota, "--window", kind, "--phase", phase, "--job-seconds", 600)
+    sim = simulator(e, o.quota, o.window, kind, "--phase", phase)
     redis = e.fleet.redis()
-    gateways = [e.fleet.gateway(sim, instance=f"gate{n}", callers=callers_config(), store={"redis": redis.url},
-                                upstream={"quota": {"requests": o.quota, "window": ms(o.window)}},
-                                wait={"max": ms(o.wait), "queue": 1000},
-                                audit={"directory": "audit", "refusals": 10000}) for n in range(o.instances)]
+    gateways = start_gateways(e, sim, redis, o.quota, o.window, o.instances, wait=o.wait)
     rate = o.times * o.quota / o.window
     fates = asyncio.run(offer(rate, o.seconds, Mix(e, gateways)))
-    commands = redis_commands(redis)
+    commands = commands_of_clients(redis)
     for gateway in gateways:
         gateway.stop()
     ledger = sim.ledger()
     show_quota(e, ledger, o.quota, o.window)
     relayed = show_answers(e, fates, int(rate * o.seconds))
     times = arrivals(ledger)
-    # From one window after the first arrival, when the start is over, to the end of the offer.
-    middle = [t for t in times if times[0] + o.window * 1e6 <= t < times[0] + o.seconds * 1e6]
-    spans = (o.seconds - o.window) / o.window
-    limit = 100 * o.window / ((o.window + 0.25) * 257 / 256)
-    e.figure("quota used over the middle of the run", 100 * len(middle) / (o.quota * spans), at_least=o.least, unit="%")
-    e.figure("  the arithmetic permits", limit, unit="%")
-    e.figure("  least and most in a tenth of a window, in the middle", *spread(middle, o.window))
+    show_use(e, times)
     e.figure("Redis commands", sum(commands.values()))
     e.figure("Redis commands per admitted request", sum(commands.values()) / max(1, len(relayed)), unit="")
-    print("      " + ", ".join(f"{name} {n}" for name, n in sorted(commands.items())))
+    e.say("      " + ", ".join(f"{name} {n}" for name, n in sorted(commands.items())))
     for gateway in gateways:
         share = [f for f in relayed if f.port == gateway.port]
         e.figure(f"served by {gateway.config['instance']}", len(share))
     show_journal(e, [r for g in gateways for r in g.records()], ledger)
+    e.chart(f"quota-{kind}", f"{o.times:g} times overload of three instances, counted in {kind} windows", ledger, o.quota, o.window)
+
+
+def show_use(e, times):
+    """From one window after the first arrival, when the start is over, to the end of the offer."""
+    o = e.options
+    begin, seconds = times[0] / 1e6 + o.window, o.seconds - o.window
+    used = share_used(times, begin, seconds, o.quota, o.window)
+    e.shows("quota used from the second window on", used, at_least=o.least, unit="%")
+    e.figure("  tokens that come back W + J after they were taken permit", 100 * o.window / (o.window + 0.25), unit="%")
+    middle = [t for t in times if begin <= t / 1e6 < begin + seconds]
+    e.figure("  least and most in a tenth of a window", *spread(middle, o.window))
 
 
 def spread(times, window):
@@ -94,10 +82,10 @@ def spread(times, window):
 
 
 def main():
-    with Experiment("quota: several instances, one quota, several times overloaded", quota=100, window=10.0, times=5.0,
-                    seconds=60.0, instances=3, wait=20.0, least=94.0) as e:
-        for kind in ("fixed", "sliding"):
-            run_window(e, kind)
+    cases = {kind: functools.partial(run_window, kind=kind) for kind in ("fixed", "sliding")}
+    with Experiment("quota: several instances, one quota, several times overloaded", cases, together=True, quota=200,
+                    window=60.0, times=5.0, seconds=600.0, instances=3, wait=20.0, least=98.5) as e:
+        e.run_cases()
     sys.exit(e.finish())
 
 

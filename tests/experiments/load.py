@@ -10,13 +10,15 @@ import uuid
 from bench import CALLERS, key_of
 from harness import BASE, ORIGIN
 
+RUN = f"{BASE}/RunNotebook/instances"
+
 
 class Fate:
     """What came of one request: an answer, or .error says why there is none."""
 
     def __init__(self, method, target, body):
         self.method, self.target, self.body = method, target, body
-        self.port = 0
+        self.port, self.key = 0, ""
         self.name = str(uuid.uuid4())       # its X-Request-Id, client_request_id of its records
         self.error, self.status, self.headers, self.answer = "", 0, {}, b""
         self.sent = time.monotonic()
@@ -72,7 +74,7 @@ class Client:
     async def request(self, method, target, body=None, headers=(), patience=90, vanish=False):
         """Send one request and wait at most PATIENCE seconds for its answer; VANISH: giving up is no fault."""
         fate = Fate(method, target, body)
-        fate.port = self.port
+        fate.port, fate.key = self.port, self.key
         writer = None
         try:
             async with asyncio.timeout(patience):
@@ -117,12 +119,32 @@ class Client:
             self.idle.pop()[1].close()
 
 
+class Stream:
+    """Submissions of one caller, to each instance as often as SHARES say (alike); .fates keeps what came of them."""
+
+    def __init__(self, e, gateways, caller, shares=None, headers=()):
+        self.random, self.caller, self.shares, self.headers = e.random, caller, shares or [1] * len(gateways), headers
+        self.clients = [Client(g.port, key_of(caller)) for g in gateways]
+        self.fates = []
+
+    async def __call__(self, number=0):
+        client, = self.random.choices(self.clients, self.shares)
+        fate = await client.request("POST", RUN, b'{"executionData":{"number":%d}}' % number, self.headers)
+        self.fates.append(fate)
+        return fate
+
+    async def offer(self, rate, seconds, most=2000):
+        """As the function of that name, from a random moment of the first interval on."""
+        await asyncio.sleep(self.random.uniform(0, 1 / rate))
+        return await offer(rate, seconds, self, most)
+
+
 class Mix:
     """Submissions in both URL forms and polls of what was submitted, from all callers to all instances in turn."""
 
-    def __init__(self, e, gateways, polls=0.3):
+    def __init__(self, e, gateways, polls=0.3, callers=CALLERS):
         self.random, self.polls = e.random, polls
-        self.clients = [Client(g.port, key_of(caller)) for g in gateways for caller in CALLERS]
+        self.clients = [Client(g.port, key_of(caller)) for g in gateways for caller in callers]
         self.locations = collections.deque(maxlen=200)
 
     async def __call__(self, number):

@@ -9,7 +9,7 @@ from harness import BUILD, ROOT
 
 SHORT = {
     # A short window leaves less of the quota (J and L weigh more), and a sanitized build takes less of that.
-    "quota": ["--window", "2", "--seconds", "6", "--wait", "2", "--times", "3", "--least", "70"],
+    "quota": ["--quota", "100", "--window", "2", "--seconds", "6", "--wait", "2", "--times", "3", "--least", "70"],
     "crash": ["--kills", "3", "--bytes", "30", "--stride", "20"],
     "faults": ["--exchanges", "120"],
     "slow": ["--clients", "40", "--seconds", "8", "--latency", "1500", "--cut", "4", "--wait", "1", "--window", "2",

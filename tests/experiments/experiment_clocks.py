@@ -1,0 +1,93 @@
+"""Clocks that disagree: the wall clocks of the instances are off by seconds, their monotonic ones days apart."""
+
+import asyncio
+import glob
+import os
+import subprocess
+import sys
+
+from bench import Experiment, arrivals, parse_time, share_used, show_quota, simulator, start_gateways
+from load import Mix, offer
+
+# Where Debian's libfaketime puts it, whatever the architecture.
+FAKETIME = "/usr/lib/*/faketime/libfaketime.so.1"
+APART = (0, 1000, 200000)   # seconds of the monotonic and boot-time clocks
+
+
+def faketime():
+    found = glob.glob(FAKETIME)
+    assert found, f"{FAKETIME} is missing: install libfaketime"
+    return found[0]
+
+
+def own_time(seconds):
+    """A command's prefix: monotonic and boot-time clocks that many SECONDS ahead. The command is not forked off."""
+    user = [] if os.geteuid() == 0 else ["-r"]
+    return ["unshare", *user, "-T", "--monotonic", str(seconds), "--boottime", str(seconds), "nsenter",
+            "--time=/proc/self/ns/time_for_children", "--"]
+
+
+def off_by(wall, monotonic):
+    """What start_gateways takes for an instance whose clocks are off."""
+    env = {"LD_PRELOAD": faketime(), "FAKETIME": f"{wall:+d}s", "FAKETIME_DONT_FAKE_MONOTONIC": "1", "TZ": "UTC"} if wall else {}
+    return {"env": env, "prefix": own_time(monotonic) if monotonic else ()}
+
+
+def monotonic_of(pid):
+    """Seconds that a process's monotonic clock is ahead of the machine's."""
+    with open(f"/proc/{pid}/timens_offsets", encoding="ascii") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("monotonic"))
+
+
+def show_clocks(e, gateways, ledger, wanted, ahead):
+    """That they were off indeed: the records' times against those of the ledger, the kernel's word for the other clock."""
+    arrived = {entry_id(entry): parse_time(entry["time"]) for entry in ledger}
+    for gateway, (wall, apart), is_ahead in zip(gateways, wanted, ahead):
+        offs = sorted(parse_time(r["time"]) - arrived[r["request_id"]] for r in gateway.records("outcome")
+                      if r["request_id"] in arrived)
+        name = gateway.config["instance"]
+        off = offs[len(offs) // 2] if offs else 99.0
+        e.figure(f"{name}: its records' time less the ledger's, median", off, at_least=wall - 0.5, at_most=wall + 0.5, unit="s")
+        e.figure(f"{name}: its monotonic clock is ahead by", is_ahead, exactly=apart, unit="s")
+
+
+def entry_id(entry):
+    return next((v for n, v in entry["headers"] if n.lower() == "x-request-id"), "")
+
+
+def run_off(e, wanted):
+    o = e.options
+    sim, redis = simulator(e, o.quota, o.window), e.fleet.redis()
+    gateways = start_gateways(e, sim, redis, o.quota, o.window, each=lambda n: off_by(*wanted[n]))
+    ahead = [monotonic_of(g.pid) for g in gateways]
+    fates = asyncio.run(offer(o.times * o.quota / o.window, o.seconds, Mix(e, gateways)))
+    for gateway in gateways:
+        gateway.stop()
+    ledger = sim.ledger()
+    times = arrivals(ledger)
+    show_quota(e, ledger, o.quota, o.window)
+    used = share_used(times, times[0] / 1e6 + o.window, o.seconds - o.window, o.quota, o.window)
+    e.shows("quota used from the second window on", used, at_least=o.least, unit="%")
+    e.none("requests without an answer", [f for f in fates if f is None or not f.status], shows=True)
+    for n, gateway in enumerate(gateways):
+        share = sum(f.relayed for f in fates if f and f.port == gateway.port) / max(1, sum(f.relayed for f in fates if f))
+        e.figure(f"served by gate{n}, of all", 100 * share, at_least=20.0, unit="%")
+    show_clocks(e, gateways, ledger, wanted, ahead)
+    e.chart(f"clocks-{e.title}", f"clocks off by {', '.join(f'{wall:+d}/{apart:+d} s' for wall, apart in wanted)}", ledger,
+            o.quota, o.window)
+
+
+def main():
+    cases = {
+        "wall": lambda e: run_off(e, [(5, 0), (-5, 0), (0, 0)]),
+        "monotonic": lambda e: run_off(e, [(0, apart) for apart in APART]),
+        "both": lambda e: run_off(e, [(5, 200000), (-5, 0), (0, 1000)]),
+    }
+    subprocess.run([*own_time(1), "true"], check=True)      # says what is missing before the cases begin
+    with Experiment("clocks: instances whose clocks disagree", cases, together=True, quota=200, window=60.0, times=5.0,
+                    seconds=180.0, least=98.5) as e:
+        e.run_cases()
+    sys.exit(e.finish())
+
+
+main()
