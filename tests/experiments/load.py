@@ -4,6 +4,7 @@ import asyncio
 import collections
 import json
 import re
+import threading
 import time
 import uuid
 
@@ -159,15 +160,18 @@ class Mix:
         return fate
 
 
-async def offer(rate, seconds, make, most=2000):
+async def offer(rate, seconds, make, most=2000, ended=None, first=0):
     """
     Open load: start MAKE(number) RATE times a second, whatever became of those before, and return all they returned.
+    The FIRST ones start at once. It ends after SECONDS, or when ENDED, a threading.Event, is set.
     At most MOST are under way at once: beyond that nothing is started, and None stands in its place.
     """
     running, done = set(), []
     start = time.monotonic()
-    for number in range(int(rate * seconds)):
-        await asyncio.sleep(start + number / rate - time.monotonic())
+    for number in range(first + int(rate * seconds)):
+        await asyncio.sleep(start + max(0, number - first) / rate - time.monotonic())
+        if ended and ended.is_set():
+            break
         if len(running) >= most:
             done.append(None)
             continue
@@ -177,3 +181,19 @@ async def offer(rate, seconds, make, most=2000):
     while running:
         await asyncio.wait(set(running))
     return done
+
+
+FOREVER = 86400     # seconds; of an offer that something else ends
+
+
+async def offer_while(rate, make, act, first=0):
+    """Offer as long as ACT, a function of blocking steps, takes in its thread, the FIRST at once; all that MAKE returned."""
+    ended = threading.Event()
+
+    def course():
+        try:
+            act()
+        finally:
+            ended.set()
+    fates, _ = await asyncio.gather(offer(rate, FOREVER, make, ended=ended, first=first), asyncio.to_thread(course))
+    return fates
