@@ -144,11 +144,11 @@ def field(entry, name):
 
 
 class Redis(Process):
-    """A redis-server that keeps nothing on disk."""
+    """A redis-server that keeps nothing on disk; ALSO: more loopback addresses that it listens on."""
 
-    def __init__(self, folder, port=None):
+    def __init__(self, folder, port=None, also=()):
         self.port = port or free_port()
-        super().__init__(["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly",
+        super().__init__(["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", *also, "--save", "", "--appendonly",
                           "no", "--maxmemory-policy", "noeviction", "--dir", str(folder)], str(folder))
         wait_for(self._answers, what="redis-server")
 
