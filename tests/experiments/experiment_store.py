@@ -12,8 +12,6 @@ from health import HealthProbes
 from load import Mix, offer_while
 from sentinels import Sentinel
 
-SETTLE, MEASURED = 5, 20    # the use is measured over that many seconds, from so long after the store's return
-
 
 class Store:
     """One Redis and what is done to it; .returned is the wall time of its last return, .marks what happened when."""
@@ -106,12 +104,12 @@ class Pair(Store):
         self.back("the last")
 
 
-def course(store, act, before, spread):
+def course(o, store, act, before, spread):
     """Overload for BEFORE seconds, then ACT, then until the measured time is over, and a little."""
     time.sleep(before)
     act(store)
-    store.measured = max(store.returned, store.marks[0][0] + spread) + SETTLE
-    time.sleep(max(0, store.measured + MEASURED + 2 - time.time()))
+    store.measured = max(store.returned, store.marks[0][0] + spread) + o.settle
+    time.sleep(max(0, store.measured + o.measured + 2 - time.time()))
 
 
 def show_endings(e, fates, gateways):
@@ -141,12 +139,12 @@ def run_fault(e, act, kind=Store, requests=None, window=None, burst=False):
     o = e.options
     requests, window = requests or o.quota, window or o.window
     sim, store = simulator(e, requests, window), kind(e)
-    gateways = start_gateways(e, sim, store, requests, window)
+    gateways = start_gateways(e, sim, store, requests, window, wait=o.wait)
     probes = HealthProbes(gateways)
     before, spread = (1, window + 0.25) if burst else (2 * window, 0)
     time.sleep(window if burst else 0)
     fates = asyncio.run(offer_while(o.times * requests / window, Mix(e, gateways),
-                                    lambda: course(store, act, before, spread), requests * 3 // 4 if burst else 0))
+                                    lambda: course(o, store, act, before, spread), requests * 3 // 4 if burst else 0))
     probes.finish()
     for gateway in gateways:
         gateway.stop()
@@ -162,8 +160,8 @@ def run_fault(e, act, kind=Store, requests=None, window=None, burst=False):
     e.figure("quota used meanwhile", away, unit="%")
     if burst:
         e.figure("arrived before the fault", sum(t / 1e6 < store.marks[0][0] for t in times), at_least=0.7 * requests)
-    e.shows(f"quota used in the {MEASURED} s from {SETTLE} s after the return on",
-            share_used(times, store.measured, MEASURED, requests, window), at_least=o.least, unit="%")
+    e.shows(f"quota used in the {o.measured:g} s from {o.settle:g} s after the return on",
+            share_used(times, store.measured, o.measured, requests, window), at_least=o.least, unit="%")
     show_endings(e, fates, gateways)
     e.figure("wait of the served, p99", percentile([f.wait for f in fates if f and f.relayed], 0.99), unit="s")
     probes.show(e, o.health)
@@ -195,7 +193,7 @@ def main():
         "unscaled": functools.partial(run_fault, act=kill, requests=200, window=60.0),
     }
     with Experiment("store: Redis dies, forgets, stands still, falls back", cases, quota=100, window=10.0, times=5.0,
-                    away=20.0, flushes=50, failovers=10, stale=2.0, least=95.0, health=20.0) as e:
+                    away=20.0, flushes=50, failovers=10, stale=2.0, settle=5.0, measured=20.0, wait=20.0, least=95.0, health=20.0) as e:
         e.run_cases()
     sys.exit(e.finish())
 

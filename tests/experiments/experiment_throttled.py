@@ -20,7 +20,7 @@ def start_two_identities(e, sim):
     o = e.options
     quota = quota_config(e, o.quota, o.window)
     callers = [{**caller, "identity": caller["name"]} for caller in callers_config(IDENTITIES)]
-    return start_gateways(e, sim, e.fleet.redis(), o.quota, o.window, callers=callers, wait=60.0,
+    return start_gateways(e, sim, e.fleet.redis(), o.quota, o.window, callers=callers, wait=o.wait,
                           identities=[{"name": name, "quota": quota} for name in IDENTITIES])
 
 
@@ -114,7 +114,7 @@ def run_smaller(e):
 
 def main():
     with Experiment("throttled: one 429 stops its identity everywhere", {"once": run_once, "smaller": run_smaller}, quota=100,
-                    window=10.0, times=2.0, seconds=40.0, pause=5, smaller_seconds=20.0) as e:
+                    window=10.0, times=2.0, seconds=40.0, pause=5, wait=40.0, smaller_seconds=20.0) as e:
         e.run_cases()
     sys.exit(e.finish())
 

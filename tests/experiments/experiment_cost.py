@@ -1,0 +1,139 @@
+"""What the limiter costs: Redis commands under overload, the processor's time of a refusal, a caller's time at half the rate."""
+
+import asyncio
+import os
+import sys
+import time
+
+from bench import CALLERS, Experiment, callers_config, key_of, ms, percentile, quota_config, show_quota, simulator, start_gateways
+from load import RUN, Client, Mix, offer
+from redis_count import commands_of_clients, since
+
+TICK = os.sysconf("SC_CLK_TCK")
+
+
+def processor_seconds(pid):
+    """User and system time of a process, all threads."""
+    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+        fields = file.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / TICK
+
+
+def run_commands(e):
+    o = e.options
+    sim, redis = simulator(e, o.quota, o.window), e.fleet.redis()
+    gateways = start_gateways(e, sim, redis, o.quota, o.window)
+    before, begun = commands_of_clients(redis), time.monotonic()
+    fates = asyncio.run(offer(o.times * o.quota / o.window, o.seconds, Mix(e, gateways)))
+    commands, seconds = since(redis, before), time.monotonic() - begun
+    told = sum(value for g in gateways for name, value in g.metrics().items() if name.startswith("jobgate_store_commands_total"))
+    admitted = len(sim.ledger())
+    show_quota(e, sim.ledger(), o.quota, o.window)
+    e.figure("requests offered", len(fates))
+    e.figure("requests admitted", admitted, at_least=0.9 * o.quota / o.window * o.seconds)
+    e.none("requests without an answer", [f for f in fates if f is None or not f.status])
+    e.figure("Redis commands", commands, at_least=1)
+    # What the instances count themselves has to agree with what Redis counted; greetings and PINGs are not in their count.
+    e.figure("  by the instances' own count", int(told), at_most=commands)
+    e.shows("Redis commands per offered request", commands / len(fates), at_most=0.2)
+    e.shows("Redis commands per admitted one, less 2 a second and instance",
+            max(0.0, commands - 2 * seconds * len(gateways)) / admitted, at_most=1.2)
+
+
+async def exchange(clients, count):
+    """COUNT submissions on all connections, one after the other on each; their fates."""
+    numbers, fates = iter(range(count)), []
+
+    async def share(client):
+        for number in numbers:
+            fates.append(await client.request("POST", RUN, b'{"executionData":{"number":%d}}' % number))
+    await asyncio.gather(*(share(client) for client in clients))
+    return fates
+
+
+class Meter:
+    """Sums of what requests of one kind cost."""
+
+    def __init__(self, gateway, redis, caller):
+        self.gateway, self.redis = gateway, redis
+        self.clients = [Client(gateway.port, key_of(caller)) for _ in range(8)]
+        self.processor = self.seconds = 0.0
+        self.commands, self.fates = 0, []
+
+    async def run(self, count):
+        before, spent, begun = commands_of_clients(self.redis), processor_seconds(self.gateway.pid), time.monotonic()
+        self.fates += await exchange(self.clients, count)
+        self.processor += processor_seconds(self.gateway.pid) - spent
+        self.seconds += time.monotonic() - begun
+        self.commands += since(self.redis, before)
+
+    @property
+    def each(self):
+        return self.processor / len(self.fates) * 1e6
+
+
+async def rounds(o, forwarding, refusing):
+    """One kind after the other, several times, so that both meet the same machine."""
+    await exchange(refusing.clients[:1], 4)      # the narrow quota is used up
+    for _ in range(o.rounds):
+        await forwarding.run(o.exchanges)
+        await refusing.run(o.exchanges)
+
+
+def run_refusing(e):
+    o = e.options
+    sim, redis = e.fleet.simulator("--job-seconds", 3600), e.fleet.redis()
+    callers = [{**caller, "identity": caller["name"]} for caller in callers_config(("wide", "narrow"))]
+    gateway, = start_gateways(e, sim, redis, 2, 3600, 1, callers=callers, wait=1.0, identities=[
+        {"name": "wide", "quota": {"requests": 10000000, "window": "10s"}},
+        {"name": "narrow", "quota": {"requests": 2, "window": "1h", "burst": 1}}], audit={"directory": "audit"})
+    time.sleep(1)           # its greetings
+    before, begun = commands_of_clients(redis), time.monotonic()
+    time.sleep(o.idle)      # what an instance asks that has nothing to do
+    idle = since(redis, before) / (time.monotonic() - begun)
+    forwarding, refusing = Meter(gateway, redis, "wide"), Meter(gateway, redis, "narrow")
+    asyncio.run(rounds(o, forwarding, refusing))
+    for name, meter, status in (("forwarded", forwarding, 202), ("refused", refusing, 429)):
+        e.none(f"{name}: other answers than {status}", [f for f in meter.fates if f.status != status])
+        e.figure(f"{name}: requests", len(meter.fates))
+        e.figure(f"{name}: requests a second", len(meter.fates) / meter.seconds)
+        e.figure(f"{name}: processor time of the gateway, each", meter.each, unit="us")
+        e.figure(f"{name}: Redis commands", meter.commands)
+    e.figure("Redis commands a second of an idle instance", idle, at_most=2.0)
+    e.shows("processor time of a refusal, of a forwarded request's", refusing.each / forwarding.each, at_most=0.35)
+    # An instance says once a second that it lives, whoever is refused; one more for the edges of each round.
+    extra = refusing.commands - max(idle, 1.0) * refusing.seconds - o.rounds
+    e.shows("Redis commands for refusals", max(0, int(extra)), exactly=0)
+
+
+def run_fast(e):
+    o = e.options
+    sim, redis = simulator(e, o.fast_quota, o.fast_window), e.fleet.redis()
+    quota = quota_config(e, o.fast_quota, o.fast_window, jitter=ms(o.fast_jitter))
+    gateways = start_gateways(e, sim, redis, o.fast_quota, o.fast_window, upstream={"quota": quota})
+    time.sleep(1)           # an empty quota begins to fill
+    rate = o.fast_quota / o.fast_window / 2
+    fates = asyncio.run(offer(rate, o.fast_seconds, Mix(e, gateways, callers=CALLERS[:2])))
+    fates = [f for f in fates if f]
+    for gateway in gateways:
+        gateway.stop()
+    show_quota(e, sim.ledger(), o.fast_quota, o.fast_window)
+    begun, ended = min(f.sent for f in fates), max(f.sent + f.seconds for f in fates)
+    e.figure("answered a second, of what half the quota is", 100 * len(fates) / (ended - begun) / rate, at_least=90.0, unit="%")
+    e.none("other answers than 200 and 202", [f for f in fates if f.status not in (200, 202)])
+    waits = [f.wait * 1000 for f in fates if f.sent >= begun + 2]
+    e.shows("what the limiter adds, median (Server-Timing: wait)", percentile(waits, 0.5), at_most=1.0, unit="ms")
+    e.figure("  p99", percentile(waits, 0.99), unit="ms")
+    e.figure("whole answer, median", percentile([f.seconds * 1000 for f in fates], 0.5), unit="ms")
+
+
+def main():
+    with Experiment("cost: commands, refusals, what half the rate waits",
+                    {"commands": run_commands, "refusing": run_refusing, "fast": run_fast}, quota=200, window=10.0, times=10.0,
+                    seconds=40.0, idle=5.0, exchanges=3000, rounds=3, fast_quota=20000, fast_window=10.0, fast_jitter=0.05,
+                    fast_seconds=20.0) as e:
+        e.run_cases()
+    sys.exit(e.finish())
+
+
+main()
