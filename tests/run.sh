@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Set up, build, and run all tests. Usage: tests/run.sh [--long]
-#   --long   also runs tests/experiments/experiment_*.py at full size, which takes an hour; their tables and drawings are
+#   --long   also runs tests/experiments/experiment_*.py at full size, which takes long; their tables and drawings are
 #            left in build-test/experiments
 # Works from any folder, as root or through sudo, on a fresh Debian 12 and again on a used one.
 # The last line is "N passed, N failed"; the exit code is 0 only where nothing failed.

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-from bench import Experiment, arrivals, parse_time, share_used, show_quota, simulator, start_gateways
+from bench import Experiment, arrivals, field, parse_time, share_used, show_quota, simulator, start_gateways
 from load import Mix, offer
 
 # Where Debian's libfaketime puts it, whatever the architecture.
@@ -41,7 +41,7 @@ def monotonic_of(pid):
 
 def show_clocks(e, gateways, ledger, wanted, ahead):
     """That they were off indeed: the records' times against those of the ledger, the kernel's word for the other clock."""
-    arrived = {entry_id(entry): parse_time(entry["time"]) for entry in ledger}
+    arrived = {name: parse_time(entry["time"]) for entry in ledger for name in field(entry, "X-Request-Id")}
     for gateway, (wall, apart), is_ahead in zip(gateways, wanted, ahead):
         offs = sorted(parse_time(r["time"]) - arrived[r["request_id"]] for r in gateway.records("outcome")
                       if r["request_id"] in arrived)
@@ -49,10 +49,6 @@ def show_clocks(e, gateways, ledger, wanted, ahead):
         off = offs[len(offs) // 2] if offs else 99.0
         e.figure(f"{name}: its records' time less the ledger's, median", off, at_least=wall - 0.5, at_most=wall + 0.5, unit="s")
         e.figure(f"{name}: its monotonic clock is ahead by", is_ahead, exactly=apart, unit="s")
-
-
-def entry_id(entry):
-    return next((v for n, v in entry["headers"] if n.lower() == "x-request-id"), "")
 
 
 def run_off(e, wanted):

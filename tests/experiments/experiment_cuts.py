@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 
-from bench import Experiment, arrivals, count_between, parse_time, show_quota, simulator, start_gateways
+from bench import Experiment, arrivals, count_between, field, parse_time, show_quota, simulator, start_gateways
 from load import Mix, offer_while
 
 INSIDE = "JOBGATE_EXPERIMENT_INSIDE"
@@ -64,8 +64,7 @@ def by_instance(e, ledger, gateways):
     owners = {r["request_id"]: g.config["instance"] for g in gateways for r in g.records("intent")}
     found = {g.config["instance"]: [] for g in gateways}
     for entry in ledger:
-        name = next(v for n, v in entry["headers"] if n.lower() == "x-request-id")
-        found[owners[name]].append(round(parse_time(entry["time"]) * 1e6))
+        found[owners[field(entry, "X-Request-Id")[0]]].append(round(parse_time(entry["time"]) * 1e6))
     return {name: sorted(times) for name, times in found.items()}
 
 

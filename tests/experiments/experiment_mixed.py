@@ -4,7 +4,7 @@ import asyncio
 import sys
 import time
 
-from bench import Experiment, arrivals, callers_config, ms, show_journal, show_quota
+from bench import Experiment, arrivals, show_journal, show_quota, simulator, start_gateways
 from health import HealthProbes
 from load import Mix, offer
 
@@ -97,12 +97,9 @@ def main():
     with Experiment("mixed: a store that dies, returns empty, stands still and forgets", quota=100, window=10.0,
                     times=5.0, seconds=60.0, wait=4.0, back=2.5, health=100.0, slack=0.5) as e:
         o = e.options
-        sim = e.fleet.simulator("--quota", f"{o.quota}/{o.window:g}", "--window", "sliding", "--job-seconds", 600)
-        redis = e.fleet.redis()
-        gateways = [e.fleet.gateway(
-            sim, instance=f"gate{n}", callers=callers_config(), store={"redis": redis.url, "on_failure": "closed"},
-            upstream={"quota": {"requests": o.quota, "window": ms(o.window)}}, wait={"max": ms(o.wait), "queue": 1000},
-            audit={"directory": "audit", "refusals": 10000}) for n in range(2)]
+        sim, redis = simulator(e, o.quota, o.window), e.fleet.redis()
+        gateways = start_gateways(e, sim, redis, o.quota, o.window, 2, wait=o.wait,
+                                  store={"redis": redis.url, "on_failure": "closed"})
         probes = HealthProbes(gateways)
         faults = Faults(e, redis)
         fates = asyncio.run(run_load(o.times * o.quota / o.window, o.seconds, Mix(e, gateways), faults))
