@@ -27,13 +27,25 @@ name_place_compare(const void *a, const void *b)
 	return order;
 }
 
-/* Complain of each of PLACES (sorted here) that has the name of one before; the path is at their list. */
-static void
-check_unique(struct config_reader *r, struct name_place *places, size_t count, const char *field)
+/* The names of COUNT elements of SIZE bytes, each of which begins with its name (or id), in order. */
+static struct name_place *
+sorted_names(struct config_reader *r, const void *elements, size_t size, size_t count)
 {
+	struct name_place *places = arena_alloc(&r->config->arena, count * sizeof(*places));
+
+	for (size_t i = 0; i < count; i++)
+		places[i] = (struct name_place){ *(const struct str *)((const char *)elements + i * size), i };
+	qsort(places, count, sizeof(*places), name_place_compare);
+	return places;
+}
+
+/* Complain of each element that has the name of one before, which FIELD is; the path is at their list. */
+static void
+check_unique(struct config_reader *r, const void *elements, size_t size, size_t count, const char *field)
+{
+	struct name_place *places = sorted_names(r, elements, size, count);
 	size_t list = r->path.n, first = 0;
 
-	qsort(places, count, sizeof(*places), name_place_compare);
 	for (size_t i = 1; i < count; i++) {
 		if (!str_eq(places[i].name, places[first].name)) {
 			first = i;
@@ -48,35 +60,16 @@ check_unique(struct config_reader *r, struct name_place *places, size_t count, c
 	}
 }
 
-static struct name_place *
-places_new(struct config_reader *r, size_t count)
-{
-	return arena_alloc(&r->config->arena, count * sizeof(struct name_place));
-}
+_Static_assert(offsetof(struct config_identity, name) == 0 && offsetof(struct config_caller, name) == 0 &&
+    offsetof(struct config_key, id) == 0, "check_unique reads a name at the beginning");
 
+/* The same for the list KEY at the top. */
 static void
-check_identity_names(struct config_reader *r)
+check_names(struct config_reader *r, const char *key, const void *elements, size_t size, size_t count)
 {
-	struct config *config = r->config;
-	struct name_place *places = places_new(r, config->identity_count);
-	size_t mark = config_enter(r, STR("identities"));
+	size_t mark = config_enter(r, str_from(key));
 
-	for (size_t i = 0; i < config->identity_count; i++)
-		places[i] = (struct name_place){ config->identities[i].name, i };
-	check_unique(r, places, config->identity_count, "name");
-	config_leave(r, mark);
-}
-
-static void
-check_caller_names(struct config_reader *r)
-{
-	struct config *config = r->config;
-	struct name_place *places = places_new(r, config->caller_count);
-	size_t mark = config_enter(r, STR("callers"));
-
-	for (size_t i = 0; i < config->caller_count; i++)
-		places[i] = (struct name_place){ config->callers[i].name, i };
-	check_unique(r, places, config->caller_count, "name");
+	check_unique(r, elements, size, count, "name");
 	config_leave(r, mark);
 }
 
@@ -84,17 +77,13 @@ check_caller_names(struct config_reader *r)
 static void
 check_key_ids(struct config_reader *r, const struct config_caller *caller)
 {
-	struct name_place *places;
 	size_t mark;
 
 	if (caller->key_count < 2)
 		return;
-	places = places_new(r, caller->key_count);
-	for (size_t i = 0; i < caller->key_count; i++)
-		places[i] = (struct name_place){ caller->keys[i].id, i };
 	mark = config_enter_item(r, "callers", caller->index, caller->name);
 	config_enter(r, STR("keys"));
-	check_unique(r, places, caller->key_count, "id");
+	check_unique(r, caller->keys, sizeof(*caller->keys), caller->key_count, "id");
 	config_leave(r, mark);
 }
 
@@ -264,10 +253,12 @@ check_addresses(struct config_reader *r)
 void
 config_finish(struct config_reader *r)
 {
+	struct config *config = r->config;
+
 	finish_upstream(r);
 	finish_identities(r);
-	check_identity_names(r);
-	check_caller_names(r);
+	check_names(r, "identities", config->identities, sizeof(*config->identities), config->identity_count);
+	check_names(r, "callers", config->callers, sizeof(*config->callers), config->caller_count);
 	finish_callers(r);
 	finish_keys(r);
 	check_addresses(r);
