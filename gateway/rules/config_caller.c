@@ -3,11 +3,6 @@
 
 #include <jansson.h>
 
-#include "rules/uuid.h"
-
-/* Fabric's job types are words of up to 30 letters; a longer one is a mistake. */
-#define JOB_TYPE_MAX 128
-
 /* Ten times what the largest organisations have services; a million would be half a gigabyte of snapshot. */
 #define CALLERS_MAX 100000
 
@@ -65,111 +60,8 @@ read_keys(struct config_reader *r, struct json_t *value, const struct config_rul
 	    read_key);
 }
 
-/* Whether VALUE is "*": the same as an absent field. */
-static bool
-is_any(struct json_t *value)
-{
-	return str_eq((struct str){ json_string_value(value), json_string_length(value) }, STR("*"));
-}
-
-/* Read a UUID into *OUT in lower case. */
-static void
-read_uuid(struct config_reader *r, struct json_t *value, void *out, size_t i)
-{
-	struct str s = { json_string_value(value), json_string_length(value) };
-
-	(void)i;
-	if (json_is_string(value) && uuid_is(s))
-		*(struct str *)out = config_lower(r, s);
-	else
-		config_error_is(r, "must be a UUID (8-4-4-4-12 hexadecimal digits)", value);
-}
-
-static void
-read_workspace(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out)
-{
-	(void)rule;
-	if (!is_any(value))
-		read_uuid(r, value, out, 0);
-}
-
-static void
-read_items(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out)
-{
-	struct config_allow *allow = out;
-
-	(void)rule;
-	if (!is_any(value))
-		config_read_list(r, value, 1, CONFIG_MANY, sizeof(*allow->items), (void **)&allow->items,
-		    &allow->item_count, read_uuid);
-}
-
-/* Read a job type: letters, digits, '-', '_' and '.', as Fabric's are. */
-static void
-read_job_type(struct config_reader *r, struct json_t *value, void *out, size_t i)
-{
-	struct str s;
-
-	(void)i;
-	if (!config_text(r, value, 1, JOB_TYPE_MAX, &s))
-		return;
-	for (size_t at = 0; at < s.n; at++) {
-		char c = str_lower(s.p[at]);
-
-		if (!(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') && c != '-' && c != '_' && c != '.') {
-			config_error_is(r, "must be a job type, as \"RunNotebook\" (to permit all, leave the list out)",
-			    value);
-			return;
-		}
-	}
-	*(struct str *)out = arena_copy(&r->config->arena, s);
-}
-
-static void
-read_job_types(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out)
-{
-	struct config_allow *allow = out;
-
-	(void)rule;
-	if (!is_any(value))
-		config_read_list(r, value, 1, CONFIG_MANY, sizeof(*allow->job_types), (void **)&allow->job_types,
-		    &allow->job_type_count, read_job_type);
-}
-
-/* Read a right as its bit. */
-static void
-read_right(struct config_reader *r, struct json_t *value, void *out, size_t i)
-{
-	struct str s = { json_string_value(value), json_string_length(value) };
-	enum operation_right right;
-
-	(void)i;
-	if (json_is_string(value) && operation_right_from(s, &right))
-		*(unsigned *)out = 1u << right;
-	else
-		config_error_is(r, "must be \"run\", \"read\", \"cancel\" or \"schedule\"", value);
-}
-
-static void
-read_operations(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out)
-{
-	unsigned *rights = NULL, all = 0;
-	size_t count = 0;
-
-	(void)rule;
-	if (is_any(value))
-		return;
-	config_read_list(r, value, 1, CONFIG_MANY, sizeof(*rights), (void **)&rights, &count, read_right);
-	for (size_t i = 0; i < count; i++)
-		all |= rights[i];
-	*(unsigned *)out = all;	/* 0 where the list is wrong, which is an error by now */
-}
-
 static const struct config_rule allow_rules[] = {
-	CONFIG_KEY("workspace", read_workspace, struct config_allow, workspace, 0, 0),
-	{ STR_INIT("items"), read_items, 0, 0, 0, false, NULL, NULL },
-	{ STR_INIT("job_types"), read_job_types, 0, 0, 0, false, NULL, NULL },
-	CONFIG_KEY("operations", read_operations, struct config_allow, operations, 0, 0),
+	CONFIG_ALLOW_KEYS(0),
 	CONFIG_END,
 };
 
@@ -179,7 +71,7 @@ read_allow_rule(struct config_reader *r, struct json_t *value, void *out, size_t
 	struct config_allow *allow = out;
 
 	(void)i;
-	allow->operations = (1u << RIGHT_COUNT) - 1;
+	allow->operations = CONFIG_RIGHTS_ALL;
 	config_read_object(r, value, allow_rules, allow);
 }
 

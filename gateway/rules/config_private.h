@@ -143,6 +143,21 @@ bool config_is_loopback(const struct config_listen *listen);
 /* Whether both would take the same connections: one address and port, or one of them all addresses of the family. */
 bool config_same_address(const struct config_listen *a, const struct config_listen *b);
 
+/* --- config_allow.c: what a rule is for --- */
+
+/* The keys of a struct config_allow at OFFSET, whose operations are all before it is read. */
+#define CONFIG_ALLOW_KEYS(offset) \
+	{ STR_INIT("workspace"), config_read_workspace, offset, 0, 0, false, NULL, NULL }, \
+	{ STR_INIT("items"), config_read_items, offset, 0, 0, false, NULL, NULL }, \
+	{ STR_INIT("job_types"), config_read_job_types, offset, 0, 0, false, NULL, NULL }, \
+	{ STR_INIT("operations"), config_read_operations, offset, 0, 0, false, NULL, NULL }
+#define CONFIG_RIGHTS_ALL ((1u << RIGHT_COUNT) - 1)
+
+void config_read_workspace(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
+void config_read_items(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
+void config_read_job_types(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
+void config_read_operations(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
+
 /* --- config_caller.c, config_store.c, config_section.c: the tables --- */
 void config_read_callers(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
 void config_read_quota(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);

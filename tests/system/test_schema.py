@@ -171,7 +171,7 @@ def test_every_key_is_described():
 def parser_vocabulary():
     """Every name in the parser's tables, wherever it belongs."""
     names = set()
-    for source in RULES.glob("config*.c"):
+    for source in RULES.glob("config*.[ch]"):
         names |= set(re.findall(r'(?:CONFIG_[A-Z]+\(|\{ STR_INIT\()"([$a-z0-9_]+)"', source.read_text()))
     assert len(names) > 50
     return names

@@ -245,7 +245,7 @@ static const struct { const char *path, *value, *errors; } rows[] = {
 	{ "callers[0].allow", "{}", ETL ".allow: must be a list, is an object" },
 	{ "callers[0].allow", "[{\"workspace\": \"x\"}]", ETL ".allow[0].workspace: must be a UUID (8-4-4-4-12 hexadecimal digits), is \"x\"" },
 	{ "callers[0].allow", "[{\"items\": []}]", ETL ".allow[0].items: must be a list of at least one, is an empty list" },
-	{ "callers[0].allow", "[{\"job_types\": [\"*\"]}]", ETL ".allow[0].job_types[0]: must be a job type, as \"RunNotebook\" (to permit all, leave the list out), is \"*\"" },
+	{ "callers[0].allow", "[{\"job_types\": [\"*\"]}]", ETL ".allow[0].job_types[0]: must be a job type, as \"RunNotebook\" (for all of them, leave the list out), is \"*\"" },
 	{ "callers[0].allow", "[{\"operations\": [\"fly\"]}]", ETL ".allow[0].operations[0]: must be \"run\", \"read\", \"cancel\" or \"schedule\", is \"fly\"" },
 };
 
