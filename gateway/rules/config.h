@@ -65,6 +65,16 @@ struct config_allow {			/* NULL/0 lists mean "any" */
 	unsigned operations;		/* bits 1u << enum operation_right; all where absent */
 };
 
+/*
+ * A token bucket of its own, of which a request takes besides its identity's quota, from all of its buckets or from none:
+ * `burst` tokens, refilled at requests / window. burst * window_us is at most 2^52.
+ */
+struct config_rate {
+	int64_t requests;	/* 1 to 10,000,000; 0: there is none */
+	int64_t window_us;	/* 1 s to 1 day */
+	int64_t burst;		/* 1 to 1,000,000; as many as requests, where not given */
+};
+
 struct config_caller {
 	struct str name;
 	size_t index;			/* in config.callers */
@@ -72,6 +82,8 @@ struct config_caller {
 	struct config_key *keys;
 	size_t key_count;
 	size_t identity;		/* index into config.identities */
+	int64_t weight;			/* 1 to 1000: its part of what the callers of one identity share; 1 */
+	struct config_rate rate;
 	int64_t wait_max_us;		/* wait.max of the caller, else the general one */
 	int64_t wait_queue;		/* how many of this caller may wait here; the general one where not given */
 	enum config_location location;

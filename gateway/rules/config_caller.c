@@ -142,8 +142,9 @@ static const struct config_rule caller_rules[] = {
 	CONFIG_NEED("name", read_caller_name, struct config_caller, name, 0, 0),
 	{ STR_INIT("keys"), read_keys, 0, 0, 0, true, NULL, NULL },
 	{ STR_INIT("identity"), read_caller_identity, 0, 0, 0, false, NULL, NULL },
-	CONFIG_LATER("weight", "quota"),
-	CONFIG_LATER("rate", "quota"),
+	/* More than a thousand to one is no sharing; integers of this size keep the sums of a queue small. */
+	CONFIG_KEY("weight", config_read_int64, struct config_caller, weight, 1, 1000),
+	CONFIG_KEY("rate", config_read_rate, struct config_caller, rate, 0, 0),
 	CONFIG_SECTION("wait", caller_wait_rules, false),
 	{ STR_INIT("location"), read_location, 0, 0, 0, false, NULL, NULL },
 	{ STR_INIT("allow"), read_allow, 0, 0, 0, false, NULL, NULL },
@@ -157,6 +158,7 @@ read_caller(struct config_reader *r, struct json_t *value, void *out, size_t i)
 	struct config_caller *caller = out;
 
 	caller->index = i;
+	caller->weight = 1;
 	r->caller_identities[i] = STR("default");
 	if (json_object_get(value, "identity"))
 		r->caller_identities[i] = (struct str){ NULL, 0 };

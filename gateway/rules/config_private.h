@@ -50,6 +50,7 @@ struct config_rule {
 #define CONFIG_SECOND (1000 * CONFIG_MS)
 #define CONFIG_MINUTE (60 * CONFIG_SECOND)
 #define CONFIG_HOUR (60 * CONFIG_MINUTE)
+#define CONFIG_DAY (24 * CONFIG_HOUR)
 
 /* One round trip to the store and one fdatasync: in less than 10 ms not even a token that lies ready is got. */
 #define CONFIG_WAIT_MIN (10 * CONFIG_MS)
@@ -157,6 +158,11 @@ void config_read_workspace(struct config_reader *r, struct json_t *value, const 
 void config_read_items(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
 void config_read_job_types(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
 void config_read_operations(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
+
+/* --- config_rate.c --- */
+
+/* Read a struct config_rate, complete where nothing is wrong. */
+void config_read_rate(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
 
 /* --- config_caller.c, config_store.c, config_section.c: the tables --- */
 void config_read_callers(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);

@@ -105,7 +105,7 @@ config_read_int(struct config_reader *r, struct json_t *value, const struct conf
 
 static const struct { struct str name; int64_t us; } config_units[] = {
 	{ STR_INIT("ms"), CONFIG_MS }, { STR_INIT("s"), CONFIG_SECOND }, { STR_INIT("m"), CONFIG_MINUTE },
-	{ STR_INIT("h"), CONFIG_HOUR }, { STR_INIT("d"), 24 * CONFIG_HOUR },
+	{ STR_INIT("h"), CONFIG_HOUR }, { STR_INIT("d"), CONFIG_DAY },
 };
 #define CONFIG_UNITS (sizeof(config_units) / sizeof(config_units[0]))
 

@@ -32,6 +32,7 @@ LEAST = {
 }
 
 QUOTA = {"requests": 100, "window": "1m", "burst": 20, "jitter": "100ms", "outside": 3}
+RATE = {"requests": 60, "window": "1m", "burst": 10}
 FULL = {
     "$schema": "./jobgate.schema.json",
     "instance": "gate-1",
@@ -44,7 +45,7 @@ FULL = {
     "identities": [{"name": "sp", "quota": dict(QUOTA)}],
     "callers": [{
         "name": "etl", "keys": [{"id": "k1", "sha256": "ab" * 32}], "identity": "sp", "location": "rewrite",
-        "validate": "report", "wait": {"max": "30s", "queue": 5},
+        "weight": 3, "rate": dict(RATE), "validate": "report", "wait": {"max": "30s", "queue": 5},
         "allow": [{"workspace": "cfafbeb1-8037-4d0c-896e-a46fb27ff229", "operations": ["run"],
                    "items": ["5b218778-e7a5-4d73-8187-f10824047715"], "job_types": ["RunNotebook"]}],
     }],
@@ -63,7 +64,7 @@ LATER = [
     ("listen[0]", "trusted_proxies", "identity"), ("listen[0].tls", "client_ca_file", "identity"),
     ("admin", "token", "identity"),
     ("identities[0]", "credential", "identity"),
-    ("callers[0].keys[0]", "expires", "identity"), ("callers[0]", "weight", "quota"), ("callers[0]", "rate", "quota"),
+    ("callers[0].keys[0]", "expires", "identity"),
     ("", "polls", "polls"),
 ]
 
@@ -270,7 +271,7 @@ def edges():
     for steps, _, node in LEAVES:
         if "minimum" in node:
             yield steps, node["minimum"], node["minimum"] - 1
-            if steps[-1] == "burst":        # whose bound is requests - outside (test_config)
+            if steps[-2:] == ("quota", "burst"):    # whose bound is requests - outside (test_config)
                 yield steps, node["minimum"], node["maximum"] + 1
             elif steps[-1] != "outside":    # whose bound is requests - 2 (test_config)
                 yield steps, node["maximum"], node["maximum"] + 1
@@ -292,7 +293,7 @@ def test_bounds_are_the_same(tmp_path):
     inside, outside = [], []
     for steps, good, bad in edges():
         leaf = path_text(steps)
-        if steps[-1] == "requests":
+        if steps[-2:] == ("quota", "requests"):
             config = changed(steps, good)
             at = config["upstream"] if steps[0] == "upstream" else config["identities"][0]
             at["quota"]["outside"] = 0

@@ -75,6 +75,8 @@ test_least_configuration_has_the_defaults(void **state)
 	assert_str(c->callers[0].keys[0].id, "e3b0c442");
 	assert_int_equal(c->callers[0].keys[0].sha256[31], 0x55);
 	assert_int_equal(c->callers[0].identity, 0);
+	assert_int_equal(c->callers[0].weight, 1);
+	assert_int_equal(c->callers[0].rate.requests, 0);
 	assert_int_equal(c->callers[0].location, CONFIG_LOCATION_PRESERVE);
 	assert_int_equal(c->callers[0].validate, CONFIG_VALIDATE_ENFORCE);
 	assert_false(c->callers[0].allow_given);
@@ -114,6 +116,7 @@ test_every_key_is_read(void **state)
 	    "\"upstream\": {\"url\": \"https://API.example:8443/\", \"timeout\": \"15s\", \"idle_timeout\": \"500ms\"},"
 	    "\"identities\": [{\"name\": \"sp-one\", \"quota\": {\"requests\": 50, \"window\": \"1m\", \"jitter\": \"1s\", \"outside\": 10}}],"
 	    "\"callers\": [{\"name\": \"a\", \"identity\": \"sp-one\", \"location\": \"preserve\", \"validate\": \"report\","
+	    "  \"weight\": 7, \"rate\": {\"requests\": 30, \"window\": \"1m\", \"burst\": 4},"
 	    "  \"keys\": [{\"id\": \"k1\", \"sha256\": \"" HASH_A "\"}, {\"id\": \"k2\", \"sha256\": \"" HASH_B "\"}],"
 	    "  \"allow\": [{\"workspace\": \"CFAFBEB1-8037-4d0c-896e-a46fb27ff229\", \"items\": [\"" ITEM "\"],"
 	    "    \"job_types\": [\"RunNotebook\", \"Pipeline\"], \"operations\": [\"run\", \"cancel\"]}, {\"workspace\": \"*\", \"items\": \"*\"}]}],"
@@ -143,6 +146,10 @@ test_every_key_is_read(void **state)
 	assert_int_equal(c->identities[0].quota.jitter_us, 1000000);
 	assert_int_equal(c->callers[0].key_count, 2);
 	assert_str(c->callers[0].keys[1].id, "k2");
+	assert_int_equal(c->callers[0].weight, 7);
+	assert_int_equal(c->callers[0].rate.requests, 30);
+	assert_int_equal(c->callers[0].rate.window_us, 60000000);
+	assert_int_equal(c->callers[0].rate.burst, 4);
 	assert_int_equal(c->callers[0].validate, CONFIG_VALIDATE_REPORT);
 	assert_int_equal(c->callers[0].allow_count, 2);
 	assert_str(allow[0].workspace, WS);
@@ -193,6 +200,28 @@ test_caller_wait(void **state)
 	assert_int_equal(c->warning_count, 3);	/* no store, preserve, and: */
 	assert_str(str_sub(c->warnings[2], 0, 16), "wait.max of \"a\" ");
 	config_unref(&c);
+}
+
+/* Without a burst all requests of a rate may come at once, up to a million. */
+static void
+test_rate_burst(void **state)
+{
+	static const struct { const char *rate; int64_t burst; } rates[] = {
+		{ "{\"requests\": 30, \"window\": \"1m\"}", 30 },
+		{ "{\"requests\": 30, \"window\": \"1m\", \"burst\": 1}", 1 },
+		{ "{\"requests\": 30, \"window\": \"1m\", \"burst\": 1000}", 1000 },
+		{ "{\"requests\": 10000000, \"window\": \"1m\"}", 1000000 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rates) / sizeof(rates[0]); i++) {
+		char *text = change(LEAST, "callers[0].rate", rates[i].rate);
+		struct config *c = parse_good(text);
+
+		assert_int_equal(c->callers[0].rate.burst, rates[i].burst);
+		config_unref(&c);
+		free(text);
+	}
 }
 
 /* The store's three kinds of URL. */
@@ -417,7 +446,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_least_configuration_has_the_defaults),
 		cmocka_unit_test(test_every_key_is_read),
-		cmocka_unit_test(test_caller_wait), cmocka_unit_test(test_store_urls), cmocka_unit_test(test_upstream_origin_and_host),
+		cmocka_unit_test(test_caller_wait), cmocka_unit_test(test_rate_burst), cmocka_unit_test(test_store_urls), cmocka_unit_test(test_upstream_origin_and_host),
 		cmocka_unit_test(test_defaults_follow_public_url),
 		cmocka_unit_test(test_identities_take_the_upstreams_quota),
 		cmocka_unit_test(test_warnings_count_what_they_do_not_name),
