@@ -94,6 +94,18 @@ struct config_caller {
 	enum config_validate validate;
 };
 
+/* A rule of `rules`: a rate for what it matches, beside the identity's quota. What it matches shares one bucket. */
+struct config_limit {
+	struct str name;		/* no other rule has it */
+	bool identity_given;		/* else each identity has a bucket of its own by this rule */
+	size_t identity;		/* index into config.identities, where given */
+	struct config_allow match;	/* as in a caller's `allow`; see limits_match for what differs */
+	struct config_rate rate;
+};
+
+/* They are the bits of a mask (limits_match). */
+#define CONFIG_LIMITS_MAX 32
+
 struct config {
 	struct str file;		/* its name as given, for messages */
 	struct str directory;		/* what relative paths are relative to */
@@ -122,6 +134,8 @@ struct config {
 	size_t identity_count;
 	struct config_caller *callers;
 	size_t caller_count;
+	struct config_limit *rate_limits;	/* `rules`, in their order */
+	size_t rate_limit_count;		/* at most CONFIG_LIMITS_MAX */
 	struct config_key_slot *key_slots;	/* all keys of all callers, by the first 8 bytes of the hash */
 	size_t key_slot_count;		/* a power of two, at least twice the number of keys */
 	struct {

@@ -61,7 +61,7 @@ check_unique(struct config_reader *r, const void *elements, size_t size, size_t 
 }
 
 _Static_assert(offsetof(struct config_identity, name) == 0 && offsetof(struct config_caller, name) == 0 &&
-    offsetof(struct config_key, id) == 0, "check_unique reads a name at the beginning");
+    offsetof(struct config_limit, name) == 0 && offsetof(struct config_key, id) == 0, "check_unique reads a name at the beginning");
 
 /* The same for the list KEY at the top. */
 static void
@@ -137,14 +137,13 @@ finish_identities(struct config_reader *r)
 	}
 }
 
-/* Say that CALLER's identity is none of ours. */
+/* Say that the identity WANTED is none of ours. */
 static void
-error_identity(struct config_reader *r, const struct config_caller *caller, struct str wanted)
+error_identity(struct config_reader *r, struct str wanted)
 {
 	struct config *config = r->config;
 	struct str *names = calloc(config->identity_count, sizeof(*names));
 	struct buf list = BUF_EMPTY;
-	size_t mark = config_enter_item(r, "callers", caller->index, caller->name);
 
 	check(names != NULL);
 	for (size_t i = 0; i < config->identity_count; i++)
@@ -152,25 +151,26 @@ error_identity(struct config_reader *r, const struct config_caller *caller, stru
 	config_list_names(&list, names, config->identity_count);
 	config_enter(r, STR("identity"));
 	config_error(r, "there is no identity \"%.*s\"; there is %.*s", STR_ARG(wanted), STR_ARG(buf_str(&list)));
-	config_leave(r, mark);
 	buf_fini(&list);
 	free(names);
 }
 
-/* Turn the name of CALLER's identity into its index. */
+/* Turn the name WANTED, that of the identity of element I of LIST, which is called NAME, into its index. */
 static void
-finish_caller_identity(struct config_reader *r, struct config_caller *caller)
+finish_identity(struct config_reader *r, const char *list, size_t i, struct str name, struct str wanted, size_t *identity)
 {
-	struct str wanted = r->caller_identities[caller->index];
+	size_t mark;
 
 	if (wanted.p == NULL || r->identities_bad)
 		return;
-	for (size_t i = 0; i < r->config->identity_count; i++)
-		if (str_eq(r->config->identities[i].name, wanted)) {
-			caller->identity = i;
+	for (size_t k = 0; k < r->config->identity_count; k++)
+		if (str_eq(r->config->identities[k].name, wanted)) {
+			*identity = k;
 			return;
 		}
-	error_identity(r, caller, wanted);
+	mark = config_enter_item(r, list, i, name);
+	error_identity(r, wanted);
+	config_leave(r, mark);
 }
 
 static void
@@ -201,8 +201,19 @@ finish_callers(struct config_reader *r)
 			caller->wait_max_us = config->wait_max_us;
 		if (caller->wait_queue == 0)
 			caller->wait_queue = config->wait_queue;
-		finish_caller_identity(r, caller);
+		finish_identity(r, "callers", i, caller->name, r->caller_identities[i], &caller->identity);
 		finish_caller_location(r, caller);
+	}
+}
+
+/* Find the identities that rules name. */
+static void
+finish_limits(struct config_reader *r)
+{
+	for (size_t i = 0; i < r->config->rate_limit_count; i++) {
+		struct config_limit *limit = &r->config->rate_limits[i];
+
+		finish_identity(r, "rules", i, limit->name, r->limit_identities[i], &limit->identity);
 	}
 }
 
@@ -259,7 +270,9 @@ config_finish(struct config_reader *r)
 	finish_identities(r);
 	check_names(r, "identities", config->identities, sizeof(*config->identities), config->identity_count);
 	check_names(r, "callers", config->callers, sizeof(*config->callers), config->caller_count);
+	check_names(r, "rules", config->rate_limits, sizeof(*config->rate_limits), config->rate_limit_count);
 	finish_callers(r);
+	finish_limits(r);
 	finish_keys(r);
 	check_addresses(r);
 	if (r->error_count == 0)

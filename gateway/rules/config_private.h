@@ -24,6 +24,7 @@ struct config_reader {
 	bool server_name_given;
 	bool upstream_ipv6;		/* upstream.host is an IPv6 address: brackets in authorities */
 	struct str *caller_identities;	/* one per caller; p NULL where not given or wrong */
+	struct str limit_identities[CONFIG_LIMITS_MAX];	/* one per rule, likewise */
 };
 
 struct config_rule {
@@ -164,8 +165,9 @@ void config_read_operations(struct config_reader *r, struct json_t *value, const
 /* Read a struct config_rate, complete where nothing is wrong. */
 void config_read_rate(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
 
-/* --- config_caller.c, config_store.c, config_section.c: the tables --- */
+/* --- config_caller.c, config_limit.c, config_store.c, config_section.c: the tables --- */
 void config_read_callers(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
+void config_read_limits(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
 void config_read_quota(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
 extern const struct config_rule config_store_rules[];
 extern const struct config_rule config_rules[];	/* of the top */

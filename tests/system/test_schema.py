@@ -49,6 +49,8 @@ FULL = {
         "allow": [{"workspace": "cfafbeb1-8037-4d0c-896e-a46fb27ff229", "operations": ["run"],
                    "items": ["5b218778-e7a5-4d73-8187-f10824047715"], "job_types": ["RunNotebook"]}],
     }],
+    "rules": [{"name": "notebooks", "identity": "sp", "rate": dict(RATE), "workspace": "cfafbeb1-8037-4d0c-896e-a46fb27ff229",
+               "items": ["5b218778-e7a5-4d73-8187-f10824047715"], "job_types": ["RunNotebook"], "operations": ["run"]}],
     "store": {"redis": "rediss://localhost:6379/0", "ca_file": "ca.pem", "username": "u", "password": {"file": "secret"}, "prefix": "p",
               "timeout": "50ms", "on_failure": "closed"},
     "wait": {"max": "1s", "queue": 10},
@@ -160,7 +162,7 @@ def test_full_has_every_key_of_the_schema():
         assert not missing, f"{path_text(steps)}: add {missing} to FULL"
         assert node["additionalProperties"] is False and "comment" in node["properties"]
         seen_objects += 1
-    assert seen_objects == len(re.findall(r'"additionalProperties": false', json.dumps(SCHEMA))) + 1   # quota stands twice
+    assert seen_objects == len(re.findall(r'"additionalProperties": false', json.dumps(SCHEMA))) + 2   # quota and rate stand twice
 
 
 def test_every_key_is_described():
@@ -234,7 +236,7 @@ def test_both_judge_every_value_alike(tmp_path, junk):
         parser_says, schema_says = refused(parser, leaf), refused(schema, leaf)
         if "durationMinimum" in node and junk == "1s":
             continue            # the bounds of durations have a test of their own
-        if leaf == "callers[0].identity" and isinstance(junk, str) and not schema_says:
+        if leaf in ("callers[0].identity", "rules[0].identity") and isinstance(junk, str) and not schema_says:
             continue            # the identity of that name is not there
         if parser_says != schema_says:
             different.append((leaf, f"parser refuses: {parser_says}, schema refuses: {schema_says}"))
@@ -261,9 +263,9 @@ def test_both_require_the_same_members(tmp_path, steps):
     if steps == ("public_url",):        # which "rewrite" needs
         del config["callers"][0]["location"]
     if steps == ("identities",):        # the one of that name goes with them
-        del config["callers"][0]["identity"]
+        del config["callers"][0]["identity"], config["rules"][0]["identity"]
     if steps == ("callers", 0, "identity"):
-        config["identities"][0]["name"] = "default"
+        config["identities"][0]["name"] = config["rules"][0]["identity"] = "default"
     assert bool(schema_errors(config)) == bool(check(tmp_path, config))
 
 
@@ -316,7 +318,10 @@ def test_longest_lists_are_the_same(tmp_path):
     def identities(n):
         return [{"name": "sp" if i == 0 else f"i{i}"} for i in range(n)]
 
-    for key, make in (("listen", listeners), ("identities", identities)):
+    def rules(n):
+        return [{"name": f"r{i}", "rate": RATE} for i in range(n)]
+
+    for key, make in (("listen", listeners), ("identities", identities), ("rules", rules)):
         most = SCHEMA["properties"][key]["maxItems"]
         for n in (most, most + 1):
             config = changed((key,), make(n))
@@ -344,6 +349,8 @@ GOOD_AND_BAD = [
      ["redis+sentinel://h", "redis+sentinel://h,/s", "redis+sentinel:///s", "redis+sentinel://h/s/x", "redis+sentinel://h/ /"]),
     (("callers", 0, "name"), ["a", "A/b_c.d-e:f@g", "x" * 64], ["", "x" * 65, "a b", "unknown", "other", "{a}"]),
     (("callers", 0, "allow"), [[], [{}], [{"workspace": "*", "items": "*", "job_types": "*", "operations": "*"}]], [{}, [{"items": []}], [{"job_types": ["*"]}], [[]]]),
+    (("rules", 0, "workspace"), ["*", "CFAFBEB1-8037-4d0c-896e-a46fb27ff229"], ["", "x", ["*"]]),
+    (("rules", 0, "job_types"), ["*", ["A", "b"]], [[], ["*"], "A"]),
     (("callers", 0, "keys", 0, "sha256"), ["AB" * 32], ["ab" * 31, "ab" * 33, "zz" * 32]),
     (("store", "password"), [{"env": "P_1"}, {"file": "/x"}], [{}, {"env": "1"}, {"env": "A", "file": "b"}, "hunter2"]),
     (("upstream", "server_name"), ["a", "a.b-c.d", "10.0.0.1"], ["a..b", "-a", "a-", "*.a", "a b", "x" * 64]),

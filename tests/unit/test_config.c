@@ -77,6 +77,7 @@ test_least_configuration_has_the_defaults(void **state)
 	assert_int_equal(c->callers[0].identity, 0);
 	assert_int_equal(c->callers[0].weight, 1);
 	assert_int_equal(c->callers[0].rate.requests, 0);
+	assert_int_equal(c->rate_limit_count, 0);
 	assert_int_equal(c->callers[0].location, CONFIG_LOCATION_PRESERVE);
 	assert_int_equal(c->callers[0].validate, CONFIG_VALIDATE_ENFORCE);
 	assert_false(c->callers[0].allow_given);
@@ -120,11 +121,15 @@ test_every_key_is_read(void **state)
 	    "  \"keys\": [{\"id\": \"k1\", \"sha256\": \"" HASH_A "\"}, {\"id\": \"k2\", \"sha256\": \"" HASH_B "\"}],"
 	    "  \"allow\": [{\"workspace\": \"CFAFBEB1-8037-4d0c-896e-a46fb27ff229\", \"items\": [\"" ITEM "\"],"
 	    "    \"job_types\": [\"RunNotebook\", \"Pipeline\"], \"operations\": [\"run\", \"cancel\"]}, {\"workspace\": \"*\", \"items\": \"*\"}]}],"
+	    "\"rules\": [{\"name\": \"nb\", \"identity\": \"sp-one\", \"workspace\": \"CFAFBEB1-8037-4d0c-896e-a46fb27ff229\","
+	    "    \"items\": [\"" ITEM "\"], \"job_types\": [\"RunNotebook\"], \"operations\": [\"run\"], \"rate\": {\"requests\": 5, \"window\": \"1d\"}},"
+	    "  {\"name\": \"all\", \"rate\": {\"requests\": 9, \"window\": \"1s\", \"burst\": 2}}],"
 	    "\"store\": {\"redis\": \"redis://us%65r:p%40ss@[::1]:7000/5\", \"prefix\": \"gate:prod\", \"timeout\": \"50ms\", \"on_failure\": \"closed\"},"
 	    "\"wait\": {\"max\": \"5s\", \"queue\": 7}, \"limits\": {\"connections\": 11, \"head_bytes\": 4096, \"body_bytes\": 1000,"
 	    "  \"head_timeout\": \"1s\", \"body_timeout\": \"2s\", \"idle_timeout\": \"1h\"},"
 	    "\"audit\": {\"refusals\": 5}, \"drain\": {\"delay\": \"5s\", \"timeout\": \"1m\"}, \"log\": {\"level\": \"debug\"}}");
 	const struct config_allow *allow = c->callers[0].allow;
+	const struct config_limit *limits = c->rate_limits;
 
 	(void)state;
 	assert_str(c->instance, "gate-1");
@@ -159,6 +164,20 @@ test_every_key_is_read(void **state)
 	assert_int_equal(allow[1].workspace.n, 0);
 	assert_int_equal(allow[1].item_count, 0);
 	assert_int_equal(allow[1].operations, (1u << RIGHT_COUNT) - 1);
+	assert_int_equal(c->rate_limit_count, 2);
+	assert_str(limits[0].name, "nb");
+	assert_true(limits[0].identity_given);
+	assert_int_equal(limits[0].identity, 0);
+	assert_str(limits[0].match.workspace, WS);
+	assert_str(limits[0].match.items[0], ITEM);
+	assert_str(limits[0].match.job_types[0], "RunNotebook");
+	assert_int_equal(limits[0].match.operations, 1u << RIGHT_RUN);
+	assert_int_equal(limits[0].rate.window_us, INT64_C(86400000000));
+	assert_int_equal(limits[0].rate.burst, 5);
+	assert_false(limits[1].identity_given);
+	assert_int_equal(limits[1].match.workspace.n + limits[1].match.item_count + limits[1].match.job_type_count, 0);
+	assert_int_equal(limits[1].match.operations, (1u << RIGHT_COUNT) - 1);
+	assert_int_equal(limits[1].rate.burst, 2);
 	assert_true(c->store.redis);
 	assert_str(c->store.host, "::1");
 	assert_int_equal(c->store.port, 7000);

@@ -38,6 +38,7 @@ assert_str(struct str s, const char *expected)
 #define SERVICE "must name the service behind the hosts: redis+sentinel://host:port,host:port/service"
 #define SENTINELS "must have 1 to 16 Sentinels as host:port, divided by commas"
 #define LATER(work) "comes with the work on " work "; not available yet"
+#define ONE "\"rate\": {\"requests\": 1, \"window\": \"1s\"}"
 #define ETL "callers[0] (\"etl\")"
 
 /* One change to the least configuration, and all that is then said. NULL: it is right. */
@@ -195,6 +196,26 @@ static const struct { const char *path, *value, *errors; } rows[] = {
 	    ETL ".rate: burst must be at most 52124 with so long a window (more cannot be counted exactly), is 52125" },
 	{ "callers[0].rate", "{\"requests\": 60000, \"window\": \"1d\"}",
 	    ETL ".rate: burst must be at most 52124 with so long a window (more cannot be counted exactly), is 60000, that of requests, where it is left out" },
+	/* rules */
+	{ "rules", "[]", NULL },
+	{ "rules", "{}", "rules: must be a list, is an object" },
+	{ "rules", "[{}]", "rules[0].name: is missing\nf.json: rules[0].rate: is missing" },
+	{ "rules", "[{\"name\": \"a b\", " ONE "}]", "rules[0] (\"a b\").name: " NAME "\"a b\"" },
+	{ "rules", "[{\"name\": \"n\", " ONE "}, {\"name\": \"m\", " ONE "}]", NULL },
+	{ "rules", "[{\"name\": \"n\", " ONE "}, {\"name\": \"n\", " ONE "}]", "rules[1] (\"n\").name: is taken by rules[0]" },
+	{ "rules", "[{\"name\": \"n\", \"rate\": {}}]",
+	    "rules[0] (\"n\").rate.requests: is missing\nf.json: rules[0] (\"n\").rate.window: is missing" },
+	{ "rules", "[{\"name\": \"n\", \"identity\": \"default\", " ONE "}]", NULL },
+	{ "rules", "[{\"name\": \"n\", \"identity\": \"sp\", " ONE "}]",
+	    "rules[0] (\"n\").identity: there is no identity \"sp\"; there is \"default\"" },
+	{ "rules", "[{\"name\": \"n\", \"identity\": 1, " ONE "}]", "rules[0] (\"n\").identity: " NAME "1" },
+	{ "rules", "[{\"name\": \"n\", \"workspace\": \"*\", \"items\": \"*\", \"job_types\": \"*\", \"operations\": \"*\", " ONE "}]", NULL },
+	{ "rules", "[{\"name\": \"n\", \"workspace\": \"x\", \"items\": [], \"operations\": [\"fly\"], " ONE "}]",
+	    "rules[0] (\"n\").workspace: must be a UUID (8-4-4-4-12 hexadecimal digits), is \"x\"\n"
+	    "f.json: rules[0] (\"n\").items: must be a list of at least one, is an empty list\n"
+	    "f.json: rules[0] (\"n\").operations[0]: must be \"run\", \"read\", \"cancel\" or \"schedule\", is \"fly\"" },
+	{ "rules", "[{\"name\": \"n\", \"job_type\": 1, " ONE "}]", "rules[0] (\"n\").job_type: unknown key; did you mean \"job_types\"?" },
+	{ "rules", "[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]", "rules: must be a list of at most 32, has 33" },
 	/* a caller's own wait */
 	{ "callers[0].wait", "{}", NULL },
 	{ "callers[0].wait", "{\"max\": \"5m\", \"queue\": 1}", NULL },
