@@ -22,7 +22,7 @@ policy_find_key(const struct config *config, const uint8_t sha256[32], const str
 
 /* Whether ITEM is one of the rule's; both are in lower case. */
 static bool
-permits_item(const struct config_allow *allow, struct str item)
+covers_item(const struct config_allow *allow, struct str item)
 {
 	for (size_t i = 0; i < allow->item_count; i++)
 		if (str_eq(allow->items[i], item))
@@ -32,7 +32,7 @@ permits_item(const struct config_allow *allow, struct str item)
 
 /* Whether JOB_TYPE is one of the rule's; an operation without one is not bound. */
 static bool
-permits_job_type(const struct config_allow *allow, struct str job_type)
+covers_job_type(const struct config_allow *allow, struct str job_type)
 {
 	if (job_type.p == NULL)
 		return true;
@@ -42,14 +42,14 @@ permits_job_type(const struct config_allow *allow, struct str job_type)
 	return allow->job_type_count == 0;
 }
 
-static bool
-permits(const struct config_allow *allow, const struct route *route)
+bool
+policy_covers(const struct config_allow *allow, const struct route *route)
 {
 	if ((allow->operations & 1u << operation_right(route->operation)) == 0)
 		return false;
 	if (allow->workspace.n && !str_eq(allow->workspace, route->workspace))
 		return false;
-	return permits_item(allow, route->item) && permits_job_type(allow, route->job_type);
+	return covers_item(allow, route->item) && covers_job_type(allow, route->job_type);
 }
 
 bool
@@ -58,7 +58,7 @@ policy_permits(const struct config_caller *caller, const struct route *route)
 	if (!caller->allow_given)
 		return true;
 	for (size_t i = 0; i < caller->allow_count; i++)
-		if (permits(&caller->allow[i], route))
+		if (policy_covers(&caller->allow[i], route))
 			return true;
 	return false;
 }

@@ -15,9 +15,12 @@ const struct config_caller *policy_find_key(const struct config *config, const u
     const struct config_key **key);
 
 /*
- * Whether CALLER may do what ROUTE asks. Job types compare without case. A rule that names job types does not bind
- * operations without one (get, list, cancel).
+ * Whether what ROUTE asks is all within what ALLOW names. Job types compare without case. A rule that names job types
+ * does not bind operations without one (get, list, cancel).
  */
+bool policy_covers(const struct config_allow *allow, const struct route *route);
+
+/* Whether CALLER may do what ROUTE asks: one of its rules covers it, or it has none. */
 bool policy_permits(const struct config_caller *caller, const struct route *route);
 
 #endif
