@@ -26,6 +26,7 @@ config_set_defaults(struct config *config)
 	config->upstream.replay_429 = true;
 	config->store.prefix = STR("jobgate");
 	config->store.timeout_us = 100 * CONFIG_MS;
+	config->store.share = true;
 	config->wait_max_us = 20 * CONFIG_SECOND;
 	config->wait_queue = 1000;
 	config->limits.connections = 10000;

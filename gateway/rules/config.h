@@ -154,6 +154,7 @@ struct config {
 		struct config_secret password_secret;
 		struct str prefix;	/* "jobgate" */
 		int64_t timeout_us;	/* 100 ms */
+		bool share;		/* on_failure: each instance goes on with its share, the default; else nothing is sent */
 	} store;
 	int64_t wait_max_us;		/* 20 s */
 	int64_t wait_queue;		/* 1000, per identity */

@@ -184,6 +184,7 @@ read_password(struct config_reader *r, struct json_t *value, const struct config
 		config_error(r, "is given twice, here and in \"redis\"");
 }
 
+/* Read what happens while the store is away. */
 static void
 read_on_failure(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out)
 {
@@ -191,9 +192,8 @@ read_on_failure(struct config_reader *r, struct json_t *value, const struct conf
 	int word;
 
 	(void)rule;
-	(void)out;
-	if (config_word(r, value, words, &word) && word == 1)
-		config_error(r, "\"share\" comes with the work on quota; not available yet");
+	if (config_word(r, value, words, &word))
+		*(bool *)out = word == 1;
 }
 
 const struct config_rule config_store_rules[] = {
@@ -205,6 +205,6 @@ const struct config_rule config_store_rules[] = {
 	/* Below 10 ms a store in another zone is ill for ever; above 10 s a dead one keeps everybody's whole wait. */
 	CONFIG_KEY("timeout", config_read_duration, struct config, store.timeout_us, 10 * CONFIG_MS,
 	    10 * CONFIG_SECOND),
-	{ STR_INIT("on_failure"), read_on_failure, 0, 0, 0, false, NULL, NULL },
+	CONFIG_KEY("on_failure", read_on_failure, struct config, store.share, 0, 0),
 	CONFIG_END,
 };

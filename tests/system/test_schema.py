@@ -354,6 +354,7 @@ GOOD_AND_BAD = [
     (("callers", 0, "keys", 0, "sha256"), ["AB" * 32], ["ab" * 31, "ab" * 33, "zz" * 32]),
     (("store", "password"), [{"env": "P_1"}, {"file": "/x"}], [{}, {"env": "1"}, {"env": "A", "file": "b"}, "hunter2"]),
     (("upstream", "server_name"), ["a", "a.b-c.d", "10.0.0.1"], ["a..b", "-a", "a-", "*.a", "a b", "x" * 64]),
+    (("store", "on_failure"), ["closed", "share"], ["open", "Share"]),
     (("log", "level"), ["error", "warn"], ["WARN", "trace"]),
 ]
 

@@ -86,6 +86,7 @@ test_least_configuration_has_the_defaults(void **state)
 	assert_false(c->store.redis);
 	assert_str(c->store.prefix, "jobgate");
 	assert_int_equal(c->store.timeout_us, 100000);
+	assert_true(c->store.share);
 	assert_int_equal(c->wait_max_us, 20000000);
 	assert_int_equal(c->wait_queue, 1000);
 	assert_int_equal(c->limits.connections, 10000);
@@ -185,6 +186,7 @@ test_every_key_is_read(void **state)
 	assert_str(c->store.username, "user");
 	assert_str(c->store.password, "p@ss");
 	assert_str(c->store.prefix, "gate:prod");
+	assert_false(c->store.share);
 	assert_int_equal(c->wait_queue, 7);
 	assert_int_equal(c->callers[0].wait_queue, 7);
 	assert_int_equal(c->limits.idle_timeout_us, 3600000000);

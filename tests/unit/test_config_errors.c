@@ -73,7 +73,6 @@ static const struct { const char *path, *value, *errors; } rows[] = {
 	{ "callers[0].keys[0].expires", "\"x\"", ETL ".keys[0].expires: " LATER("identity") },
 	{ "identities", "[{\"name\": \"default\", \"credential\": {}}]", "identities[0] (\"default\").credential: " LATER("identity") },
 	{ "polls", "{}", "polls: " LATER("polls") },
-	{ "store", "{\"redis\": \"redis://h\", \"on_failure\": \"share\"}", "store.on_failure: \"share\" " LATER("quota") },
 	/* kinds and bounds */
 	{ "workers", "0", "workers: must be 1 to 64, is 0" },
 	{ "workers", "65", "workers: must be 1 to 64, is 65" },
@@ -259,6 +258,9 @@ static const struct { const char *path, *value, *errors; } rows[] = {
 	{ "store", "{\"redis\": \"redis://h\", \"password\": {}}", "store.password: must have exactly one of \"file\" and \"env\"" },
 	{ "store", "{\"redis\": \"redis://h\", \"password\": {\"file\": \"f\", \"env\": \"P\"}}", "store.password: must have exactly one of \"file\" and \"env\"" },
 	{ "store", "{\"redis\": \"redis://h\", \"password\": {\"env\": \"1x\"}}", "store.password.env: must be the name of an environment variable, not its value" },
+	{ "store", "{\"redis\": \"redis://h\", \"on_failure\": \"share\"}", NULL },
+	{ "store", "{\"redis\": \"redis://h\", \"on_failure\": \"closed\"}", NULL },
+	{ "store", "{\"redis\": \"redis://h\", \"on_failure\": \"open\"}", "store.on_failure: must be \"closed\" or \"share\", is \"open\"" },
 	{ "store", "{\"redis\": \"redis://h\", \"prefix\": \"a{b}\"}", "store.prefix: " NAME "\"a{b}\"" },
 	/* callers */
 	{ "callers", "[]", "callers: must be a list of at least one, is an empty list" },
