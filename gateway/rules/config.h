@@ -27,7 +27,7 @@ struct config_quota {
 	int64_t window_us;	/* 1 s to 1 h */
 	int64_t jitter_us;	/* 250 ms */
 	int64_t outside;	/* calls per window left to others; 0 */
-	int64_t burst;		/* may go at once after idleness; 1, the default: the simple bucket */
+	int64_t burst;		/* may go at once after idleness; 0: not given, three quarters; 1: the simple bucket */
 };
 
 struct config_identity {

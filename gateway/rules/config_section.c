@@ -17,8 +17,8 @@
 #define JITTER_MIN (10 * CONFIG_MS)
 #define JITTER_MAX CONFIG_MINUTE
 #define JITTER_DEFAULT (250 * CONFIG_MS)
-/* A burst makes a lost store cost a window of silence until the members tell each other what they took: it has to be asked for. */
-#define BURST_DEFAULT 1
+/* Not given: quota_derive takes three quarters of what there is to grant. */
+#define BURST_DEFAULT 0
 
 /*
  * Time-outs of a request: below 100 ms no handshake across a continent ends; the job half reads on for 5 minutes at

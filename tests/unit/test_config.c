@@ -70,6 +70,7 @@ test_least_configuration_has_the_defaults(void **state)
 	assert_int_equal(c->identities[0].quota.window_us, 60000000);
 	assert_int_equal(c->identities[0].quota.jitter_us, 250000);
 	assert_int_equal(c->identities[0].quota.outside, 0);
+	assert_int_equal(c->identities[0].quota.burst, 0);
 	assert_int_equal(c->caller_count, 1);
 	assert_str(c->callers[0].name, "etl");
 	assert_str(c->callers[0].keys[0].id, "e3b0c442");
@@ -116,7 +117,7 @@ test_every_key_is_read(void **state)
 	    "\"listen\": [{\"comment\": 1, \"address\": \"[::]:8443\", \"tls\": {\"cert_file\": \"c.pem\", \"key_file\": \"/k.pem\"}},"
 	    "  {\"address\": \"0.0.0.0:8080\", \"plain\": true}], \"admin\": {\"address\": \"[::1]:9\"},"
 	    "\"upstream\": {\"url\": \"https://API.example:8443/\", \"timeout\": \"15s\", \"idle_timeout\": \"500ms\"},"
-	    "\"identities\": [{\"name\": \"sp-one\", \"quota\": {\"requests\": 50, \"window\": \"1m\", \"jitter\": \"1s\", \"outside\": 10}}],"
+	    "\"identities\": [{\"name\": \"sp-one\", \"quota\": {\"requests\": 50, \"window\": \"1m\", \"jitter\": \"1s\", \"outside\": 10, \"burst\": 40}}],"
 	    "\"callers\": [{\"name\": \"a\", \"identity\": \"sp-one\", \"location\": \"preserve\", \"validate\": \"report\","
 	    "  \"weight\": 7, \"rate\": {\"requests\": 30, \"window\": \"1m\", \"burst\": 4},"
 	    "  \"keys\": [{\"id\": \"k1\", \"sha256\": \"" HASH_A "\"}, {\"id\": \"k2\", \"sha256\": \"" HASH_B "\"}],"
@@ -150,6 +151,7 @@ test_every_key_is_read(void **state)
 	assert_int_equal(c->upstream.idle_timeout_us, 500000);
 	assert_int_equal(c->identities[0].quota.outside, 10);
 	assert_int_equal(c->identities[0].quota.jitter_us, 1000000);
+	assert_int_equal(c->identities[0].quota.burst, 40);
 	assert_int_equal(c->callers[0].key_count, 2);
 	assert_str(c->callers[0].keys[1].id, "k2");
 	assert_int_equal(c->callers[0].weight, 7);

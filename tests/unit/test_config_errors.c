@@ -66,6 +66,7 @@ static const struct { const char *path, *value, *errors; } rows[] = {
 	{ "listen[0].trusted_proxies", "[]", "listen[0].trusted_proxies: " LATER("identity") },
 	{ "admin.token", "{}", "admin.token: " LATER("identity") },
 	{ "upstream.replay_429", "false", NULL },
+	{ "upstream.quota", "{\"requests\": 2, \"window\": \"60s\"}", NULL },
 	{ "upstream.quota.burst", "1", NULL },
 	{ "upstream.quota.burst", "200", NULL },
 	{ "upstream.quota.burst", "201", "upstream.quota: burst must be 1 to requests less outside" },
