@@ -247,6 +247,35 @@ test_rate_burst(void **state)
 	}
 }
 
+/* A caller's rate above all that its identity has left is warned of; one that is just as high is not. */
+static void
+test_rate_above_the_quota(void **state)
+{
+	static const struct { const char *rate; bool warned; } rates[] = {
+		{ "{\"requests\": 190, \"window\": \"1m\"}", false },
+		{ "{\"requests\": 191, \"window\": \"1m\"}", true },
+		{ "{\"requests\": 11400, \"window\": \"1h\"}", false },
+		{ "{\"requests\": 11401, \"window\": \"1h\"}", true },
+		{ "{\"requests\": 1, \"window\": \"1d\"}", false },
+		{ "{\"requests\": 10000000, \"window\": \"1s\"}", true },
+	};
+	char *outside = change(LEAST, "upstream.quota.outside", "10");
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rates) / sizeof(rates[0]); i++) {
+		char *text = change(outside, "callers[0].rate", rates[i].rate);
+		struct config *c = parse_good(text);
+
+		assert_int_equal(c->warning_count, 2 + rates[i].warned);	/* no store, preserve, and: */
+		if (rates[i].warned)
+			assert_str(c->warnings[2], "\"rate\" of \"etl\" is above the whole quota of the identity: in the long run it "
+			    "limits nothing");
+		config_unref(&c);
+		free(text);
+	}
+	free(outside);
+}
+
 /* The store's three kinds of URL. */
 static void
 test_store_urls(void **state)
@@ -469,7 +498,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_least_configuration_has_the_defaults),
 		cmocka_unit_test(test_every_key_is_read),
-		cmocka_unit_test(test_caller_wait), cmocka_unit_test(test_rate_burst), cmocka_unit_test(test_store_urls), cmocka_unit_test(test_upstream_origin_and_host),
+		cmocka_unit_test(test_caller_wait), cmocka_unit_test(test_rate_burst), cmocka_unit_test(test_rate_above_the_quota),
+		cmocka_unit_test(test_store_urls), cmocka_unit_test(test_upstream_origin_and_host),
 		cmocka_unit_test(test_defaults_follow_public_url),
 		cmocka_unit_test(test_identities_take_the_upstreams_quota),
 		cmocka_unit_test(test_warnings_count_what_they_do_not_name),
