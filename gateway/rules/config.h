@@ -66,8 +66,8 @@ struct config_allow {			/* NULL/0 lists mean "any" */
 };
 
 /*
- * A token bucket of its own, of which a request takes besides its identity's quota, from all of its buckets or from none:
- * `burst` tokens, refilled at requests / window. burst * window_us is at most 2^52.
+ * A token bucket of its own, of which a request takes besides its identity's quota, from all of its buckets or from
+ * none: `burst` tokens, refilled at requests / window. burst * window_us is at most 2^52.
  */
 struct config_rate {
 	int64_t requests;	/* 1 to 10,000,000; 0: there is none */

@@ -61,7 +61,8 @@ check_unique(struct config_reader *r, const void *elements, size_t size, size_t 
 }
 
 _Static_assert(offsetof(struct config_identity, name) == 0 && offsetof(struct config_caller, name) == 0 &&
-    offsetof(struct config_limit, name) == 0 && offsetof(struct config_key, id) == 0, "check_unique reads a name at the beginning");
+    offsetof(struct config_limit, name) == 0 && offsetof(struct config_key, id) == 0,
+    "check_unique reads a name at the beginning");
 
 /* The same for the list KEY at the top. */
 static void
@@ -157,7 +158,8 @@ error_identity(struct config_reader *r, struct str wanted)
 
 /* Turn the name WANTED, that of the identity of element I of LIST, which is called NAME, into its index. */
 static void
-finish_identity(struct config_reader *r, const char *list, size_t i, struct str name, struct str wanted, size_t *identity)
+finish_identity(struct config_reader *r, const char *list, size_t i, struct str name, struct str wanted,
+    size_t *identity)
 {
 	size_t mark;
 

@@ -7,7 +7,7 @@
 #define RATE_WINDOW_MAX CONFIG_DAY
 /* A million that go at once is no limit any more. */
 #define RATE_BURST_MAX 1000000
-/* A bucket's level is counted in burst * window units: these, and as much again while they are added up, a double holds. */
+/* A bucket's level is counted in burst * window units: these, and as much again while they are added up, fit a double. */
 #define RATE_UNITS_MAX (INT64_C(1) << 52)
 
 static const struct config_rule rate_rules[] = {

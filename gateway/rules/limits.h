@@ -1,5 +1,6 @@
 /*
- * Which rates of the configuration's `rules` a request is counted on, besides its identity's quota and its caller's rate.
+ * Which rates of the configuration's `rules` a request is counted on, besides its identity's quota and its caller's
+ * rate.
  *
  * It counts nothing itself: the buckets are the limiter's.
  */
