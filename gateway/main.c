@@ -10,6 +10,7 @@ static const struct {
 	const char *summary;
 } commands[] = {
 	{ "serve", command_serve, "run the gateway" },
+	{ "status", command_status, "ask a running gateway how it stands" },
 	{ "check", command_check, "check a configuration and what it names" },
 	{ "quota", command_quota, "show what the stated quotas permit" },
 	{ "key", command_key, "make a caller's key" },

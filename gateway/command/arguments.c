@@ -6,6 +6,20 @@
 
 #include "command/command.h"
 
+bool
+arguments_flag(int *argc, char **argv, const char *flag)
+{
+	int kept = 1;
+
+	for (int i = 1; i < *argc; i++)
+		if (strcmp(argv[i], flag) != 0)
+			argv[kept++] = argv[i];
+	if (kept == *argc)
+		return false;
+	*argc = kept;
+	return true;
+}
+
 enum arguments
 arguments_config(int argc, char **argv, const char *usage, const char **file)
 {

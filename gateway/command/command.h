@@ -8,6 +8,7 @@
 #define COMMAND_CONFIG_DEFAULT "/etc/jobgate/jobgate.json"
 
 int command_serve(int argc, char **argv);
+int command_status(int argc, char **argv);
 int command_check(int argc, char **argv);
 int command_quota(int argc, char **argv);
 int command_key(int argc, char **argv);

@@ -6,7 +6,7 @@
 #include "base/clock.h"
 #include "command/arguments.h"
 #include "gate/settings.h"
-#include "rules/quota.h"
+#include "rules/bucket.h"
 
 /* Print a time that N jobs take, in the unit that reads best. */
 static void
@@ -38,8 +38,7 @@ print_identity(const struct config_identity *identity, const struct quota *q)
 	printf("    %-28s %g ms\n", "jitter (J)", (double)q->jitter_us / CLOCK_MS);
 	printf("  derived\n");
 	printf("    %-28s %.4g a second (one in %.4g s)\n", "rate", rate, 1 / rate);
-	printf("    %-28s %s\n", "bucket", q->returning ? "returning tokens" : "simple (burst is 1)");
-	printf("    %-28s %.4g at once after idleness\n", "burst", quota_burst(q));
+	printf("    %-28s %lld at once after idleness\n", "burst", (long long)q->burst);
 	printf("    %-28s %.1f %%\n", "share of the quota usable", 100 * quota_utilisation(q)
 	    * (double)q->requests / (double)identity->quota.requests);
 	print_time("wait after a whole burst", quota_seconds_after_burst(q));
@@ -48,6 +47,10 @@ print_identity(const struct config_identity *identity, const struct quota *q)
 	print_time("100 jobs at once take", quota_seconds_for(q, 100));
 	if (q->requests != 10 && q->requests != 100)
 		print_time(all, quota_seconds_for(q, q->requests));
+	printf("  one of 3 instances, while the store is away\n");
+	printf("    %-28s %lld in %g s\n", "its share", (long long)(q->requests / 3 < 2 ? 0 : q->requests / 3),
+	    (double)q->window_us / CLOCK_SECOND);
+	print_time("may be spent after", (double)(BUCKET_SILENT_US + q->token) / CLOCK_SECOND);
 }
 
 /* Load FILE and print its identities. */

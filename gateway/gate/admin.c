@@ -1,11 +1,10 @@
-/* The admin listener: health and metrics. */
-#include "gate/admin.h"
+/* The admin listener: health, metrics and status. */
+#include "gate/admin_private.h"
 
 #include <stdlib.h>
 
 #include "base/check.h"
 #include "io/tls.h"
-#include "rules/reply.h"
 #include "rules/uuid.h"
 
 /* Scrapers and probes are few. */
@@ -14,22 +13,6 @@
 #define ADMIN_TARGET_BYTES 2048
 #define ADMIN_TIMEOUT_US (10 * (int64_t)CLOCK_SECOND)
 #define ADMIN_IDLE_US (180 * (int64_t)CLOCK_SECOND)
-
-struct admin {
-	struct loop *loop;
-	struct front *front;
-	struct admin_hooks hooks;
-	void *arg;
-};
-
-/* An answer being made. */
-struct admin_answer {
-	int status;
-	struct str content_type, extra_name, extra_value, message;
-	enum refusal refusal;
-	struct buf body;
-	bool close;
-};
 
 /* The path of a target, without its query. */
 static struct str
@@ -72,21 +55,24 @@ admin_metrics(struct admin *admin, const struct http1_head *head, struct admin_a
 	metrics_write(&answer->body, &source, !classic);
 }
 
-/* Decide what is answered. */
-static void
+/* Decide what is answered; false where the answer comes later. */
+static bool
 admin_decide(struct admin *admin, const struct http1_head *head, struct admin_answer *answer)
 {
 	struct str path = admin_path(head->target);
-	bool known = str_eq(path, STR("/healthz")) || str_eq(path, STR("/readyz")) || str_eq(path, STR("/metrics"));
+	bool status = str_eq(path, STR("/status")), known = status || str_eq(path, STR("/healthz"))
+	    || str_eq(path, STR("/readyz")) || str_eq(path, STR("/metrics"));
 
 	if (!known) {
 		answer->refusal = REFUSAL_NO_ROUTE;
-		answer->message = STR("There is /healthz, /readyz and /metrics.");
+		answer->message = STR("There is /healthz, /readyz, /metrics and /status.");
 	} else if (!str_eq(head->method, STR("GET")) && !str_eq(head->method, STR("HEAD"))) {
 		answer->refusal = REFUSAL_BAD_METHOD;
 		answer->message = STR("Only GET and HEAD are known here.");
 		answer->extra_name = STR("Allow");
 		answer->extra_value = STR("GET, HEAD");
+	} else if (status) {
+		return false;
 	} else if (str_eq(path, STR("/readyz"))) {
 		admin_readyz(admin, answer);
 	} else if (str_eq(path, STR("/metrics"))) {
@@ -96,10 +82,10 @@ admin_decide(struct admin *admin, const struct http1_head *head, struct admin_an
 		answer->content_type = STR("application/json");
 		buf_add(&answer->body, STR("{\"status\":\"ok\"}\n"));
 	}
+	return true;
 }
 
-/* Send the answer; a refusal gets Fabric's error shape. */
-static void
+void
 admin_reply(struct front_request *client, struct admin_answer *answer)
 {
 	struct http1_field fields[6];
@@ -133,17 +119,18 @@ on_request(void *arg, struct front_request *client)
 {
 	struct admin_answer answer = { .status = 500 };
 
-	admin_decide(arg, front_head(client), &answer);
-	admin_reply(client, &answer);
+	if (admin_decide(arg, front_head(client), &answer))
+		admin_reply(client, &answer);
+	else
+		admin_status_wait(arg, client);
 }
 
-/* Never: every request was answered at its head. */
+/* Only of who waits for the status: all others were answered at their heads. */
 static void
 on_body(void *arg, struct front_request *client)
 {
 	(void)arg;
-	(void)client;
-	check(!"the admin listener answers at the head");
+	check(front_owner(client) != NULL);
 }
 
 /* Malformed, slow or too many. */
@@ -153,6 +140,7 @@ on_fault(void *arg, struct front_request *client, enum front_fault fault)
 	struct admin_answer answer = { .close = true };
 
 	(void)arg;
+	admin_status_forget(client);
 	answer.refusal = fault == FRONT_FAULT_TIMEOUT ? REFUSAL_TIMEOUT
 	    : fault == FRONT_FAULT_OVERLOAD	      ? REFUSAL_UNAVAILABLE
 						      : refusal_from_http1(front_http1_fault(client));
@@ -161,12 +149,12 @@ on_fault(void *arg, struct front_request *client, enum front_fault fault)
 	admin_reply(client, &answer);
 }
 
-/* Nothing is kept for a client. */
+/* It waits for nothing any more. */
 static void
 on_gone(void *arg, struct front_request *client)
 {
 	(void)arg;
-	(void)client;
+	admin_status_forget(client);
 }
 
 /* Nothing is kept for an answer. */
@@ -192,6 +180,7 @@ admin_new(struct loop *loop, int fd, const struct admin_hooks *hooks, void *arg)
 	admin->loop = loop;
 	admin->hooks = *hooks;
 	admin->arg = arg;
+	LIST_INIT(&admin->waiting);
 	settings.arg = admin;
 	admin->front = front_new(loop, &settings);
 	front_listen(admin->front, fd, NULL);
@@ -204,6 +193,7 @@ admin_free(struct admin **admin)
 	if (*admin == NULL)
 		return;
 	front_free(&(*admin)->front);
+	check(LIST_EMPTY(&(*admin)->waiting));	/* each was told that its client is gone */
 	free(*admin);
 	*admin = NULL;
 }

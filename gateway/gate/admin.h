@@ -1,5 +1,5 @@
 /*
- * The admin listener: health and metrics, on a port of its own and on main's loop, so that it answers whatever the workers do.
+ * The admin listener: health, metrics and status, on a port of its own and on main's loop, so that it answers whatever the workers do.
  */
 #ifndef JOBGATE_GATE_ADMIN_H
 #define JOBGATE_GATE_ADMIN_H
@@ -14,10 +14,14 @@ struct admin_hooks {
 	int (*readiness)(void *arg, struct buf *reasons);
 	/* What metrics are written from; false while starting. */
 	bool (*metrics)(void *arg, struct metrics_source *source);
+	/* Ask how it stands: admin_tell_status follows, never inside. Not called again before. */
+	void (*status)(void *arg);
 };
 
 /* FD is a listening socket, owned. */
 struct admin *admin_new(struct loop *loop, int fd, const struct admin_hooks *hooks, void *arg);
+/* How it stands, as asked for: goes to all who wait. On its loop. */
+void admin_tell_status(struct admin *admin, struct str json);
 /* Close the listener and all connections. */
 void admin_free(struct admin **admin);
 

@@ -29,48 +29,6 @@ on_limiter(void *arg, const struct limiter_event *event)
 	worker_on_limiter(instance->workers[event->ticket.worker], event);
 }
 
-/* Whether callers should be sent here; any thread. */
-static bool
-instance_is_ready(void *arg)
-{
-	struct instance *instance = arg;
-
-	return atomic_load(&instance->open) && !atomic_load(&instance->draining) && journal_is_up(instance->journal);
-}
-
-/* Append a reason. */
-static void
-instance_reason(struct buf *reasons, const char *text)
-{
-	buf_printf(reasons, "%s\"%s\"", reasons->n ? "," : "", text);
-}
-
-/* What readyz of the admin listener says. */
-static int
-on_readiness(void *arg, struct buf *reasons)
-{
-	struct instance *instance = arg;
-
-	if (!atomic_load(&instance->open))
-		instance_reason(reasons, "starting");
-	if (atomic_load(&instance->draining))
-		instance_reason(reasons, "draining");
-	if (!journal_is_up(instance->journal))
-		instance_reason(reasons, "the audit journal cannot be written");
-	if (instance->limiter && !limiter_counts(instance->limiter).store_up)
-		instance_reason(reasons, "the quota's store does not answer");
-	for (size_t i = 0; instance->limiter && i < instance->config->identity_count; i++)
-		if (limiter_identity_counts(instance->limiter, i).paused) {
-			instance_reason(reasons, "the upstream throttles an identity");
-			break;
-		}
-	if (instance->limiter && limiter_counts(instance->limiter).store_evicts)
-		instance_reason(reasons, "the quota's store may evict buckets (its maxmemory-policy is not noeviction)");
-	if (condition_is_ill(&instance->upstream))
-		instance_reason(reasons, "the upstream cannot be reached");
-	return instance_is_ready(instance) ? 200 : 503;
-}
-
 /* What metrics are written from. */
 static bool
 on_metrics(void *arg, struct metrics_source *source)
@@ -158,7 +116,7 @@ static bool
 instance_make_workers(struct instance *instance, struct buf *error)
 {
 	struct limiter_settings settings = { .loops = instance->loops, .loop_count = instance->worker_count,
-		.deliver = on_limiter, .arg = instance, .sent_ago_us = instance_sent_ago_us(instance) };
+		.deliver = on_limiter, .arg = instance, .member = journal_uuid(instance->journal), .sent_ago_us = instance_sent_ago_us(instance) };
 	struct buf password = BUF_EMPTY;
 
 	for (size_t i = 0; i < instance->worker_count; i++) {
@@ -245,6 +203,7 @@ instance_new(struct loop *loop, const char *file, struct config *config)
 
 	check(instance != NULL);
 	instance->loop = loop;
+	instance->started = loop_now(loop);
 	instance->file = file;
 	instance->config = config_ref(config);
 	instance->admin_fd = -1;
@@ -274,7 +233,7 @@ instance_new(struct loop *loop, const char *file, struct config *config)
 struct instance *
 instance_start(struct loop *loop, const char *file, struct config *config, struct buf *error)
 {
-	static const struct admin_hooks hooks = { on_readiness, on_metrics };
+	static const struct admin_hooks hooks = { instance_readiness, on_metrics, instance_ask_status };
 	struct instance *instance = instance_new(loop, file, config);
 
 	stats_label(&instance->labels, config);

@@ -69,6 +69,36 @@ struct drained_mail {
 	struct instance *instance;
 };
 
+/* Have RUN read a mail on main's loop. */
+static void
+drain_post(struct instance *instance, void (*run)(struct mail *mail))
+{
+	struct drained_mail *mail = calloc(1, sizeof(*mail));
+
+	check(mail != NULL);
+	mail->mail.run = run;
+	mail->instance = instance;
+	loop_post(instance->loop, &mail->mail);
+}
+
+/* Everything is done; on main's loop. */
+static void
+on_done(struct mail *mail)
+{
+	struct instance *instance = ((struct drained_mail *)mail)->instance;
+
+	free(mail);
+	loop_timer_clear(&instance->timeout);
+	loop_stop(instance->loop);
+}
+
+/* The fleet knows that this instance goes, or cannot be told; on worker 0's loop. */
+static void
+on_left(void *arg)
+{
+	drain_post(arg, on_done);
+}
+
 /* A worker has nothing left; on main's loop. */
 static void
 on_worker_drained(struct mail *mail)
@@ -76,22 +106,14 @@ on_worker_drained(struct mail *mail)
 	struct instance *instance = ((struct drained_mail *)mail)->instance;
 
 	free(mail);
-	if (++instance->drained == instance->worker_count) {
-		loop_timer_clear(&instance->timeout);
-		loop_stop(instance->loop);
-	}
+	if (++instance->drained == instance->worker_count)
+		limiter_leave(instance->limiter, on_left, instance);
 }
 
 void
 instance_on_drained(struct worker *worker)
 {
-	struct instance *instance = worker->shared->arg;
-	struct drained_mail *mail = calloc(1, sizeof(*mail));
-
-	check(mail != NULL);
-	mail->mail.run = on_worker_drained;
-	mail->instance = instance;
-	loop_post(instance->loop, &mail->mail);
+	drain_post(worker->shared->arg, on_worker_drained);
 }
 
 void

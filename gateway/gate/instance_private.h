@@ -11,6 +11,7 @@
 
 struct instance {
 	struct loop *loop;		/* main's */
+	struct mono_time started;
 	const char *file;
 	struct config *config;		/* referenced */
 	struct buf name;		/* label in records and metrics */
@@ -44,6 +45,13 @@ struct instance_tls {
 bool instance_load_tls(const struct config *config, struct instance_tls *tls, struct buf *error);
 /* Whether the store's authorities can be read; the connection reads them itself, when it first connects. */
 bool instance_check_store_tls(const struct config *config, struct buf *error);
+
+/* instance_ready.c: whether callers should be sent here (ARG: the instance; any thread), and what is ill (main's thread) */
+bool instance_is_ready(void *arg);
+int instance_readiness(void *arg, struct buf *reasons);
+
+/* instance_status.c: have the admin listener told how it stands */
+void instance_ask_status(void *arg);
 
 /* instance_drain.c */
 void instance_init_drain(struct instance *instance);

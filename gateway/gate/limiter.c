@@ -24,8 +24,10 @@ limiter_new(const struct limiter_settings *settings, struct resolver *resolver, 
 	limiter->deliver = settings->deliver;
 	limiter->arg = settings->arg;
 	limiter->resolver = resolver;
-	limiter->sent_ago_us = settings->sent_ago_us;
-	limiter->start = loop_now(limiter->loops[0]);
+	limiter->self = (struct member_self){ .start = clock_now_wall().us, .born = loop_now(limiter->loops[0]),
+		.sent_ago_us = settings->sent_ago_us };
+	check(settings->member.n < sizeof(limiter->self.id));
+	memcpy(limiter->self.id, settings->member.p, settings->member.n);
 	atomic_store(&limiter->refs, 1);
 	limiter_config_init(limiter);
 	limiter_take_config(limiter, config, password);
@@ -59,7 +61,7 @@ limiter_free(struct limiter **limiter_p)
 
 /* Make the request that ASK describes. */
 static struct limiter_request *
-limiter_request_new(struct limiter *limiter, const struct limiter_ask *ask, struct limiter_identity *identity)
+limiter_request_new(struct limiter *limiter, const struct limiter_ask *ask, const struct limiter_view *view)
 {
 	struct limiter_request *request = limiter_table_find(limiter, ask->ticket);
 
@@ -74,7 +76,10 @@ limiter_request_new(struct limiter *limiter, const struct limiter_ask *ask, stru
 	request->entry.first = ask->first;
 	request->entry.stage = QUEUE_OUT;
 	request->ticket = ask->ticket;
-	request->identity = identity;
+	request->identity = view->identities[ask->identity];
+	request->view = view;
+	request->caller = ask->caller;
+	request->limits = ask->limits;
 	limiter_table_add(limiter, request);
 	return request;
 }
@@ -92,6 +97,27 @@ limiter_count_caller(const struct limiter_view *view, struct limiter_request *re
 	return true;
 }
 
+/* Queue a request; where the identity's queue is full, in the place of the last one of him of whom most wait. */
+static enum queue_verdict
+limiter_queue(struct limiter_request *request, struct mono_time now)
+{
+	struct queue *q = &request->identity->queue;
+	struct bucket_limit storage[BUCKET_LANE_LIMITS_MAX];
+	struct queue_lane_key key;
+	enum queue_verdict verdict;
+	struct queue_entry *displaced;
+
+	if (!limiter_key(request->view, request->caller, request->limits, storage, &key))
+		return QUEUE_TOO_LATE;
+	verdict = queue_submit(q, &request->entry, &key, now);
+	displaced = verdict == QUEUE_FULL ? queue_displace(q, &key) : NULL;
+	if (displaced == NULL)
+		return verdict;
+	limiter_refuse((struct limiter_request *)displaced, LIMITER_QUEUE_FULL,
+	    mono_since(displaced->deadline, displaced->submitted));
+	return queue_submit(q, &request->entry, &key, now);
+}
+
 void
 limiter_take_submit(struct limiter *limiter, const struct limiter_ask *ask)
 {
@@ -106,12 +132,12 @@ limiter_take_submit(struct limiter *limiter, const struct limiter_ask *ask)
 			.ticket = ask->ticket, .verdict = LIMITER_NO_TOKEN, .retry_after_s = 1 });
 		return;
 	}
-	request = limiter_request_new(limiter, ask, view->identities[ask->identity]);
+	request = limiter_request_new(limiter, ask, view);
 	if (!limiter_count_caller(view, request, ask->caller) && !ask->first) {
 		limiter_refuse(request, LIMITER_QUEUE_FULL, patience_us);
 		return;
 	}
-	verdict = queue_submit(&request->identity->queue, &request->entry, now);
+	verdict = limiter_queue(request, now);
 	if (verdict == QUEUE_TAKEN)
 		limiter_wake(request->identity);
 	else
@@ -133,14 +159,17 @@ void
 limiter_take_cancel(struct limiter *limiter, struct limiter_ticket ticket, bool unused_token)
 {
 	struct limiter_request *request = limiter_table_find(limiter, ticket);
+	struct bucket_limit storage[BUCKET_LANE_LIMITS_MAX];
 	struct limiter_identity *identity;
+	struct queue_lane_key key;
 
 	if (request == NULL)
 		return;
 	identity = request->identity;
 	/* Without its holder's word a granted token may have been used: it lapses. */
-	if (request->granted && unused_token)
-		queue_give_back(&identity->queue, request->asked_at);
+	if (request->granted && unused_token
+	    && limiter_key(request->view, request->caller, request->limits, storage, &key))
+		queue_give_back(&identity->queue, &key, request->asked_at, loop_now(limiter->loops[0]));
 	limiter_forget(request);
 	limiter_wake(identity);
 }
@@ -150,6 +179,7 @@ limiter_counts(const struct limiter *limiter)
 {
 	return (struct limiter_counts){
 		.store_up = atomic_load(&limiter->store_up),
+		.share = atomic_load(&limiter->share),
 		.store_evicts = atomic_load(&limiter->store_evicts),
 		.store_tried = atomic_load(&limiter->store_tried),
 		.commands_ok = atomic_load(&limiter->commands_ok),
@@ -170,5 +200,7 @@ limiter_identity_counts(const struct limiter *limiter, size_t identity)
 		.queued = atomic_load(&found->queued),
 		.limit = atomic_load(&found->limit),
 		.paused = limiter_paused_us(found, clock_now_mono()) > 0,
+		.alone = atomic_load(&found->alone),
+		.settling = atomic_load(&found->settling),
 	};
 }

@@ -4,7 +4,8 @@
  * A request asks (waits in the queue of its identity, without connection or record), is told to make ready when its token is
  * expected within a second (LIMITER_NEXT), says that it is ready (connection borrowed, intent durable), and is granted (LIMITER_GRANTED)
  * or refused. Tokens come from a store: Redis, or the embedded one of the same arithmetic (rules/bucket). At most one call to the store is
- * under way; what became ready meanwhile goes into the next with a count; "nothing before t" is kept, so that waiting costs no command.
+ * under way for an identity; what became ready meanwhile goes into the next with counts; when this instance's next turn is is kept, so that
+ * waiting costs no command. Where the store is away for long enough this instance spends its share of the quota alone (rules/member).
  */
 #ifndef JOBGATE_GATE_LIMITER_H
 #define JOBGATE_GATE_LIMITER_H
@@ -24,6 +25,7 @@ struct limiter_ask {
 	struct limiter_ticket ticket;
 	size_t identity, caller;	/* indices of the configuration's */
 	const struct config *config;	/* whose indices these are (compared, never read); NULL: the limiter's present one */
+	uint32_t limits;		/* the rules that it is counted on (rules/limits) */
 	enum limiter_class class;
 	struct mono_time deadline;	/* not granted by then: refused */
 	bool first;			/* the upstream has thrown it back: it goes before others of its class, however many wait */
@@ -51,10 +53,11 @@ struct limiter_settings {
 	size_t loop_count;
 	void (*deliver)(void *arg, const struct limiter_event *event);
 	void *arg;
+	struct str member;		/* this instance among the fleet: its journal's UUID */
 	/*
 	 * How long before now this instance's predecessor may have sent anything, in microseconds; -1: not at all. A
-	 * bucket of returning tokens that has no state (the embedded one at every start) then counts all its tokens as
-	 * out, W + J from then on.
+	 * bucket that has no state (the embedded one at every start) then counts all its tokens as out, W + J from
+	 * then on.
 	 */
 	int64_t sent_ago_us;
 };
@@ -76,16 +79,30 @@ void limiter_ready(struct limiter *limiter, struct limiter_ticket ticket);
  */
 void limiter_cancel(struct limiter *limiter, size_t identity, struct limiter_ticket ticket, bool unused_token, struct mono_time asked_at);
 
+/* Give this instance's part of every quota up; nothing is granted from now on. Any thread; by mail. DONE(arg) runs on the limiter's loop. */
+void limiter_leave(struct limiter *limiter, void (*done)(void *arg), void *arg);
+
 /*
  * The upstream has answered 429: nothing of that identity goes for PAUSE_US, on any instance. Any thread; by mail.
  * CONFIG: whose index IDENTITY is.
  */
 void limiter_throttled(struct limiter *limiter, size_t identity, const struct config *config, int64_t pause_us);
 
+/*
+ * How it stands, for people: a JSON object (README, "Operate") of store, 429s and identities. Any thread; by mail. TOLD(arg, json)
+ * runs on ASKER, once, unless the limiter is freed before; JSON is freed after it. No secret is in it.
+ */
+void limiter_status(struct limiter *limiter, struct loop *asker, void (*told)(void *arg, struct buf *json), void *arg);
+
 /* Readable from any thread (atomics). */
-struct limiter_identity_counts { uint64_t grants; uint64_t queued; int64_t limit; bool paused; };
+/*
+ * ALONE: its share is spent, without the store. SETTLING: nothing is granted until members were heard, or what they took has
+ * come back.
+ */
+struct limiter_identity_counts { uint64_t grants; uint64_t queued; int64_t limit; bool paused, alone, settling; };
 struct limiter_counts {
 	bool store_up;			/* true for the embedded store */
+	bool share;			/* while it is away this instance's share may be spent */
 	bool store_evicts;		/* it may drop buckets when its memory is full */
 	bool store_tried;		/* the first attempt has ended, whatever its result */
 	uint64_t commands_ok, commands_failed;

@@ -1,6 +1,7 @@
 /* The limiter's view of the configuration: which bucket an index means, and which store it speaks to. */
 #include "gate/limiter_private.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/check.h"
@@ -22,12 +23,12 @@ config_identity(struct limiter *limiter, const struct config_identity *stated, c
 	if (identity == NULL) {
 		identity = calloc(1, sizeof(*identity));
 		check(identity != NULL);
-		queue_init(&identity->queue, quota, capacity, 0, loop_now(limiter->loops[0]));
+		queue_init(&identity->queue, quota, capacity, MEMBER_KEEP_US, loop_now(limiter->loops[0]));
 		limiter_identity_init(identity, limiter, stated->name);
 		identity->next = limiter->identities;
 		limiter->identities = identity;
 	}
-	queue_set_quota(&identity->queue, quota, capacity, store_keep_us(limiter->store));
+	queue_set_quota(&identity->queue, quota, capacity, MEMBER_KEEP_US);
 	atomic_store(&identity->limit, quota->requests);
 	return identity;
 }
@@ -69,14 +70,48 @@ limiter_view_of(struct limiter *limiter, const struct config *config)
 	return config && view ? view : newest;
 }
 
-/* Tell the queues whether the store answers. */
+/* Put a limit into STORAGE, called by KIND and NAME. */
 static void
-config_set_open(struct limiter *limiter, bool open)
+key_add(struct queue_lane_key *key, struct bucket_limit *storage, char kind, struct str name, const struct config_rate *rate)
+{
+	struct bucket_limit *limit = &storage[key->limit_count++];
+
+	snprintf(limit->name, sizeof(limit->name), "%c:%.*s", kind, STR_ARG(name));
+	limit->requests = rate->requests;
+	limit->window_us = rate->window_us;
+	limit->burst = rate->burst;
+}
+
+bool
+limiter_key(const struct limiter_view *view, size_t caller, uint32_t limits, struct bucket_limit storage[BUCKET_LANE_LIMITS_MAX],
+    struct queue_lane_key *key)
+{
+	const struct config *config = view->config;
+
+	if (config == NULL)
+		return false;
+	*key = (struct queue_lane_key){ "", 1, storage, 0 };
+	if (caller < config->caller_count) {
+		key->flow = config->callers[caller].name.p;	/* a NUL stands behind it */
+		key->weight = config->callers[caller].weight;
+		if (config->callers[caller].rate.requests > 0)
+			key_add(key, storage, 'c', config->callers[caller].name, &config->callers[caller].rate);
+	}
+	for (size_t i = 0; i < config->rate_limit_count; i++)
+		if (limits >> i & 1)
+			key_add(key, storage, 'r', config->rate_limits[i].name, &config->rate_limits[i].rate);
+	return true;
+}
+
+/* The store is another, or its condition: whoever is there asks anew. */
+static void
+config_reopen(struct limiter *limiter)
 {
 	struct limiter_identity *identity;
 
 	for (identity = limiter->identities; identity; identity = identity->next) {
-		queue_set_open(&identity->queue, open, loop_now(limiter->loops[0]));
+		member_connected(&identity->member);
+		queue_set_open(&identity->queue, false, loop_now(limiter->loops[0]));
 		limiter_wake(identity);
 	}
 }
@@ -89,7 +124,7 @@ on_still_down(void *arg)
 	struct mono_time now = loop_now(limiter->loops[0]);
 
 	log_line(LOG_WARN, "store still down", log_s("reason", buf_str(&limiter->down_why)),
-	    log_i("seconds", mono_since(now, limiter->down_since) / CLOCK_SECOND));
+	    log_i("seconds", mono_since(now, limiter->store_since) / CLOCK_SECOND));
 	loop_timer_at(&limiter->still_down, mono_add(now, LIMITER_STILL_DOWN_US));
 }
 
@@ -98,8 +133,11 @@ static void
 on_store_state(void *arg, bool up, const char *why)
 {
 	struct limiter *limiter = arg;
+	struct mono_time now = loop_now(limiter->loops[0]);
+	bool was_up = atomic_exchange(&limiter->store_up, up);
 
-	atomic_store(&limiter->store_up, up);
+	if (up != was_up)
+		limiter->store_since = now;
 	atomic_store(&limiter->store_evicts, store_evicts(limiter->store));
 	atomic_store(&limiter->store_tried, true);
 	if (up) {
@@ -107,12 +145,12 @@ on_store_state(void *arg, bool up, const char *why)
 		loop_timer_clear(&limiter->still_down);
 	} else {
 		log_line(LOG_WARN, "store down", log_z("reason", why));
-		limiter->down_since = loop_now(limiter->loops[0]);
 		buf_clear(&limiter->down_why);
 		buf_add_z(&limiter->down_why, why);
-		loop_timer_at(&limiter->still_down, mono_add(limiter->down_since, LIMITER_STILL_DOWN_US));
+		loop_timer_at(&limiter->still_down, mono_add(now, LIMITER_STILL_DOWN_US));
 	}
-	config_set_open(limiter, up);
+	if (up != was_up)
+		config_reopen(limiter);
 }
 
 /* Does CONFIG name the store that is in use? */
@@ -141,26 +179,36 @@ static void
 config_open_store(struct limiter *limiter, struct config *config, struct str password)
 {
 	struct limiter_identity *identity;
+	struct bucket_ask *first = calloc(1, sizeof(*first));
+	struct quota quota;
+	struct member self;
+	const char *why;
 
+	check(first != NULL && quota_derive(&config->identities[0].quota, &quota, &why));
+	member_init(&self, &limiter->self);
+	member_ask(&self, &quota, loop_now(limiter->loops[0]), first);
 	store_free(&limiter->store);
 	for (identity = limiter->identities; identity; identity = identity->next)
 		if (identity->queue.calling)
 			queue_failed(&identity->queue, loop_now(limiter->loops[0]));
-	config_set_open(limiter, false);
+	config_reopen(limiter);
 	config_unref(&limiter->store_config);
 	limiter->store_config = config_ref(config);
 	buf_wipe(&limiter->password);
 	buf_add(&limiter->password, password);
 	loop_timer_clear(&limiter->still_down);
+	limiter->store_since = loop_now(limiter->loops[0]);
+	buf_clear(&limiter->down_why);
 	atomic_store(&limiter->store_up, !config->store.redis);
 	atomic_store(&limiter->store_evicts, false);
 	if (config->store.redis) {
-		limiter->store = store_redis_new(limiter->loops[0], limiter->resolver, config, password, on_store_state,
-		    limiter);
+		limiter->store = store_redis_new(limiter->loops[0], limiter->resolver, config, password,
+		    config->identities[0].name, first, on_store_state, limiter);
 	} else {
 		limiter->store = store_embedded_new(limiter->loops[0]);
 		atomic_store(&limiter->store_tried, true);
 	}
+	free(first);
 }
 
 void
@@ -174,7 +222,8 @@ limiter_take_config(struct limiter *limiter, struct config *config, struct str p
 		password = config->store.password;	/* of the url */
 	if (!config_same_store(limiter, config, password))
 		config_open_store(limiter, config, password);
-	/* Who is named no longer keeps its bucket for the requests that it has, but not alive. */
+	atomic_store(&limiter->share, config->store.redis && config->store.share);
+	/* Who is named no longer keeps its bucket for the requests that it has, but is no member of it. */
 	for (identity = limiter->identities; identity; identity = identity->next)
 		identity->queue.keep_us = 0;
 	view = config_view_new(limiter, config);
@@ -183,7 +232,8 @@ limiter_take_config(struct limiter *limiter, struct config *config, struct str p
 	for (old = view; old; old = old->next)
 		if (++named > LIMITER_VIEWS_NAMED)
 			config_unref(&old->config);
-	config_set_open(limiter, store_is_up(limiter->store));
+	for (identity = limiter->identities; identity; identity = identity->next)
+		limiter_wake(identity);
 }
 
 void

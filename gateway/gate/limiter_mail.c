@@ -10,8 +10,11 @@ enum limiter_subject {
 	LIMITER_READY_MAIL,
 	LIMITER_CANCEL_MAIL,
 	LIMITER_THROTTLED_MAIL,
+	LIMITER_LEAVE_MAIL,
 	LIMITER_CONFIG_MAIL,
-	LIMITER_EVENT_MAIL
+	LIMITER_EVENT_MAIL,
+	LIMITER_STATUS_MAIL,
+	LIMITER_TOLD_MAIL
 };
 
 struct limiter_mail {
@@ -24,6 +27,11 @@ struct limiter_mail {
 	struct config *config;			/* reload: a reference */
 	struct buf password;
 	struct limiter_event event;
+	void (*done)(void *arg);		/* leave */
+	void *arg;				/* leave, status */
+	struct loop *asker;			/* status */
+	void (*told)(void *arg, struct buf *json);
+	struct buf json;			/* the answer to it */
 };
 
 void
@@ -31,6 +39,34 @@ limiter_unref(struct limiter *limiter)
 {
 	if (atomic_fetch_sub(&limiter->refs, 1) == 1)
 		free(limiter);
+}
+
+static void on_mail(struct mail *mail);
+
+/* A mail of SUBJECT, to be filled and posted. */
+static struct limiter_mail *
+mail_new(struct limiter *limiter, enum limiter_subject subject)
+{
+	struct limiter_mail *m = calloc(1, sizeof(*m));
+
+	check(m != NULL);
+	m->mail.run = on_mail;
+	m->limiter = limiter;
+	m->subject = subject;
+	atomic_fetch_add(&limiter->refs, 1);
+	return m;
+}
+
+/* Answer who asks for the status. */
+static void
+mail_tell_status(struct limiter_mail *asked)
+{
+	struct limiter_mail *m = mail_new(asked->limiter, LIMITER_TOLD_MAIL);
+
+	limiter_write_status(asked->limiter, &m->json);
+	m->told = asked->told;
+	m->arg = asked->arg;
+	loop_post(asked->asker, &m->mail);
 }
 
 /* Do what a mail says, on the loop it was sent to. */
@@ -50,11 +86,20 @@ mail_read(struct limiter_mail *m)
 	case LIMITER_THROTTLED_MAIL:
 		limiter_take_throttled(m->limiter, &m->ask, m->pause_us);
 		break;
+	case LIMITER_LEAVE_MAIL:
+		limiter_take_leave(m->limiter, m->done, m->arg);
+		break;
 	case LIMITER_CONFIG_MAIL:
 		limiter_take_config(m->limiter, m->config, buf_str(&m->password));
 		break;
 	case LIMITER_EVENT_MAIL:
 		m->limiter->deliver(m->limiter->arg, &m->event);
+		break;
+	case LIMITER_STATUS_MAIL:
+		mail_tell_status(m);
+		break;
+	case LIMITER_TOLD_MAIL:
+		m->told(m->arg, &m->json);
 		break;
 	}
 }
@@ -69,22 +114,9 @@ on_mail(struct mail *mail)
 		mail_read(m);
 	config_unref(&m->config);
 	buf_wipe(&m->password);
+	buf_fini(&m->json);
 	limiter_unref(m->limiter);
 	free(m);
-}
-
-/* A mail of SUBJECT, to be filled and posted. */
-static struct limiter_mail *
-mail_new(struct limiter *limiter, enum limiter_subject subject)
-{
-	struct limiter_mail *m = calloc(1, sizeof(*m));
-
-	check(m != NULL);
-	m->mail.run = on_mail;
-	m->limiter = limiter;
-	m->subject = subject;
-	atomic_fetch_add(&limiter->refs, 1);
-	return m;
 }
 
 void
@@ -129,6 +161,27 @@ limiter_throttled(struct limiter *limiter, size_t identity, const struct config 
 
 	m->ask = (struct limiter_ask){ .identity = identity, .config = config };
 	m->pause_us = pause_us;
+	loop_post(limiter->loops[0], &m->mail);
+}
+
+void
+limiter_leave(struct limiter *limiter, void (*done)(void *arg), void *arg)
+{
+	struct limiter_mail *m = mail_new(limiter, LIMITER_LEAVE_MAIL);
+
+	m->done = done;
+	m->arg = arg;
+	loop_post(limiter->loops[0], &m->mail);
+}
+
+void
+limiter_status(struct limiter *limiter, struct loop *asker, void (*told)(void *arg, struct buf *json), void *arg)
+{
+	struct limiter_mail *m = mail_new(limiter, LIMITER_STATUS_MAIL);
+
+	m->asker = asker;
+	m->told = told;
+	m->arg = arg;
 	loop_post(limiter->loops[0], &m->mail);
 }
 

@@ -1,6 +1,9 @@
 /* The upstream's own word: after its 429 nothing of that identity goes, on any instance, until it may again. */
 #include "gate/limiter_private.h"
 
+#include <stdlib.h>
+
+#include "base/check.h"
 #include "base/log.h"
 
 /* Microseconds that are left of the pause; 0: none. */
@@ -30,9 +33,12 @@ static void
 on_told(void *arg, const struct store_answer *answer)
 {
 	struct limiter_identity *identity = arg;
+	struct mono_time now = loop_now(identity->limiter->loops[0]);
 
-	if (answer->ok)
+	if (answer->ok) {
 		identity->pause_untold = false;
+		member_hear(&identity->member, answer->ask, answer->answer, now, now);
+	}
 	limiter_wake(identity);
 }
 
@@ -42,34 +48,38 @@ limiter_take_throttled(struct limiter *limiter, const struct limiter_ask *ask, i
 	const struct limiter_view *view = limiter_view_of(limiter, ask->config);
 	struct mono_time now = loop_now(limiter->loops[0]);
 	struct limiter_identity *identity;
-	struct store_call call;
+	struct bucket_ask *told = calloc(1, sizeof(*told));
 
-	if (ask->identity >= view->identity_count)
-		return;
-	identity = view->identities[ask->identity];
-	pause_begin(identity, pause_us, "here", now);
-	queue_pause(&identity->queue, mono_add(now, limiter_paused_us(identity, now)));
-	identity->pause_untold = true;
-	/* At once, whatever call is under way: the other instances are to stop. */
-	call = (struct store_call){ .identity = buf_str(&identity->name), .quota = &identity->queue.quota,
-		.waiting = (int64_t)identity->queue.count, .pause_us = pause_us,
-		.heard = limiter_heard(identity, now) };
-	store_take(limiter->store, &call, on_told, identity);
-	limiter_wake(identity);
+	check(told != NULL);
+	if (ask->identity < view->identity_count) {
+		identity = view->identities[ask->identity];
+		pause_begin(identity, pause_us, "here", now);
+		queue_pause(&identity->queue, mono_add(now, limiter_paused_us(identity, now)));
+		identity->pause_untold = true;
+		/* At once, whatever call is under way: the other instances are to stop. */
+		member_ask(&identity->member, &identity->queue.quota, now, told);
+		told->pause_us = pause_us;
+		store_take(limiter->store, buf_str(&identity->name), told, on_told, identity);
+		limiter_wake(identity);
+	}
+	free(told);
 }
 
 void
-limiter_hear_pause(struct limiter_identity *identity, struct bucket_take *take, struct mono_time now)
+limiter_hear_pause(struct limiter_identity *identity, struct bucket_answer *answer, struct mono_time now)
 {
 	int64_t left_us;
 
-	if (take->paused_us > 0)
-		pause_begin(identity, take->paused_us, "from the store", now);
+	if (answer->paused_us > 0)
+		pause_begin(identity, answer->paused_us, "from the store", now);
 	left_us = limiter_paused_us(identity, now);
 	if (left_us == 0)
 		return;
 	/* What this very call has taken before the upstream's word came lapses. */
-	take->granted = take->left = 0;
-	if (take->wait_us < left_us)
-		take->wait_us = left_us;
+	answer->granted = answer->left = 0;
+	answer->closed = BUCKET_PAUSED;
+	for (size_t i = 0; i < BUCKET_LANES_MAX; i++)
+		answer->lanes[i].granted = 0;
+	if (answer->wait_us < left_us)
+		answer->wait_us = left_us;
 }

@@ -15,8 +15,10 @@
 
 #include <stdatomic.h>
 
+#include "base/jsonw.h"
 #include "gate/limiter.h"
 #include "gate/store.h"
+#include "rules/member.h"
 #include "rules/queue.h"
 
 #define LIMITER_TABLE_SIZE 4096		/* chains; a few thousand requests wait at most */
@@ -27,12 +29,28 @@ struct limiter_request {
 	TAILQ_ENTRY(limiter_request) out_link;	/* in identity->out, once granted */
 	struct limiter_ticket ticket;
 	struct limiter_identity *identity;
+	const struct limiter_view *view;	/* what CALLER and LIMITS mean */
+	size_t caller;
+	uint32_t limits;
 	int64_t *caller_waiting;		/* its caller's count, in a view */
 	bool granted;
 	struct mono_time asked_at;
 };
 
 TAILQ_HEAD(limiter_out, limiter_request);
+
+/* What was said last of a bucket: the store's, or that of the share while it is spent alone. For people. */
+struct limiter_level { int64_t out, left, reserved, rate, token; };
+
+/* A 429 of the upstream, or one that another instance had. */
+struct limiter_thrown {
+	struct wall_time at;
+	const struct limiter_identity *identity;
+	int64_t pause_us;
+	bool here;
+};
+
+#define LIMITER_THROWN_COUNT 10
 
 /* One bucket. Never freed before the limiter: requests of an older configuration may still want it. */
 struct limiter_identity {
@@ -43,14 +61,16 @@ struct limiter_identity {
 	struct limiter_out out;			/* granted, in the order of their grants */
 	struct loop_hook hook;			/* its step at the end of the turn */
 	struct loop_timer timer;		/* its step when time has passed */
-	/* The newest grant that this instance has heard of: an own one, another's, or one before its start (epoch 0). */
-	int64_t heard_epoch, heard_total;
-	struct mono_time heard_at;
-	bool heard;
+	struct member member;			/* this instance among those that share the bucket */
+	struct bucket_ask ask;			/* of the call that is made */
+	struct limiter_level level;
+	bool left;				/* this instance has said good-bye */
 	atomic_int_fast64_t paused_until_us;	/* monotonic: the upstream wants nothing before */
 	bool pause_untold;			/* the store is to be told */
 	atomic_uint_fast64_t grants, queued;
 	atomic_int_fast64_t limit;
+	atomic_bool alone;			/* its share is spent, without the store */
+	atomic_bool settling;			/* members are to be heard before anything is granted */
 };
 
 /*
@@ -75,15 +95,20 @@ struct limiter {
 	struct store *store;
 	struct config *store_config;		/* a reference: what the store was made from */
 	struct buf password;
-	int64_t sent_ago_us;			/* at START the instance before us had sent something so long ago; -1: not known */
-	struct mono_time start;
+	struct member_self self;
+	void (*left)(void *arg);		/* tell that all identities are left; NULL: nobody leaves */
+	void *left_arg;
+	size_t leaving;				/* good-byes under way */
 	struct limiter_identity *identities;
 	_Atomic(struct limiter_view *) view;	/* the newest */
 	struct limiter_request *table[LIMITER_TABLE_SIZE];
 	struct loop_timer still_down;
-	struct mono_time down_since;
+	struct mono_time store_since;		/* since when it is up, or down */
 	struct buf down_why;
-	atomic_bool store_up, store_evicts, store_tried, closed;
+	struct limiter_thrown thrown[LIMITER_THROWN_COUNT];	/* a ring: the newest is number thrown_count - 1 */
+	uint64_t thrown_count;
+	uint64_t thrown_here;			/* 429s that this instance had */
+	atomic_bool store_up, store_evicts, store_tried, share, closed;
 	atomic_uint_fast64_t commands_ok, commands_failed;
 	atomic_int refs;			/* the owner's, and one for each mail under way */
 };
@@ -102,13 +127,23 @@ void limiter_wake(struct limiter_identity *identity);
 void limiter_refuse(struct limiter_request *request, enum limiter_verdict verdict, int64_t patience_us);
 void limiter_forget(struct limiter_request *request);
 
-struct bucket_heard limiter_heard(const struct limiter_identity *identity, struct mono_time now);
+/* Whose requests these are; the limits go into STORAGE. False where the configuration is too old to tell. */
+bool limiter_key(const struct limiter_view *view, size_t caller, uint32_t limits,
+    struct bucket_limit storage[BUCKET_LANE_LIMITS_MAX], struct queue_lane_key *key);
 
 /* limiter_pause.c: the upstream's 429 */
 int64_t limiter_paused_us(const struct limiter_identity *identity, struct mono_time now);
 void limiter_take_throttled(struct limiter *limiter, const struct limiter_ask *ask, int64_t pause_us);
 /* Learn from an answer that there is a pause, and keep to the one that is. */
-void limiter_hear_pause(struct limiter_identity *identity, struct bucket_take *take, struct mono_time now);
+void limiter_hear_pause(struct limiter_identity *identity, struct bucket_answer *answer, struct mono_time now);
+
+/* limiter_leave.c: good-bye */
+void limiter_take_leave(struct limiter *limiter, void (*done)(void *arg), void *arg);
+
+/* limiter_status.c: how it stands, as JSON */
+void limiter_write_status(struct limiter *limiter, struct buf *out);
+/* limiter_status_identity.c */
+void limiter_write_identity(const struct limiter_identity *identity, struct jsonw *w);
 
 /* limiter_mail.c: in and out */
 void limiter_tell(struct limiter *limiter, const struct limiter_event *event);

@@ -2,8 +2,10 @@
 #include "gate/limiter_private.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/check.h"
+#include "base/log.h"
 
 void
 limiter_forget(struct limiter_request *request)
@@ -23,8 +25,12 @@ limiter_refuse(struct limiter_request *request, enum limiter_verdict verdict, in
 	struct limiter_identity *identity = request->identity;
 	struct limiter_event event = { .ticket = request->ticket, .verdict = verdict };
 	struct mono_time now = loop_now(identity->limiter->loops[0]);
+	struct bucket_limit storage[BUCKET_LANE_LIMITS_MAX];
+	struct queue_lane_key key;
 
-	event.retry_after_s = queue_retry_after(&identity->queue, request->entry.class, patience_us, now);
+	event.retry_after_s = 1;
+	if (limiter_key(request->view, request->caller, request->limits, storage, &key))
+		event.retry_after_s = queue_retry_after(&identity->queue, &key, request->entry.class, patience_us, now);
 	if (verdict == LIMITER_NO_TOKEN && limiter_paused_us(identity, now) > 0)
 		event.verdict = LIMITER_THROTTLED;
 	limiter_tell(identity->limiter, &event);
@@ -62,29 +68,11 @@ step_forget_out(struct limiter_identity *identity, struct mono_time now)
 		limiter_forget(TAILQ_FIRST(&identity->out));
 }
 
-/* Remember the newest grant that an answer tells of. */
+/* Remember what was said of the bucket. */
 static void
-step_hear(struct limiter_identity *identity, const struct bucket_take *take, struct mono_time now)
+step_note_level(struct limiter_identity *identity, const struct bucket_answer *answer)
 {
-	bool newer = take->epoch != identity->heard_epoch || take->total != identity->heard_total;
-
-	if (newer && take->total > 0) {
-		identity->heard = true;
-		identity->heard_at = now;
-	}
-	identity->heard_epoch = take->epoch;
-	identity->heard_total = take->total;
-}
-
-/* What the store is told of that; nothing that has come back since. */
-struct bucket_heard
-limiter_heard(const struct limiter_identity *identity, struct mono_time now)
-{
-	struct bucket_heard heard = { identity->heard_epoch, identity->heard_total, -1 };
-
-	if (identity->heard && mono_since(now, identity->heard_at) < identity->queue.quota.token)
-		heard.ago_us = mono_since(now, identity->heard_at);
-	return heard;
+	identity->level = (struct limiter_level){ answer->out, answer->left, answer->reserved, answer->rate, answer->token };
 }
 
 /* The store answered, or will not. */
@@ -94,17 +82,54 @@ on_answer(void *arg, const struct store_answer *answer)
 	struct limiter_identity *identity = arg;
 	struct limiter *limiter = identity->limiter;
 	struct mono_time now = loop_now(limiter->loops[0]);
-	struct bucket_take take = answer->take;
+	struct bucket_answer heard;
 
 	if (answer->ok) {
 		atomic_fetch_add(&limiter->commands_ok, 1);
-		step_hear(identity, &take, now);
-		limiter_hear_pause(identity, &take, now);
-		queue_answered(&identity->queue, &take, now);
+		member_hear(&identity->member, answer->ask, answer->answer, identity->queue.called_at, now);
+		heard = *answer->answer;
+		limiter_hear_pause(identity, &heard, now);
+		queue_answered(&identity->queue, &heard, now);
+		atomic_store(&identity->limit, heard.limit);
+		step_note_level(identity, answer->answer);
 	} else {
 		atomic_fetch_add(&limiter->commands_failed, 1);
 		queue_failed(&identity->queue, now);
 	}
+	limiter_wake(identity);
+}
+
+/* May this instance spend its share now, since the store is away? */
+static bool
+step_is_alone(const struct limiter_identity *identity, struct mono_time now)
+{
+	return !store_is_up(identity->limiter->store) && atomic_load(&identity->limiter->share)
+	    && member_may_spend(&identity->member, &identity->queue.quota, now);
+}
+
+/* Whether there is anything to ask: the store, or the share. */
+static void
+step_open(struct limiter_identity *identity, struct mono_time now)
+{
+	bool alone = step_is_alone(identity, now);
+
+	if (alone != atomic_load(&identity->alone)) {
+		log_line(LOG_WARN, alone ? "spending the share" : "sharing again", log_s("identity", buf_str(&identity->name)),
+		    log_i("requests", identity->member.share));
+		atomic_store(&identity->alone, alone);
+	}
+	queue_set_open(&identity->queue, !identity->left && (alone || store_is_up(identity->limiter->store)), now);
+}
+
+/* Take from the share. */
+static void
+step_spend(struct limiter_identity *identity, struct mono_time now)
+{
+	struct bucket_answer answer;
+
+	member_spend(&identity->member, &identity->queue.quota, &identity->ask, now, &answer);
+	queue_answered(&identity->queue, &answer, now);
+	step_note_level(identity, &answer);
 	limiter_wake(identity);
 }
 
@@ -116,16 +141,18 @@ step_call(struct limiter_identity *identity)
 	struct limiter *limiter = identity->limiter;
 	/* Read anew, right before the call: a token is dated by it, and must not be dated later than it was taken. */
 	struct mono_time now = loop_now(limiter->loops[0]);
-	int64_t count = queue_call(q, now);
-	struct store_call call;
 
-	if (count < 0)
+	memset(&identity->ask, 0, sizeof(identity->ask));
+	if (!queue_call(q, now, &identity->ask))
 		return;
-	queue_called(q, count, now);
-	call = (struct store_call){ .identity = buf_str(&identity->name), .quota = &q->quota, .count = count,
-		.waiting = (int64_t)q->count, .heard = limiter_heard(identity, now),
-		.pause_us = identity->pause_untold ? limiter_paused_us(identity, now) : 0 };
-	if (!store_take(limiter->store, &call, on_answer, identity))
+	if (identity->pause_untold)
+		identity->ask.pause_us = limiter_paused_us(identity, now);
+	if (atomic_load(&identity->alone)) {
+		step_spend(identity, now);
+		return;
+	}
+	member_ask(&identity->member, &q->quota, now, &identity->ask);
+	if (!store_take(limiter->store, buf_str(&identity->name), &identity->ask, on_answer, identity))
 		queue_failed(q, now);
 }
 
@@ -134,8 +161,15 @@ static void
 step_sleep(struct limiter_identity *identity)
 {
 	struct mono_time at = { 0 };
-	bool any = queue_wake(&identity->queue, loop_now(identity->limiter->loops[0]), &at);
+	struct mono_time now = loop_now(identity->limiter->loops[0]);
+	bool any = queue_wake(&identity->queue, now, &at), away = !store_is_up(identity->limiter->store);
+	int64_t alone_us = away && atomic_load(&identity->limiter->share) && !atomic_load(&identity->alone) ?
+	    member_spends_in_us(&identity->member, &identity->queue.quota, now) : INT64_MAX;
 
+	if (alone_us < INT64_MAX && (!any || alone_us < mono_since(at, now))) {
+		at = mono_add(now, alone_us);
+		any = true;
+	}
 	if (!TAILQ_EMPTY(&identity->out) && (!any || mono_since(step_out_until(identity), at) < 0)) {
 		at = step_out_until(identity);
 		any = true;
@@ -144,6 +178,26 @@ step_sleep(struct limiter_identity *identity)
 		loop_timer_at(&identity->timer, at);
 	else
 		loop_timer_clear(&identity->timer);
+}
+
+/* Is it the store's fault that nothing is granted? */
+static bool
+step_is_ill(const struct limiter_identity *identity)
+{
+	const struct queue *q = &identity->queue;
+
+	return !q->open || q->closed == BUCKET_SETTLING || q->closed == BUCKET_UNHEARD || q->closed == BUCKET_STRANGE;
+}
+
+/* Is nothing granted until members were heard, or what they took has come back? */
+static bool
+step_is_settling(const struct limiter_identity *identity)
+{
+	const struct queue *q = &identity->queue;
+
+	if (!identity->member.heard)
+		return q->open;
+	return q->open && (q->closed == BUCKET_STRANGE || q->closed == BUCKET_SETTLING || q->closed == BUCKET_UNHEARD || q->closed == BUCKET_UNKNOWN);
 }
 
 /* The turn ends. */
@@ -156,9 +210,9 @@ on_step(void *arg)
 	struct queue_entry *e;
 
 	step_forget_out(identity, now);
+	step_open(identity, now);
 	while ((e = queue_expire(q, now)) != NULL)
-		limiter_refuse((struct limiter_request *)e,
-		    store_is_up(identity->limiter->store) ? LIMITER_NO_TOKEN : LIMITER_STORE_DOWN,
+		limiter_refuse((struct limiter_request *)e, step_is_ill(identity) ? LIMITER_STORE_DOWN : LIMITER_NO_TOKEN,
 		    mono_since(e->deadline, e->submitted));
 	while ((e = queue_grant(q, now, &asked_at)) != NULL)
 		step_grant((struct limiter_request *)e, asked_at);
@@ -167,6 +221,7 @@ on_step(void *arg)
 			.ticket = ((struct limiter_request *)e)->ticket, .verdict = LIMITER_NEXT });
 	step_call(identity);
 	atomic_store(&identity->queued, q->count);
+	atomic_store(&identity->settling, step_is_settling(identity));
 	step_sleep(identity);
 }
 
@@ -189,10 +244,7 @@ limiter_identity_init(struct limiter_identity *identity, struct limiter *limiter
 	struct loop *loop = limiter->loops[0];
 
 	identity->limiter = limiter;
-	if (limiter->sent_ago_us >= 0) {
-		identity->heard = true;
-		identity->heard_at = mono_add(limiter->start, -limiter->sent_ago_us);
-	}
+	member_init(&identity->member, &limiter->self);
 	buf_add(&identity->name, name);
 	TAILQ_INIT(&identity->out);
 	identity->hook = (struct loop_hook){ .fn = on_step, .arg = identity };
@@ -206,5 +258,6 @@ limiter_identity_fini(struct limiter_identity *identity)
 	loop_unhook(identity->limiter->loops[0], &identity->hook);
 	loop_timer_fini(&identity->timer);
 	queue_fini(&identity->queue);
+	member_fini(&identity->member);
 	buf_fini(&identity->name);
 }

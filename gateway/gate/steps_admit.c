@@ -3,6 +3,7 @@
 
 #include "base/check.h"
 #include "gate/worker.h"
+#include "rules/limits.h"
 
 /* Connections that the upstream closed under a request that was ready: so many are borrowed anew before it is called ill. */
 #define ADMIT_BORROWS_MAX 3
@@ -162,6 +163,7 @@ admit_ask(struct request *request)
 		.config = request->config,
 		.identity = request->caller->identity,
 		.caller = request->caller->index,
+		.limits = limits_match(request->config, request->caller->identity, &request->route),
 		.class = classes[request->route.operation],
 		.deadline = mono_add(request->wait_began, request->wait_max_us),
 		.first = request->throttled,

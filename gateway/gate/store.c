@@ -2,16 +2,10 @@
 #include "gate/store_private.h"
 
 bool
-store_take(struct store *store, const struct store_call *call,
+store_take(struct store *store, struct str identity, const struct bucket_ask *ask,
     void (*on_answer)(void *arg, const struct store_answer *answer), void *arg)
 {
-	return store->kind->take(store, call, on_answer, arg);
-}
-
-int64_t
-store_keep_us(const struct store *store)
-{
-	return store->kind->keep_us;
+	return store->kind->take(store, identity, ask, on_answer, arg);
 }
 
 bool

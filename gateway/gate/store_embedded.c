@@ -6,20 +6,16 @@
 
 #include "base/check.h"
 
-/* Who waits is to be told, and an idle bucket's tokens to be known, about as often as with Redis. */
-#define EMBEDDED_KEEP_US (1 * CLOCK_SECOND)
-
 struct embedded_bucket {
 	struct embedded_bucket *next;
-	struct bucket simple;			/* which of the two is used is the quota's */
-	struct returning returning;
-	int64_t paused_until_us;
+	struct bucket *bucket;	/* owned */
 	struct buf identity;	/* owned */
 };
 
 struct embedded_answer {
 	struct embedded_answer *next;
-	struct store_answer answer;
+	struct bucket_ask ask;
+	struct bucket_answer answer;
 	void (*on_answer)(void *arg, const struct store_answer *answer);
 	void *arg;
 };
@@ -54,25 +50,11 @@ embedded_bucket(struct store_embedded *store, struct str identity)
 			return b;
 	b = calloc(1, sizeof(*b));
 	check(b != NULL);
+	b->bucket = bucket_new();
 	buf_add(&b->identity, identity);
 	b->next = store->buckets;
 	store->buckets = b;
 	return b;
-}
-
-/* Take from a bucket as the scripts do. */
-static struct bucket_take
-embedded_bucket_take(struct embedded_bucket *b, const struct store_call *call, int64_t now_us)
-{
-	struct returning_ask ask = { .count = call->count, .waiting = call->waiting, .heard = call->heard };
-
-	if (call->pause_us > 0 && now_us + call->pause_us > b->paused_until_us)
-		b->paused_until_us = now_us + call->pause_us;
-	if (b->paused_until_us > now_us)
-		ask.paused_us = b->paused_until_us - now_us;
-	if (!call->quota->returning)
-		return bucket_take(&b->simple, call->quota, call->count, ask.paused_us, now_us);
-	return returning_take(&b->returning, call->quota, &ask, now_us);
 }
 
 /* The turn ends: give the answers. */
@@ -87,7 +69,7 @@ on_turn_end(void *arg)
 		store->answers = answer->next;
 		if (store->answers == NULL)
 			store->answers_tail = &store->answers;
-		answer->on_answer(answer->arg, &answer->answer);
+		answer->on_answer(answer->arg, &(struct store_answer){ true, &answer->ask, &answer->answer });
 		free(answer);
 	}
 	store->answering = false;
@@ -97,17 +79,18 @@ on_turn_end(void *arg)
 
 /* Take now, answer at the end of the turn. */
 static bool
-embedded_take(struct store *base, const struct store_call *call,
+embedded_take(struct store *base, struct str identity, const struct bucket_ask *ask,
     void (*on_answer)(void *arg, const struct store_answer *answer), void *arg)
 {
 	struct store_embedded *store = (struct store_embedded *)base;
 	struct embedded_answer *answer = calloc(1, sizeof(*answer));
 
 	check(answer != NULL);
-	*answer = (struct embedded_answer){ .on_answer = on_answer, .arg = arg };
-	answer->answer.ok = true;
-	answer->answer.take =
-	    embedded_bucket_take(embedded_bucket(store, call->identity), call, loop_now(store->loop).us);
+	answer->on_answer = on_answer;
+	answer->arg = arg;
+	answer->ask = *ask;
+	answer->ask.id[0] = '\0';	/* alone */
+	bucket_take(embedded_bucket(store, identity)->bucket, &answer->ask, loop_now(store->loop).us, &answer->answer);
 	*store->answers_tail = answer;
 	store->answers_tail = &answer->next;
 	loop_at_turn_end(store->loop, &store->hook);
@@ -132,6 +115,7 @@ store_embedded_free(struct store *base)
 	}
 	while ((bucket = store->buckets) != NULL) {
 		store->buckets = bucket->next;
+		bucket_free(&bucket->bucket);
 		buf_fini(&bucket->identity);
 		free(bucket);
 	}
@@ -139,7 +123,6 @@ store_embedded_free(struct store *base)
 }
 
 static const struct store_kind embedded_kind = {
-	.keep_us = EMBEDDED_KEEP_US,
 	.is_up = embedded_is_up,
 	.take = embedded_take,
 	.free = store_embedded_free,

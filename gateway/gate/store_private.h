@@ -5,9 +5,8 @@
 #include "gate/store.h"
 
 struct store_kind {
-	int64_t keep_us;
 	bool (*is_up)(const struct store *store);
-	bool (*take)(struct store *store, const struct store_call *call,
+	bool (*take)(struct store *store, struct str identity, const struct bucket_ask *ask,
 	    void (*on_answer)(void *arg, const struct store_answer *answer), void *arg);
 	void (*free)(struct store *store);
 };

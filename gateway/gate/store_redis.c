@@ -17,16 +17,8 @@
 #include "base/log.h"
 #include "io/redis.h"
 #include "rules/bucket_script.h"
-#include "rules/returning_script.h"
 
 #define STORE_TRY_AGAIN_US (1 * CLOCK_SECOND)
-/* A key lives a second and more beyond the time in which its bucket fills: this leaves room for a slow answer. */
-#define STORE_KEEP_US (700 * CLOCK_MS)
-/* A bucket that begins: meanwhile every running instance has looked at it and told what it had heard of the one before. */
-#define STORE_GRACE_US (1 * CLOCK_SECOND)
-/* The largest number of numbers that a script takes. */
-#define STORE_NUMBERS 12
-
 /* People change it while the server runs, seldom. */
 #define STORE_POLICY_US (10 * CLOCK_SECOND)
 
@@ -41,8 +33,9 @@ struct store_redis {
 	bool told, told_up;		/* what on_state was told last */
 	struct loop_timer try_again;
 	struct loop_timer policy;	/* when to ask again what happens to keys when the memory is full */
-	struct buf tried_identity;	/* of the call that failed last, at first the configuration's first */
-	struct quota tried_quota;
+	struct buf tried_identity;	/* of the call that failed last */
+	struct bucket_ask tried;
+	struct quota tried_quota;	/* its own */
 	struct redis_call *calls;	/* under way: freed with the store, since no completion comes then */
 };
 
@@ -50,9 +43,7 @@ struct redis_call {
 	struct redis_call *next, **self;	/* in store->calls */
 	struct store_redis *store;
 	struct buf identity;		/* owned */
-	struct quota quota;
-	int64_t count, waiting, pause_us;
-	struct bucket_heard heard;
+	struct bucket_ask ask;
 	bool evaluated;			/* the text was sent: no second time */
 	void (*on_answer)(void *arg, const struct store_answer *answer);
 	void *arg;
@@ -69,85 +60,66 @@ store_redis_is_up(const struct store *base)
 	return store->proven && redis_is_up(store->redis);
 }
 
-/* Forget a call. */
+/* Take a call out of the store's list. */
 static void
-redis_call_free(struct redis_call *call)
+redis_call_unlink(struct redis_call *call)
 {
 	*call->self = call->next;
 	if (call->next)
 		call->next->self = call->self;
+}
+
+/* Forget a call that is in no list. */
+static void
+redis_call_free(struct redis_call *call)
+{
 	buf_fini(&call->identity);
 	free(call);
 }
 
-/* The numbers that its script takes; how many they are. */
-static size_t
-redis_call_numbers(const struct redis_call *call, int64_t values[STORE_NUMBERS])
+/* The name of its identity's key. */
+static struct str
+redis_call_key(const struct redis_call *call, struct arena *arena)
 {
-	const struct quota *q = &call->quota;
-
-	if (!q->returning) {
-		const int64_t simple[] = { q->token, q->refill, q->depth, call->count, call->pause_us };
-
-		memcpy(values, simple, sizeof(simple));
-		return sizeof(simple) / sizeof(simple[0]);
-	}
-	const int64_t all[] = { q->requests, q->slot_us, q->depth, q->burst, call->count, call->waiting,
-		call->heard.epoch, call->heard.total, call->heard.ago_us, STORE_GRACE_US, call->pause_us };
-
-	memcpy(values, all, sizeof(all));
-	return sizeof(all) / sizeof(all[0]);
+	return arena_printf(arena, "%.*s:" BUCKET_SCRIPT_LAYOUT ":{%.*s}:bucket", STR_ARG(buf_str(&call->store->prefix)),
+	    STR_ARG(buf_str(&call->identity)));
 }
 
-/* The name of one of its identity's keys. */
-static void
-redis_call_key(const struct redis_call *call, const char *kind, struct buf *out)
-{
-	buf_add(out, buf_str(&call->store->prefix));
-	buf_printf(out, ":" BUCKET_SCRIPT_LAYOUT ":{%.*s}:%s", STR_ARG(buf_str(&call->identity)), kind);
-}
-
-/* Send the script with the call's numbers: by its digest, or whole. */
+/* Send the script with the call's arguments: by its digest, or whole. */
 static bool
 redis_call_send(struct redis_call *call, bool whole)
 {
-	bool returning = call->quota.returning;
-	const char *text = returning ? returning_script_text : bucket_script_text;
-	const char *sha1 = returning ? returning_script_sha1 : bucket_script_sha1;
-	char numbers[STORE_NUMBERS][24];
-	int64_t values[STORE_NUMBERS];
-	size_t count = redis_call_numbers(call, values);
-	struct buf keys[2] = { BUF_EMPTY, BUF_EMPTY };
-	struct str parts[5 + STORE_NUMBERS + 1] = { whole ? STR("EVAL") : STR("EVALSHA"), str_from(whole ? text : sha1),
-		STR("2") };
+	struct arena arena;
+	struct str *arguments, *words;
+	size_t count;
 	bool sent;
 
-	for (int i = 0; i < 2; i++) {
-		redis_call_key(call, i ? "pause" : "bucket", &keys[i]);
-		parts[3 + i] = buf_str(&keys[i]);
-	}
-	for (size_t i = 0; i < count; i++) {
-		snprintf(numbers[i], sizeof(numbers[i]), "%" PRId64, values[i]);
-		parts[5 + i] = str_from(numbers[i]);
-	}
-	parts[5 + count] = STR("");	/* the server's own time */
-	sent = redis_command(call->store->redis, parts, 6 + count, on_script, call);
-	buf_fini(&keys[0]);
-	buf_fini(&keys[1]);
+	arena_init(&arena);
+	arguments = bucket_script_arguments(&arena, &call->ask, 0, &count);
+	words = arena_alloc(&arena, (count + 4) * sizeof(*words));
+	words[0] = whole ? STR("EVAL") : STR("EVALSHA");
+	words[1] = str_from(whole ? bucket_script_text : bucket_script_sha1);
+	words[2] = STR("1");
+	words[3] = redis_call_key(call, &arena);
+	memcpy(words + 4, arguments, count * sizeof(*words));
+	sent = redis_command(call->store->redis, words, count + 4, on_script, call);
+	arena_fini(&arena);
 	return sent;
 }
 
 /* Make a call and send it. */
 static bool
-redis_call_new(struct store_redis *store, const struct store_call *ask,
+redis_call_new(struct store_redis *store, struct str identity, const struct bucket_ask *ask,
     void (*on_answer)(void *arg, const struct store_answer *answer), void *arg)
 {
 	struct redis_call *call = calloc(1, sizeof(*call));
 
 	check(call != NULL);
-	*call = (struct redis_call){ .store = store, .quota = *ask->quota, .count = ask->count, .waiting = ask->waiting,
-		.pause_us = ask->pause_us, .heard = ask->heard, .on_answer = on_answer, .arg = arg };
-	buf_add(&call->identity, ask->identity);
+	call->store = store;
+	call->ask = *ask;
+	call->on_answer = on_answer;
+	call->arg = arg;
+	buf_add(&call->identity, identity);
 	call->next = store->calls;
 	call->self = &store->calls;
 	if (call->next)
@@ -155,6 +127,7 @@ redis_call_new(struct store_redis *store, const struct store_call *ask,
 	store->calls = call;
 	if (redis_call_send(call, false))
 		return true;
+	redis_call_unlink(call);
 	redis_call_free(call);
 	return false;
 }
@@ -170,6 +143,21 @@ store_redis_tell(struct store_redis *store, bool up, const char *why)
 	store->on_state(store->arg, up, why);
 }
 
+/* Remember what a connection is to be tried with: who asks, but for nothing. */
+static void
+store_redis_remember(struct store_redis *store, struct str identity, const struct bucket_ask *ask)
+{
+	struct buf name = BUF_EMPTY;
+
+	buf_add(&name, identity);
+	buf_fini(&store->tried_identity);
+	store->tried_identity = name;
+	store->tried = *ask;
+	store->tried.lane_count = store->tried.limit_count = 0;
+	store->tried_quota = *ask->quota;
+	store->tried.quota = &store->tried_quota;
+}
+
 /* The server answers, but not as it should: try again later. */
 static void
 store_redis_ail(struct redis_call *call, const struct redis_reply *reply)
@@ -177,29 +165,30 @@ store_redis_ail(struct redis_call *call, const struct redis_reply *reply)
 	struct store_redis *store = call->store;
 
 	store->proven = false;
-	store->tried_quota = call->quota;
-	buf_clear(&store->tried_identity);
-	buf_add(&store->tried_identity, buf_str(&call->identity));
+	store_redis_remember(store, buf_str(&call->identity), &call->ask);
 	loop_timer_at(&store->try_again, mono_add(loop_now(store->loop), STORE_TRY_AGAIN_US));
 	store_redis_tell(store, false, reply->kind == REDIS_ERROR ? reply->string.p : "an answer of another shape");
 }
 
+/* The most values of an answer: of 64 members and 32 lanes. */
+#define SCRIPT_VALUES_MAX 400
+
 /* Read the script's answer; false where it is none. */
 static bool
-script_answer(const struct redis_reply *reply, int64_t count, struct bucket_take *take)
+script_answer(const struct redis_call *call, const struct redis_reply *reply, struct bucket_answer *answer)
 {
-	const struct redis_reply *e = reply->elements;
+	struct bucket_script_value values[SCRIPT_VALUES_MAX];
 
-	if (reply->kind != REDIS_ARRAY || reply->element_count != 7)
+	if (reply->kind != REDIS_ARRAY || reply->element_count > SCRIPT_VALUES_MAX)
 		return false;
-	for (size_t i = 0; i < 7; i++)
-		if (e[i].kind != REDIS_INT || e[i].integer < 0)
+	for (size_t i = 0; i < reply->element_count; i++) {
+		const struct redis_reply *e = &reply->elements[i];
+
+		if (e->kind != REDIS_INT && e->kind != REDIS_STRING)
 			return false;
-	*take = (struct bucket_take){ e[0].integer, e[1].integer, e[2].integer, e[3].integer, e[4].integer,
-		e[5].integer, e[6].integer };
-	/* No wait is longer than the slowest token's time, two hours. */
-	return take->granted <= count && take->wait_us <= INT64_C(7300000000) && take->left <= QUOTA_REQUESTS_MAX
-	    && take->refill >= 1 && take->refill <= QUOTA_REQUESTS_MAX && take->paused_us <= BUCKET_PAUSE_MAX_US;
+		values[i] = (struct bucket_script_value){ e->kind == REDIS_STRING, e->integer, e->string };
+	}
+	return bucket_script_answer(&call->ask, values, reply->element_count, answer);
 }
 
 /* The script's answer, or what came in its place. */
@@ -208,25 +197,25 @@ on_script(void *arg, const struct redis_reply *reply)
 {
 	struct redis_call *call = arg;
 	struct store_redis *store = call->store;
-	struct store_answer answer = { 0 };
-	void (*on_answer)(void *, const struct store_answer *) = call->on_answer;
-	void *on_answer_arg = call->arg;
+	struct bucket_answer heard;
+	bool ok;
 
 	if (reply->kind == REDIS_ERROR && str_starts(reply->string, STR("NOSCRIPT")) && !call->evaluated) {
 		call->evaluated = true;		/* EVAL also loads it, so this is once after each restart */
 		if (redis_call_send(call, true))
 			return;
 	}
-	answer.ok = script_answer(reply, call->count, &answer.take);
-	if (!answer.ok && reply->kind != REDIS_LOST)
+	ok = script_answer(call, reply, &heard);
+	if (!ok && reply->kind != REDIS_LOST)
 		store_redis_ail(call, reply);
-	if (answer.ok && !store->proven) {
+	redis_call_unlink(call);	/* a completion may free the store */
+	if (ok && !store->proven) {
 		store->proven = true;
 		loop_timer_clear(&store->try_again);
 		store_redis_tell(store, true, "answers");
 	}
+	call->on_answer(call->arg, &(struct store_answer){ ok, &call->ask, &heard });
 	redis_call_free(call);
-	on_answer(on_answer_arg, &answer);
 }
 
 /* A trial's answer has done its work in on_script. */
@@ -244,8 +233,7 @@ on_try_again(void *arg)
 	struct store_redis *store = arg;
 
 	loop_timer_at(&store->try_again, mono_add(loop_now(store->loop), STORE_TRY_AGAIN_US));
-	redis_call_new(store, &(struct store_call){ .identity = buf_str(&store->tried_identity),
-		.quota = &store->tried_quota, .heard.ago_us = -1 }, on_trial, NULL);
+	redis_call_new(store, buf_str(&store->tried_identity), &store->tried, on_trial, NULL);
 }
 
 /* What the server does when its memory is full; who may not or will not say it is not asked again on this connection. */
@@ -297,11 +285,11 @@ on_redis_state(void *arg, bool up, const char *why)
 
 /* Take, where the store is up. */
 static bool
-store_redis_take(struct store *base, const struct store_call *call,
+store_redis_take(struct store *base, struct str identity, const struct bucket_ask *ask,
     void (*on_answer)(void *arg, const struct store_answer *answer), void *arg)
 {
 	return store_redis_is_up(base)
-	    && redis_call_new((struct store_redis *)base, call, on_answer, arg);
+	    && redis_call_new((struct store_redis *)base, identity, ask, on_answer, arg);
 }
 
 /* Free everything; calls under way are forgotten. */
@@ -311,8 +299,12 @@ store_redis_free(struct store *base)
 	struct store_redis *store = (struct store_redis *)base;
 
 	redis_free(&store->redis);
-	while (store->calls)
-		redis_call_free(store->calls);
+	while (store->calls) {
+		struct redis_call *call = store->calls;
+
+		redis_call_unlink(call);
+		redis_call_free(call);
+	}
 	loop_timer_fini(&store->try_again);
 	loop_timer_fini(&store->policy);
 	buf_fini(&store->prefix);
@@ -321,7 +313,6 @@ store_redis_free(struct store *base)
 }
 
 static const struct store_kind redis_kind = {
-	.keep_us = STORE_KEEP_US,
 	.is_up = store_redis_is_up,
 	.take = store_redis_take,
 	.free = store_redis_free,
@@ -329,7 +320,7 @@ static const struct store_kind redis_kind = {
 
 struct store *
 store_redis_new(struct loop *loop, struct resolver *resolver, const struct config *config, struct str password,
-    void (*on_state)(void *arg, bool up, const char *why), void *arg)
+    struct str identity, const struct bucket_ask *first, void (*on_state)(void *arg, bool up, const char *why), void *arg)
 {
 	struct redis_settings settings = {
 		.host = config->store.host, .port = config->store.port, .db = config->store.db,
@@ -338,15 +329,13 @@ store_redis_new(struct loop *loop, struct resolver *resolver, const struct confi
 	};
 	struct store_redis *store = calloc(1, sizeof(*store));
 	struct redis_endpoint *sentinels = calloc(config->store.sentinel_count + 1, sizeof(*sentinels));
-	const char *fault;
 
 	check(store != NULL && sentinels != NULL);
 	for (size_t i = 0; i < config->store.sentinel_count; i++)
 		sentinels[i] = (struct redis_endpoint){ config->store.sentinels[i].host, config->store.sentinels[i].port };
 	settings.sentinels = sentinels;
 	settings.sentinel_count = config->store.sentinel_count;
-	check(quota_derive(&config->identities[0].quota, &store->tried_quota, &fault));
-	buf_add(&store->tried_identity, config->identities[0].name);
+	store_redis_remember(store, identity, first);
 	store->store.kind = &redis_kind;
 	store->loop = loop;
 	store->on_state = on_state;

@@ -1,35 +1,29 @@
 /*
- * The simple bucket as a Redis script: rules/bucket in Lua, atomic, on the server's own clock.
+ * The bucket's Redis script, and how an ask and an answer travel: rules/bucket.lua, put into the program by the build.
  *
- * KEYS[1] is the bucket, PREFIX:2:{IDENTITY}:bucket, KEYS[2] its pause, PREFIX:2:{IDENTITY}:pause (2 is the layout's version;
- * the braces keep all keys of an identity in one slot). Both kinds of bucket have the same keys: where a fleet is
- * not at one about the kind, either takes the other's state for none, which is slow and never too fast. ARGV: token, refill,
- * depth (struct quota), count, pause (microseconds from now, 0: no new one), and a time in microseconds, "" in production: only
- * tests say what time it is. The answer is an array of seven integers, struct bucket_take.
+ * The key is PREFIX:3:{IDENTITY}:bucket: 3 is the layout's version, and the braces keep an identity in one slot. Everything
+ * of an identity is in that one key.
  */
 #ifndef JOBGATE_RULES_BUCKET_SCRIPT_H
 #define JOBGATE_RULES_BUCKET_SCRIPT_H
 
-#define BUCKET_SCRIPT_LAYOUT "2"
+#include "base/arena.h"
+#include "rules/bucket.h"
 
-/*
- * How both scripts begin, with `now` and `pause` read: TIME is asked once, it is not frozen within a script. A pause is kept as
- * the time of its end, is only ever made longer, and is never longer than five minutes, whatever the clock does.
- */
-#define BUCKET_SCRIPT_NOW_AND_PAUSE \
-	"if not now then\n" \
-	"  local time = redis.call('TIME')\n" \
-	"  now = tonumber(time[1]) * 1000000 + tonumber(time[2])\n" \
-	"end\n" \
-	"local paused = (tonumber(redis.call('GET', KEYS[2]) or '0') or 0) - now\n" \
-	"if pause > 0 and pause > paused then\n" \
-	"  paused = pause\n" \
-	"  redis.call('SET', KEYS[2], string.format('%.0f', now + pause), 'PX', string.format('%.0f', math.floor(pause / 1000) + 1000))\n" \
-	"end\n" \
-	"paused = math.max(0, math.min(paused, 300000000))\n"
+#define BUCKET_SCRIPT_LAYOUT "3"
 
 extern const char bucket_script_text[];
-/* SHA-1 of the text, for EVALSHA; a test holds it to the text. A wrong one would only cost an EVAL at each call. */
+/* SHA-1 of the text, for EVALSHA. */
 extern const char bucket_script_sha1[];
+
+/* The script's arguments, in ARENA. NOW_US 0: the server's own time; another is for tests. */
+struct str *bucket_script_arguments(struct arena *arena, const struct bucket_ask *ask, int64_t now_us, size_t *count);
+
+/* A value of the script's answer: an integer, or text where the integer is of no use. */
+struct bucket_script_value { bool is_text; int64_t integer; struct str text; };
+
+/* Read the answer to ASK; false where it is none. */
+bool bucket_script_answer(const struct bucket_ask *ask, const struct bucket_script_value *values, size_t count,
+    struct bucket_answer *answer);
 
 #endif

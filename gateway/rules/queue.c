@@ -7,25 +7,21 @@
 
 /* At most nine grants to others, then one to a poll: its floor of 10 %. */
 #define QUEUE_OTHERS_PER_POLL 9
-
-/* Steps of yielding to other instances: each longer than the difference between their ways to the store. */
-#define QUEUE_YIELD_STEPS 3
-#define QUEUE_YIELD_STEP_US (2 * CLOCK_MS)
+/* So many lanes make their first one ready at once, whatever is expected: then it can be asked for. */
+#define QUEUE_UNREADY_NEXT 32
 
 void
 queue_init(struct queue *q, const struct quota *quota, size_t capacity, int64_t keep_us, struct mono_time now)
 {
-	*q = (struct queue){ .share = 1, .due = now, .call_at = now, .measured_since = now, .return_slot = now };
-	for (int stage = 0; stage < QUEUE_STAGE_COUNT; stage++)
-		for (int class = 0; class < QUEUE_CLASS_COUNT; class++)
-			TAILQ_INIT(&q->lists[stage][class]);
-	q->called_at = q->pause_until = now;
+	*q = (struct queue){ .due = now, .call_at = now, .called_at = now, .pause_until = now, .again = true };
+	TAILQ_INIT(&q->lanes);
 	queue_set_quota(q, quota, capacity, keep_us);
 }
 
 void
 queue_fini(struct queue *q)
 {
+	queue_lanes_sweep(q, true);
 	free(q->heap);
 	q->heap = NULL;
 }
@@ -33,9 +29,10 @@ queue_fini(struct queue *q)
 void
 queue_set_quota(struct queue *q, const struct quota *quota, size_t capacity, int64_t keep_us)
 {
-	if (q->quota.token != quota->token || q->quota.refill != quota->refill || q->quota.burst != quota->burst) {
-		q->looked = false;	/* when the next token is due was the old quota's word */
-		q->refill = quota->refill;
+	if (q->quota.token != quota->token || q->quota.requests != quota->requests || q->quota.burst != quota->burst) {
+		q->again = true;	/* when the next token is due was the old quota's word */
+		q->rate = quota->requests;
+		q->token = quota->token;
 		q->stock = 0;
 	}
 	q->quota = *quota;
@@ -49,7 +46,7 @@ queue_set_quota(struct queue *q, const struct quota *quota, size_t capacity, int
 static void
 queue_link(struct queue *q, struct queue_entry *e, enum queue_stage stage)
 {
-	struct queue_list *list = &q->lists[stage][e->class];
+	struct queue_list *list = &e->lane->lists[stage][e->class];
 	struct queue_entry *before = TAILQ_LAST(list, queue_list);
 
 	while ((stage == QUEUE_READY || e->first) && before && before->order > e->order)
@@ -58,6 +55,7 @@ queue_link(struct queue *q, struct queue_entry *e, enum queue_stage stage)
 		TAILQ_INSERT_AFTER(list, before, e, link);
 	else
 		TAILQ_INSERT_HEAD(list, e, link);
+	e->lane->counts[stage][e->class]++;
 	q->counts[stage][e->class]++;
 	e->stage = stage;
 }
@@ -66,28 +64,60 @@ queue_link(struct queue *q, struct queue_entry *e, enum queue_stage stage)
 static void
 queue_unlink(struct queue *q, struct queue_entry *e)
 {
-	check(e->stage < QUEUE_STAGE_COUNT && q->counts[e->stage][e->class] > 0);
-	TAILQ_REMOVE(&q->lists[e->stage][e->class], e, link);
+	check(e->stage < QUEUE_STAGE_COUNT && e->lane->counts[e->stage][e->class] > 0);
+	TAILQ_REMOVE(&e->lane->lists[e->stage][e->class], e, link);
+	e->lane->counts[e->stage][e->class]--;
 	q->counts[e->stage][e->class]--;
 	e->stage = QUEUE_OUT;
 }
 
+/* Will E, who comes now, be served too late? Not known while nothing can be asked, or members are waited for. */
+static bool
+queue_is_too_late(const struct queue *q, const struct queue_entry *e, const struct queue_lane_key *key, struct mono_time now)
+{
+	if (!q->open || q->closed == BUCKET_SETTLING || q->closed == BUCKET_UNHEARD || q->closed == BUCKET_STRANGE)
+		return false;
+	if (e->first)
+		return mono_since(q->due, e->deadline) > 0;
+	return queue_estimate_us(q, e->lane, key, e->class, now) > (double)mono_since(e->deadline, now);
+}
+
 enum queue_verdict
-queue_submit(struct queue *q, struct queue_entry *e, struct mono_time now)
+queue_submit(struct queue *q, struct queue_entry *e, const struct queue_lane_key *key, struct mono_time now)
 {
 	e->stage = QUEUE_OUT;
 	e->submitted = now;
+	e->lane = queue_lane_of(q, key, false);
+	if (queue_is_too_late(q, e, key, now))
+		return QUEUE_TOO_LATE;	/* before FULL: it is not to displace another for nothing */
 	if (q->count >= q->capacity && !e->first)
 		return QUEUE_FULL;
-	if (q->count == 0)
-		queue_measure_anew(q, true, now);
-	if (e->first ? mono_since(q->due, e->deadline) > 0 : queue_estimate_us(q, e->class, now) > (double)mono_since(e->deadline, now))
-		return QUEUE_TOO_LATE;
+	e->lane = queue_lane_of(q, key, true);
 	e->order = e->first ? 0 : ++q->order;
 	queue_heap_add(q, e);
 	q->count++;
+	e->lane->count++;
 	queue_link(q, e, QUEUE_WAITING);
 	return QUEUE_TAKEN;
+}
+
+struct queue_entry *
+queue_displace(struct queue *q, const struct queue_lane_key *key)
+{
+	const struct queue_lane *mine = queue_lane_of(q, key, false);
+	struct queue_lane *lane, *most = NULL;
+	struct queue_entry *e = NULL;
+
+	TAILQ_FOREACH(lane, &q->lanes, link)
+		if (most == NULL || lane->count > most->count)
+			most = lane;
+	if (most == NULL || most == mine || most->count <= (mine ? mine->count : 0) + 1)
+		return NULL;
+	for (int class = QUEUE_CLASS_COUNT; class-- > 0 && e == NULL;)
+		e = TAILQ_LAST(&most->lists[QUEUE_WAITING][class], queue_list);
+	if (e)
+		queue_remove(q, e);
+	return e;
 }
 
 void
@@ -107,6 +137,9 @@ queue_remove(struct queue *q, struct queue_entry *e)
 	queue_unlink(q, e);
 	queue_heap_remove(q, e);
 	q->count--;
+	e->lane->count--;
+	if (e->lane->count == 0)
+		e->lane->told = false;	/* who comes next is news */
 }
 
 struct queue_entry *
@@ -124,52 +157,147 @@ queue_expire(struct queue *q, struct mono_time now)
 static void
 queue_set_slow_aside(struct queue *q, struct mono_time now)
 {
-	for (int class = 0; class < QUEUE_CLASS_COUNT; class++) {
-		struct queue_list *list = &q->lists[QUEUE_NEXT][class];
-		struct queue_entry *e;
+	struct queue_lane *lane;
 
-		while ((e = TAILQ_FIRST(list)) != NULL && mono_since(now, e->next_since) >= QUEUE_SLOW_US) {
-			queue_unlink(q, e);
-			queue_link(q, e, QUEUE_SLOW);
+	TAILQ_FOREACH(lane, &q->lanes, link)
+		for (int class = 0; class < QUEUE_CLASS_COUNT; class++) {
+			struct queue_list *list = &lane->lists[QUEUE_NEXT][class];
+			struct queue_entry *e;
+
+			while ((e = TAILQ_FIRST(list)) != NULL && mono_since(now, e->next_since) >= QUEUE_SLOW_US) {
+				queue_unlink(q, e);
+				queue_link(q, e, QUEUE_SLOW);
+			}
 		}
-	}
 }
 
-/* Choose the class whose head is told next, where SLOTS tokens are expected; QUEUE_CLASS_COUNT for none. */
-static enum queue_class
-queue_promoted_class(const struct queue *q, int64_t slots)
+/* How many of a lane have been told to make ready, or are. */
+static int64_t
+lane_told_count(const struct queue_lane *lane)
 {
-	const size_t *waiting = q->counts[QUEUE_WAITING];
-	int64_t polls = (int64_t)(q->counts[QUEUE_NEXT][QUEUE_POLL] + q->counts[QUEUE_READY][QUEUE_POLL]);
-	int64_t busy = 0;
+	return (int64_t)(queue_lane_count(lane, QUEUE_NEXT) + queue_lane_count(lane, QUEUE_READY));
+}
 
+/* Where among this instance's turns the next of a lane to be told stands; lanes take turns, about. */
+static int64_t
+lane_place(const struct queue_lane *lane)
+{
+	return lane->place + lane_told_count(lane) * BUCKET_PLACE_LATER;
+}
+
+/* Is it its own limits, as far as the store has said, that a lane waits for? */
+static bool
+lane_is_limited(const struct queue_lane *lane)
+{
+	return lane->told && lane->limit_count > 0 && lane->place == BUCKET_PLACE_LATER;
+}
+
+/* The lane whose next one of CLASS is told first; NULL where nobody of it waits. LIMITED: such lanes are looked at, too. */
+static struct queue_lane *
+queue_first_lane(const struct queue *q, enum queue_class class, bool limited)
+{
+	struct queue_lane *lane, *first = NULL;
+
+	TAILQ_FOREACH(lane, &q->lanes, link)
+		if (lane->counts[QUEUE_WAITING][class] > 0 && (limited || !lane_is_limited(lane))
+		    && (first == NULL || lane_place(lane) < lane_place(first)))
+			first = lane;
+	return first;
+}
+
+/*
+ * A lane without anybody who could be asked for, whose turn may come at any time: the store does not know of it, or its own limits
+ * keep it waiting. NULL where there is none.
+ */
+static struct queue_lane *
+queue_unready_lane(const struct queue *q)
+{
+	size_t seen = 0;
+	struct queue_lane *lane;
+
+	if (q->closed != BUCKET_OPEN || q->token / q->rate > QUEUE_AHEAD_US)
+		return NULL;	/* nobody's turn comes within a second unannounced */
+	TAILQ_FOREACH(lane, &q->lanes, link) {
+		if ((lane->told && !lane_is_limited(lane)) || lane->count == 0)
+			continue;
+		if (++seen > QUEUE_UNREADY_NEXT)
+			break;
+		if (lane_told_count(lane) == 0 && queue_lane_count(lane, QUEUE_WAITING) > 0)
+			return lane;
+	}
+	return NULL;
+}
+
+/* The best class of which somebody waits in LANE. */
+static enum queue_class
+lane_best_class(const struct queue_lane *lane)
+{
+	enum queue_class class = QUEUE_CANCEL;
+
+	while (class < QUEUE_POLL && lane->counts[QUEUE_WAITING][class] == 0)
+		class++;
+	return class;
+}
+
+/* Choose the class whose head is told next, where SLOTS tokens are expected; QUEUE_CLASS_COUNT for none. LIMITED: as above. */
+static enum queue_class
+queue_promoted_class(const struct queue *q, int64_t slots, bool limited)
+{
+	int64_t waiting[QUEUE_CLASS_COUNT] = { 0 }, told[QUEUE_CLASS_COUNT] = { 0 }, busy = 0;
+	const struct queue_lane *lane;
+
+	TAILQ_FOREACH(lane, &q->lanes, link)
+		for (int class = 0; class < QUEUE_CLASS_COUNT && (limited || !lane_is_limited(lane)); class++) {
+			waiting[class] += (int64_t)lane->counts[QUEUE_WAITING][class];
+			told[class] += (int64_t)(lane->counts[QUEUE_NEXT][class] + lane->counts[QUEUE_READY][class]);
+		}
 	for (int class = 0; class < QUEUE_CLASS_COUNT; class++) {
-		/*
-		 * A class counts only itself and its betters, so that a cancel does not wait for submits told before
-		 * it.
-		 */
-		busy += (int64_t)(q->counts[QUEUE_NEXT][class] + q->counts[QUEUE_READY][class]);
+		/* A class counts only itself and its betters, so that a cancel does not wait for submits told before it. */
+		busy += told[class];
 		if (waiting[class] > 0 && busy < slots)
 			return (enum queue_class)class;
 	}
-	if (waiting[QUEUE_POLL] > 0 && polls < (slots + QUEUE_OTHERS_PER_POLL) / (QUEUE_OTHERS_PER_POLL + 1))
+	if (waiting[QUEUE_POLL] > 0 && told[QUEUE_POLL] < (slots + QUEUE_OTHERS_PER_POLL) / (QUEUE_OTHERS_PER_POLL + 1))
 		return QUEUE_POLL;
 	return QUEUE_CLASS_COUNT;
+}
+
+/*
+ * The lane of whom the next is to be told, and his class; NULL for nobody. Those whom their own limits keep waiting, however many
+ * are ready, do not take the places of those who could use the tokens.
+ */
+static struct queue_lane *
+queue_promoted_lane(const struct queue *q, struct mono_time now, enum queue_class *class)
+{
+	struct queue_lane *lane = queue_unready_lane(q);
+	int64_t slots = queue_expected(q, now);
+
+	if (lane) {
+		*class = lane_best_class(lane);
+		return lane;
+	}
+	for (int limited = 0; limited < 2; limited++) {
+		*class = queue_promoted_class(q, slots, limited);
+		if (*class != QUEUE_CLASS_COUNT)
+			return queue_first_lane(q, *class, limited);
+	}
+	return NULL;
 }
 
 struct queue_entry *
 queue_promote(struct queue *q, struct mono_time now)
 {
+	struct queue_lane *lane;
 	struct queue_entry *e;
 	enum queue_class class;
 
 	queue_set_slow_aside(q, now);
 	if (!q->open)
 		return NULL;
-	class = queue_promoted_class(q, queue_expected(q, now));
-	if (class == QUEUE_CLASS_COUNT)
+	lane = queue_promoted_lane(q, now, &class);
+	if (lane == NULL)
 		return NULL;
-	e = TAILQ_FIRST(&q->lists[QUEUE_WAITING][class]);
+	e = TAILQ_FIRST(&lane->lists[QUEUE_WAITING][class]);
 	check(e != NULL);
 	queue_unlink(q, e);
 	queue_link(q, e, QUEUE_NEXT);
@@ -177,136 +305,117 @@ queue_promote(struct queue *q, struct mono_time now)
 	return e;
 }
 
-/* Count the polls that wait, in whatever stage. */
+/* Count the polls that wait in a lane, in whatever stage. */
 static size_t
-queue_polls(const struct queue *q)
+lane_polls(const struct queue_lane *lane)
 {
 	size_t polls = 0;
 
 	for (int stage = 0; stage < QUEUE_STAGE_COUNT; stage++)
-		polls += q->counts[stage][QUEUE_POLL];
+		polls += lane->counts[stage][QUEUE_POLL];
 	return polls;
 }
 
-/* Choose who of the ready gets a token. */
+/* Choose who of the ready in a lane gets a token. */
 static struct queue_entry *
-queue_served(struct queue *q)
+lane_served(struct queue_lane *lane)
 {
-	if (q->others_since_poll >= QUEUE_OTHERS_PER_POLL && q->counts[QUEUE_READY][QUEUE_POLL] > 0)
-		return TAILQ_FIRST(&q->lists[QUEUE_READY][QUEUE_POLL]);
+	if (lane->others_since_poll >= QUEUE_OTHERS_PER_POLL && lane->counts[QUEUE_READY][QUEUE_POLL] > 0)
+		return TAILQ_FIRST(&lane->lists[QUEUE_READY][QUEUE_POLL]);
 	for (int class = 0; class < QUEUE_CLASS_COUNT; class++)
-		if (q->counts[QUEUE_READY][class] > 0)
-			return TAILQ_FIRST(&q->lists[QUEUE_READY][class]);
+		if (lane->counts[QUEUE_READY][class] > 0)
+			return TAILQ_FIRST(&lane->lists[QUEUE_READY][class]);
 	return NULL;
-}
-
-/* May a token that was asked for then still be used? A sixteenth of J/2 is left for its way to the request. */
-static bool
-queue_token_fresh(const struct queue *q, struct mono_time asked_at, struct mono_time now)
-{
-	return mono_since(now, asked_at) < q->quota.jitter_us / 2 - q->quota.jitter_us / 32;
 }
 
 /* Drop held tokens that became too old; the oldest stand first. */
 static void
-queue_drop_stale(struct queue *q, struct mono_time now)
+lane_drop_stale(const struct queue *q, struct queue_lane *lane, struct mono_time now)
 {
 	size_t kept = 0;
 
-	for (size_t i = 0; i < q->held_count; i++)
-		if (q->held[i].count > 0 && queue_token_fresh(q, q->held[i].asked_at, now))
-			q->held[kept++] = q->held[i];
-	q->held_count = kept;
+	for (size_t i = 0; i < lane->held_count; i++)
+		if (lane->held[i].count > 0 && queue_token_fresh(q, lane->held[i].asked_at, now))
+			lane->held[kept++] = lane->held[i];
+	lane->held_count = kept;
 }
 
-/* Keep COUNT tokens for whoever becomes ready in time, the oldest in front; beyond the places they lapse. */
+/* Tokens without own limits that nobody in their lane can use go to another such lane with somebody ready. */
 static void
-queue_hold(struct queue *q, struct mono_time asked_at, int64_t count)
+lane_pass_on(struct queue *q, struct queue_lane *from)
 {
-	size_t place = q->held_count;
+	struct queue_lane *lane;
 
-	if (count == 0 || q->held_count == QUEUE_HELD_COUNT)
+	if (from->held_count == 0 || from->count > 0 || from->limit_count > 0)
 		return;
-	for (; place > 0 && q->held[place - 1].asked_at.us > asked_at.us; place--)
-		q->held[place] = q->held[place - 1];
-	q->held[place] = (struct queue_held){ asked_at, count };
-	q->held_count++;
+	TAILQ_FOREACH(lane, &q->lanes, link)
+		if (lane->limit_count == 0 && queue_lane_count(lane, QUEUE_READY) > 0) {
+			for (size_t i = 0; i < from->held_count; i++)
+				queue_hold(lane, from->held[i].asked_at, from->held[i].count);
+			from->held_count = 0;
+			return;
+		}
+}
+
+/* Take the oldest held token of a lane for one of its entries; NULL where there is no pair. */
+static struct queue_entry *
+lane_grant(struct queue *q, struct queue_lane *lane, struct mono_time *asked_at)
+{
+	struct queue_entry *e = lane->held_count > 0 ? lane_served(lane) : NULL;
+
+	if (e == NULL)
+		return NULL;
+	*asked_at = lane->held[0].asked_at;
+	if (--lane->held[0].count == 0) {
+		lane->held_count--;
+		for (size_t i = 0; i < lane->held_count; i++)
+			lane->held[i] = lane->held[i + 1];
+	}
+	queue_remove(q, e);
+	if (e->class == QUEUE_POLL || lane_polls(lane) == 0)
+		lane->others_since_poll = 0;
+	else
+		lane->others_since_poll++;
+	return e;
 }
 
 struct queue_entry *
 queue_grant(struct queue *q, struct mono_time now, struct mono_time *asked_at)
 {
+	struct queue_lane *lane;
 	struct queue_entry *e;
 
-	queue_drop_stale(q, now);
-	e = q->held_count > 0 ? queue_served(q) : NULL;
-	if (e == NULL)
-		return NULL;
-	*asked_at = q->held[0].asked_at;
-	q->held[0].count--;
-	queue_remove(q, e);
-	if (e->class == QUEUE_POLL || queue_polls(q) == 0)
-		q->others_since_poll = 0;
-	else
-		q->others_since_poll++;
-	return e;
+	TAILQ_FOREACH(lane, &q->lanes, link) {
+		if (lane->held_count == 0)
+			continue;
+		lane_drop_stale(q, lane, now);
+		lane_pass_on(q, lane);
+		if ((e = lane_grant(q, lane, asked_at)) != NULL)
+			return e;
+	}
+	TAILQ_FOREACH(lane, &q->lanes, link)	/* what was passed to a lane that stands before */
+		if (lane->held_count > 0 && (e = lane_grant(q, lane, asked_at)) != NULL)
+			return e;
+	return NULL;
 }
 
 void
 queue_pause(struct queue *q, struct mono_time until)
 {
-	q->held_count = 0;
+	struct queue_lane *lane;
+
+	TAILQ_FOREACH(lane, &q->lanes, link)
+		lane->held_count = 0;
 	q->stock = 0;
-	if (mono_since(until, q->due) > 0)
+	if (mono_since(until, q->due) > 0) {
 		q->due = q->call_at = until;
+		q->closed = BUCKET_PAUSED;	/* what the store will say, too */
+	}
 }
 
 void
-queue_give_back(struct queue *q, struct mono_time asked_at)
+queue_give_back(struct queue *q, const struct queue_lane_key *key, struct mono_time asked_at, struct mono_time now)
 {
-	queue_hold(q, asked_at, 1);
-}
-
-/*
- * There is a backlog. Other instances may be waiting for the same token, so who has just got one asks a little late
- * for the next, and who has gone without several times asks on the dot: none is starved by being farther from the
- * store. Calls stand at least a quarter of L apart, so that at high rates one call gathers many tokens. All of it
- * lies well within L, which loses nothing.
- */
-static void
-queue_yield(struct queue *q, bool won)
-{
-	struct mono_time paced = mono_add(q->called_at, QUOTA_LATENESS_US / 4);
-
-	q->losses = won ? 0 : q->losses + 1;
-	if (q->losses < QUEUE_YIELD_STEPS)
-		q->call_at = mono_add(q->due, (int64_t)(QUEUE_YIELD_STEPS - q->losses) * QUEUE_YIELD_STEP_US);
-	if (mono_since(paced, q->call_at) > 0)
-		q->call_at = paced;
-}
-
-void
-queue_answered(struct queue *q, const struct bucket_take *take, struct mono_time now)
-{
-	int64_t granted = take->granted, wait_us = take->wait_us;
-	int64_t round_trip_us = mono_since(now, q->called_at), on_the_way_us = round_trip_us / 2;
-
-	check(q->calling && granted >= 0 && granted <= q->calling_count);
-	q->calling = false;
-	queue_hold(q, q->called_at, granted);
-	q->measured_grants += granted;
-	queue_measure(q, now);
-	/*
-	 * The store looked at some time within the round trip. A call that is sent WAIT after the first one was sent
-	 * arrives when the token is due, if the way takes as long again; half of the way more (2 ms at most: lateness
-	 * costs, an early call only repeats itself) covers the difference.
-	 */
-	if (on_the_way_us > 2 * CLOCK_MS)
-		on_the_way_us = 2 * CLOCK_MS;
-	q->stock = take->left;
-	q->refill = take->refill;
-	q->due = mono_add(q->called_at, wait_us + (wait_us > 0 ? on_the_way_us : 0));
-	q->call_at = q->due;
-	if (granted < q->calling_count)
-		queue_yield(q, granted > 0);
+	if (queue_token_fresh(q, asked_at, now))
+		queue_hold(queue_lane_of(q, key, true), asked_at, 1);
 }

@@ -6,8 +6,9 @@
  * linked in place; each is in at most one queue. Life of an entry: out -> waiting -> next -> (slow ->) ready -> out;
  * it may leave from anywhere.
  *
- * Order: by arrival within a class; cancels before submits before polls, save that one grant in ten is a poll's where
- * one is ready. Who is next and slow does not stand in the way of those that are ready behind it.
+ * Requests of one caller with the same own limits are a lane. Whose the next token is, among the lanes of the whole fleet, the
+ * store says (rules/bucket); within a lane it goes by arrival within a class, cancels before submits before polls, save
+ * that one grant in ten is a poll's where one is ready. Who is next and slow does not stand in the way of those behind it.
  */
 #ifndef JOBGATE_RULES_QUEUE_H
 #define JOBGATE_RULES_QUEUE_H
@@ -28,8 +29,11 @@ enum queue_stage {
 	QUEUE_OUT = QUEUE_STAGE_COUNT
 };
 
+struct queue_lane;
+
 struct queue_entry {
 	TAILQ_ENTRY(queue_entry) link;	/* in the list of its stage and class */
+	struct queue_lane *lane;
 	enum queue_class class;
 	enum queue_stage stage;
 	uint64_t order;			/* of arrival; 0 for those that go first */
@@ -40,45 +44,71 @@ struct queue_entry {
 
 TAILQ_HEAD(queue_list, queue_entry);
 
-struct queue_held { struct mono_time asked_at; int64_t count; };	/* tokens of one call that nobody has yet */
 /* Next is who is to be served within this: time to connect, shake hands and make the intent durable. */
 #define QUEUE_AHEAD_US (1 * CLOCK_SECOND)
 /* Who has not become ready within this no longer keeps another from being told. */
 #define QUEUE_SLOW_US (CLOCK_SECOND / 2)
-#define QUEUE_HELD_COUNT 16	/* calls with unused tokens within J/2; more lapse */
+#define QUEUE_HELD_COUNT 8	/* calls with unused tokens within J/2; more lapse */
+#define QUEUE_LANE_CHAINS 64
+
+/* Whose requests: a caller, and the limits that they are counted on besides the identity's. */
+struct queue_lane_key {
+	const char *flow;			/* the caller's name */
+	int64_t weight;
+	const struct bucket_limit *limits;
+	size_t limit_count;
+};
+
+struct queue_held { struct mono_time asked_at; int64_t count; };	/* tokens of one call that nobody has yet */
+
+struct queue_lane {
+	TAILQ_ENTRY(queue_lane) link;		/* among all */
+	struct queue_lane *chain_next;
+	char flow[BUCKET_NAME_BYTES];
+	int64_t weight;
+	struct bucket_limit *limits;		/* owned */
+	size_t limit_count;
+	struct queue_list lists[QUEUE_STAGE_COUNT][QUEUE_CLASS_COUNT];
+	size_t counts[QUEUE_STAGE_COUNT][QUEUE_CLASS_COUNT];
+	size_t count;				/* of all */
+	unsigned others_since_poll;		/* grants to other classes while a poll was waiting */
+	struct queue_held held[QUEUE_HELD_COUNT];
+	size_t held_count;
+	bool told;				/* the store knows that somebody waits here */
+	int64_t place, members;			/* as the store said last */
+	struct mono_time return_slot;		/* when the last refused one was told to return */
+};
+
+TAILQ_HEAD(queue_lanes, queue_lane);
 
 struct queue {
 	struct quota quota;
 	size_t capacity;
-	bool open;			/* the store answers: entries are made next and tokens asked for */
-	struct queue_list lists[QUEUE_STAGE_COUNT][QUEUE_CLASS_COUNT];
-	size_t counts[QUEUE_STAGE_COUNT][QUEUE_CLASS_COUNT];
+	bool open;			/* there is a store to ask: entries are made next and tokens asked for */
+	struct queue_lanes lanes;	/* the one that was told longest ago first */
+	struct queue_lane *chains[QUEUE_LANE_CHAINS];
+	size_t counts[QUEUE_STAGE_COUNT][QUEUE_CLASS_COUNT];	/* of all lanes */
 	size_t count;			/* of all */
 	uint64_t order;			/* of the last that came */
 	struct queue_entry **heap;	/* by deadline, owned */
 	size_t heap_size;
 
-	int64_t stock;			/* tokens that the store had left at DUE */
-	struct mono_time due;		/* without stock no token before; from it on they come back at the bucket's rate */
-	int64_t refill;			/* that rate as the store said it last, in units a microsecond */
+	/* As the store said it last. */
+	int64_t stock;			/* tokens that nobody wanted */
+	int64_t rate, token;		/* tokens come at this many units a microsecond; units of one */
+	int64_t weight;			/* of all flows that wait, anywhere */
+	enum bucket_closed closed;
+	struct mono_time due;		/* this instance's next turn */
+
 	struct mono_time call_at;	/* the next call with a count not before this */
 	struct mono_time called_at;	/* the last call */
 	struct mono_time pause_until;	/* no call at all before this: the last failed */
-	unsigned losses;		/* calls since the last that brought a token */
 	bool calling;			/* one is under way */
-	bool looked;			/* the bucket was looked at since the store is there */
-	int64_t calling_count;
-	int64_t keep_us;		/* a bucket is looked at this often though nobody wants a token; 0: never */
-
-	struct queue_held held[QUEUE_HELD_COUNT];
-	size_t held_count;
-	unsigned others_since_poll;	/* grants to other classes while a poll was waiting */
-
-	double share;			/* part of the rate that comes here under backlog; 1 until seen otherwise */
-	struct mono_time measured_since;
-	int64_t measured_grants;
-
-	struct mono_time return_slot;	/* when the last refused caller was told to return */
+	bool again;			/* the store asks to be called again at once */
+	unsigned agains;		/* so often in a row */
+	struct queue_lane *called[BUCKET_LANES_MAX];	/* in it */
+	size_t called_count;
+	int64_t keep_us;		/* the store is called this often though nobody wants a token; 0: never */
 };
 
 void queue_init(struct queue *q, const struct quota *quota, size_t capacity, int64_t keep_us, struct mono_time now);
@@ -86,7 +116,7 @@ void queue_init(struct queue *q, const struct quota *quota, size_t capacity, int
 void queue_fini(struct queue *q);
 /* After a reload. */
 void queue_set_quota(struct queue *q, const struct quota *quota, size_t capacity, int64_t keep_us);
-/* The store answers, or is away. */
+/* There is a store to ask, or none. A new one is called at once. */
 void queue_set_open(struct queue *q, bool open, struct mono_time now);
 
 enum queue_verdict { QUEUE_TAKEN, QUEUE_FULL, QUEUE_TOO_LATE };
@@ -95,7 +125,12 @@ enum queue_verdict { QUEUE_TAKEN, QUEUE_FULL, QUEUE_TOO_LATE };
  * Queue an entry whose class and deadline are set, or say why not: no room, or at the present rate it will not be
  * served in time.
  */
-enum queue_verdict queue_submit(struct queue *q, struct queue_entry *e, struct mono_time now);
+enum queue_verdict queue_submit(struct queue *q, struct queue_entry *e, const struct queue_lane_key *key, struct mono_time now);
+/*
+ * Room for a caller of which fewer wait than of another: take out the last of him of whom most wait; NULL where it has no
+ * less than its part.
+ */
+struct queue_entry *queue_displace(struct queue *q, const struct queue_lane_key *key);
 /* It could be sent at once. */
 void queue_ready(struct queue *q, struct queue_entry *e);
 void queue_remove(struct queue *q, struct queue_entry *e);
@@ -107,20 +142,18 @@ struct queue_entry *queue_promote(struct queue *q, struct mono_time now);
 /* Take out one ready entry together with a token in hand; NULL where there is no pair. ASKED_AT dates the token. */
 struct queue_entry *queue_grant(struct queue *q, struct mono_time now, struct mono_time *asked_at);
 
-/* How many tokens to ask the store for now; 0 is a call too (a look that keeps the bucket alive); -1: no call. */
-int64_t queue_call(struct queue *q, struct mono_time now);
-/* The call is under way since NOW. */
-void queue_called(struct queue *q, int64_t count, struct mono_time now);
-/* Its answer. */
-void queue_answered(struct queue *q, const struct bucket_take *take, struct mono_time now);
+/* Is it time to call? Then ASK has who waits, and the call is under way since NOW. */
+bool queue_call(struct queue *q, struct mono_time now, struct bucket_ask *ask);
+/* Its answer. Tokens of lanes that nobody waits in any more go to others without limits of their own, or lapse. */
+void queue_answered(struct queue *q, const struct bucket_answer *answer, struct mono_time now);
 /* It got none. Its tokens, if it took any, are lost. */
 void queue_failed(struct queue *q, struct mono_time now);
 
 /* The upstream wants nothing before UNTIL: tokens in hand lapse. */
 void queue_pause(struct queue *q, struct mono_time until);
 
-/* A granted token comes back unused: the next ready entry may have it. */
-void queue_give_back(struct queue *q, struct mono_time asked_at);
+/* A granted token comes back unused: the next ready entry for the same buckets may have it. FLOW and limits are the key's. */
+void queue_give_back(struct queue *q, const struct queue_lane_key *key, struct mono_time asked_at, struct mono_time now);
 
 /* When to look again; false where only an event can change anything. */
 bool queue_wake(const struct queue *q, struct mono_time now, struct mono_time *at);
@@ -129,18 +162,27 @@ bool queue_wake(const struct queue *q, struct mono_time now, struct mono_time *a
  * Whole seconds, 1 to 60, after which a request of CLASS that would wait PATIENCE_US may find room; each call hands
  * out the next place, so that those who are refused together do not return together.
  */
-int64_t queue_retry_after(struct queue *q, enum queue_class class, int64_t patience_us, struct mono_time now);
+int64_t queue_retry_after(struct queue *q, const struct queue_lane_key *key, enum queue_class class, int64_t patience_us,
+    struct mono_time now);
 
 /* --- for the parts of this module and its test --- */
 void queue_heap_add(struct queue *q, struct queue_entry *e);
 void queue_heap_remove(struct queue *q, struct queue_entry *e);
-/* How long a newcomer of CLASS waits at the present rate, in microseconds. */
-double queue_estimate_us(const struct queue *q, enum queue_class class, struct mono_time now);
-/* Learn from the grants of a backlog what part of the rate comes here. */
-void queue_measure(struct queue *q, struct mono_time now);
-/* Begin to learn anew; FORGET what was learnt too. */
-void queue_measure_anew(struct queue *q, bool forget, struct mono_time now);
-/* Tokens that may come within a second of NOW, those there already included. */
+/* The lane of a key; MAKE: where there is none, a new one, else NULL. */
+struct queue_lane *queue_lane_of(struct queue *q, const struct queue_lane_key *key, bool make);
+/* Free lanes that nobody waits in, nor has been told to return to; all, where ALL. */
+void queue_lanes_sweep(struct queue *q, bool all);
+size_t queue_lane_count(const struct queue_lane *lane, enum queue_stage stage);
+/* Keep COUNT tokens of a call of ASKED_AT for LANE. */
+void queue_hold(struct queue_lane *lane, struct mono_time asked_at, int64_t count);
+/* May a token that was asked for then still be used? A sixteenth of J/2 is left for its way to the request. */
+bool queue_token_fresh(const struct queue *q, struct mono_time asked_at, struct mono_time now);
+/* How long a newcomer of CLASS in LANE (NULL: of WEIGHT in a new one) waits at the present rate, in microseconds. */
+double queue_estimate_us(const struct queue *q, const struct queue_lane *lane, const struct queue_lane_key *key,
+    enum queue_class class, struct mono_time now);
+/* How many tokens of LANE a second of the present rate brings: its distance between two, in microseconds. */
+double queue_each_us(const struct queue *q, const struct queue_lane *lane, const struct queue_lane_key *key);
+/* Tokens that may come here within a second of NOW, those there already included. */
 int64_t queue_expected(const struct queue *q, struct mono_time now);
 
 #endif

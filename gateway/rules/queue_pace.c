@@ -1,19 +1,15 @@
 /* When a queue asks the store, when it looks again, and how long those who come will wait. */
-#include "rules/queue.h"
-
 #include "base/check.h"
-#include "rules/bucket.h"
+#include "rules/queue.h"
 
 /* Looking again costs a turn of the loop: not more often than this for a place among the next. */
 #define QUEUE_WAKE_MIN_US (5 * CLOCK_MS)
 /* After a call that failed while the store is said to be there. */
 #define QUEUE_PAUSE_US (10 * CLOCK_MS)
-/* The share of the rate is learnt over ten tokens, within these bounds. */
-#define QUEUE_MEASURE_TOKENS 10
-#define QUEUE_MEASURE_MIN_US (2 * CLOCK_SECOND)
-#define QUEUE_MEASURE_MAX_US (60 * (int64_t)CLOCK_SECOND)
-/* More instances than this on one bucket, and the estimate is on the kind side. */
-#define QUEUE_SHARE_MIN (1.0 / 64)
+/* Under a backlog calls stand so far apart, so that at high rates one gathers many tokens. It loses nothing: see QUOTA_LATENESS. */
+#define QUEUE_APART_US (QUOTA_LATENESS_US / 4)
+/* The store may ask to be called again so often in a row; a store that is never content is not called in a circle. */
+#define QUEUE_AGAIN_MAX 3
 /* Retry-After: the contract's bounds; a first place at most half a minute off leaves places to spread over. */
 #define QUEUE_RETURN_MAX_US (60 * (int64_t)CLOCK_SECOND)
 #define QUEUE_RETURN_FIRST_MAX_US (30 * (int64_t)CLOCK_SECOND)
@@ -21,127 +17,248 @@
 void
 queue_set_open(struct queue *q, bool open, struct mono_time now)
 {
+	struct queue_lane *lane;
+
 	if (q->open == open)
 		return;
 	q->open = open;
-	q->looked = false;
+	q->again = true;
+	q->agains = 0;
 	q->pause_until = now;
-	queue_measure_anew(q, false, now);	/* what was not granted meanwhile says nothing about the share */
+	q->call_at = now;
+	TAILQ_FOREACH(lane, &q->lanes, link)
+		lane->told = false;
 }
 
-/* Units in the bucket at NOW as far as is known; below one token where it is not due yet. */
-static int64_t
-queue_units(const struct queue *q, struct mono_time now)
+/* A lane's weight over the fleet's that wait, its own among them. */
+static double
+queue_portion(const struct queue *q, const struct queue_lane *lane, int64_t weight)
 {
-	int64_t elapsed_us = mono_since(now, q->due), first = q->stock > 0 ? q->stock : 1, units;
-	/* Returning tokens: more than this never go at once. A little too many are told to make ready, not sent. */
-	int64_t most = q->quota.returning ? q->quota.burst * q->quota.token : 0;
+	int64_t all = q->weight + (lane && lane->told ? 0 : weight);
 
-	if (most < q->quota.depth)
-		most = q->quota.depth;
-	if (elapsed_us >= most / q->refill)
-		return most;
-	units = first * q->quota.token + elapsed_us * q->refill;
-	return units < most ? units : most;
+	if (all < weight)
+		all = weight;
+	return (double)weight / (double)all / (double)(lane ? lane->members : 1);
+}
+
+double
+queue_each_us(const struct queue *q, const struct queue_lane *lane, const struct queue_lane_key *key)
+{
+	double each_us = (double)q->token / (double)q->rate / queue_portion(q, lane, key->weight);
+
+	for (size_t i = 0; i < key->limit_count; i++) {
+		double limited_us = (double)key->limits[i].window_us / (double)key->limits[i].requests;
+
+		if (limited_us > each_us)
+			each_us = limited_us;
+	}
+	return each_us;
+}
+
+double
+queue_estimate_us(const struct queue *q, const struct queue_lane *lane, const struct queue_lane_key *key,
+    enum queue_class class, struct mono_time now)
+{
+	size_t ahead = 0, own = 0, stock = q->stock > 0 ? (size_t)q->stock : 0;
+	int64_t due_us = mono_since(q->due, now);
+
+	for (int stage = 0; lane && stage < QUEUE_STAGE_COUNT; stage++) {
+		for (int c = 0; c <= (int)class; c++)
+			ahead += lane->counts[stage][c];
+		own += lane->counts[stage][class];
+	}
+	if (class == QUEUE_POLL && ahead > 10 * own + 9)
+		ahead = 10 * own + 9;	/* the floor: one grant in ten is a poll's */
+	if (q->count < stock)
+		return 0;
+	if (q->closed == BUCKET_OPEN || due_us < 0)
+		due_us = 0;		/* the turn is in the rate; a pause is not */
+	return (double)due_us + (double)ahead * queue_each_us(q, lane, key);
 }
 
 int64_t
 queue_expected(const struct queue *q, struct mono_time now)
 {
-	int64_t units = queue_units(q, now) + QUEUE_AHEAD_US * q->refill;
+	int64_t ahead_us = QUEUE_AHEAD_US - mono_since(q->due, now), stock = q->stock > 0 ? q->stock : 0;
+	const struct queue_lane *lane;
+	double portion = 0;
 
-	return units > 0 ? units / q->quota.token : 0;
+	if (ahead_us < 0)
+		return stock;
+	if (ahead_us > QUEUE_AHEAD_US)
+		ahead_us = QUEUE_AHEAD_US;
+	TAILQ_FOREACH(lane, &q->lanes, link)
+		if (lane->count > 0)
+			portion += queue_portion(q, lane, lane->weight);
+	if (portion > 1)
+		portion = 1;
+	return stock + 1 + (int64_t)((double)ahead_us * (double)q->rate * portion / (double)q->token);
 }
 
-double
-queue_estimate_us(const struct queue *q, enum queue_class class, struct mono_time now)
-{
-	size_t ahead = 0, own = 0;
-	double missing;
-
-	for (int stage = 0; stage < QUEUE_STAGE_COUNT; stage++) {
-		for (int c = 0; c <= (int)class; c++)
-			ahead += q->counts[stage][c];
-		own += q->counts[stage][class];
-	}
-	if (class == QUEUE_POLL && ahead > 10 * own + 9)
-		ahead = 10 * own + 9;	/* the floor: one grant in ten is a poll's */
-	missing = (double)(ahead + 1) * (double)q->quota.token - (double)queue_units(q, now);
-	return missing <= 0 ? 0 : missing / ((double)q->refill * q->share);
-}
-
-void
-queue_measure_anew(struct queue *q, bool forget, struct mono_time now)
-{
-	if (forget)
-		q->share = 1;
-	q->measured_since = now;
-	q->measured_grants = 0;
-}
-
-void
-queue_measure(struct queue *q, struct mono_time now)
-{
-	int64_t period_us = QUEUE_MEASURE_TOKENS * q->quota.token / q->refill;
-	int64_t elapsed_us = mono_since(now, q->measured_since);
-	double seen;
-
-	if (period_us < QUEUE_MEASURE_MIN_US)
-		period_us = QUEUE_MEASURE_MIN_US;
-	if (period_us > QUEUE_MEASURE_MAX_US)
-		period_us = QUEUE_MEASURE_MAX_US;
-	if (q->count == 0 || elapsed_us < period_us)
-		return;
-	seen = (double)q->measured_grants * (double)q->quota.token / ((double)q->refill * (double)elapsed_us);
-	q->share = (q->share + seen) / 2;
-	if (q->share > 1)
-		q->share = 1;
-	if (q->share < QUEUE_SHARE_MIN)
-		q->share = QUEUE_SHARE_MIN;
-	queue_measure_anew(q, false, now);
-}
-
-/* Tokens wanted beyond those in hand. */
+/* Tokens wanted in a lane beyond those in hand. */
 static int64_t
-queue_wanted(const struct queue *q)
+lane_wanted(const struct queue_lane *lane)
 {
-	int64_t wanted = 0;
+	int64_t wanted = (int64_t)queue_lane_count(lane, QUEUE_READY);
 
-	for (int class = 0; class < QUEUE_CLASS_COUNT; class++)
-		wanted += (int64_t)q->counts[QUEUE_READY][class];
-	for (size_t i = 0; i < q->held_count; i++)
-		wanted -= q->held[i].count;
-	return wanted;
+	for (size_t i = 0; i < lane->held_count; i++)
+		wanted -= lane->held[i].count;
+	return wanted > 0 ? wanted : 0;
 }
 
-int64_t
-queue_call(struct queue *q, struct mono_time now)
+/* Does anybody want a token? *NEWS: of a lane that the store has not heard of. */
+static bool
+queue_is_wanting(const struct queue *q, bool *news)
 {
-	int64_t wanted;
+	const struct queue_lane *lane;
+	bool wanting = false;
 
-	if (!q->open || q->calling || mono_since(now, q->pause_until) < 0)
-		return -1;
-	wanted = queue_wanted(q);
-	if (wanted > 0 && mono_since(now, q->call_at) >= 0)
-		return wanted;
-	if (!q->looked || (q->keep_us > 0 && mono_since(now, q->called_at) >= q->keep_us))
-		return 0;
-	return -1;
+	*news = false;
+	TAILQ_FOREACH(lane, &q->lanes, link)
+		if (lane_wanted(lane) > 0) {
+			wanting = true;
+			*news = *news || !lane->told;
+		}
+	return wanting;
+}
+
+/* The place of a limit among the ask's, where it is put if it is not there; BUCKET_LIMITS_MAX where there is no room. */
+static size_t
+ask_limit(struct bucket_ask *ask, const struct bucket_limit *limit)
+{
+	size_t i = 0;
+
+	while (i < ask->limit_count && !str_eq(str_from(ask->limits[i].name), str_from(limit->name)))
+		i++;
+	if (i == ask->limit_count && i < BUCKET_LIMITS_MAX)
+		ask->limits[ask->limit_count++] = *limit;
+	return i;
+}
+
+/* Put a lane into the ask; false where its limits have no room. */
+static bool
+ask_lane(struct queue *q, struct bucket_ask *ask, struct queue_lane *lane)
+{
+	struct bucket_lane *told = &ask->lanes[ask->lane_count];
+
+	*told = (struct bucket_lane){ .weight = lane->weight, .ready = lane_wanted(lane),
+		.waiting = (int64_t)lane->count };
+	for (size_t i = 0; i < lane->held_count; i++)
+		told->waiting -= lane->held[i].count;
+	if (told->waiting < told->ready)
+		told->waiting = told->ready;
+	for (size_t i = 0; i < sizeof(told->flow); i++)
+		told->flow[i] = lane->flow[i];
+	for (size_t i = 0; i < lane->limit_count; i++) {
+		size_t at = ask_limit(ask, &lane->limits[i]);
+
+		if (at == BUCKET_LIMITS_MAX)
+			return false;
+		told->limits[told->limit_count++] = (uint8_t)at;
+	}
+	q->called[ask->lane_count++] = lane;
+	return true;
+}
+
+/* Tell who waits: those first who could be sent; of more than fit, those who were told longest ago. */
+static void
+queue_tell_lanes(struct queue *q, struct bucket_ask *ask)
+{
+	struct queue_lane *lane;
+
+	for (int ready = 1; ready >= 0; ready--)
+		TAILQ_FOREACH(lane, &q->lanes, link)
+			if (lane->count > 0 && (lane_wanted(lane) > 0) == ready && ask->lane_count < BUCKET_LANES_MAX
+			    && !ask_lane(q, ask, lane))
+				break;
+	q->called_count = ask->lane_count;
+	for (size_t i = 0; i < q->called_count; i++) {
+		TAILQ_REMOVE(&q->lanes, q->called[i], link);
+		TAILQ_INSERT_TAIL(&q->lanes, q->called[i], link);
+		q->called[i]->told = true;
+	}
+}
+
+/* Is there a reason to call now? */
+static bool
+queue_is_due(const struct queue *q, struct mono_time now)
+{
+	bool news, wanting = queue_is_wanting(q, &news);
+
+	if (q->again)
+		return true;
+	if (wanting && (mono_since(now, q->call_at) >= 0 || (news && mono_since(now, q->called_at) >= QUEUE_APART_US)))
+		return true;
+	return q->keep_us > 0 && mono_since(now, q->called_at) >= q->keep_us;
+}
+
+bool
+queue_call(struct queue *q, struct mono_time now, struct bucket_ask *ask)
+{
+	if (!q->open || q->calling || mono_since(now, q->pause_until) < 0 || !queue_is_due(q, now))
+		return false;
+	q->called_at = now;
+	queue_lanes_sweep(q, false);
+	queue_tell_lanes(q, ask);
+	q->calling = true;
+	q->again = false;
+	return true;
+}
+
+/* Take over what the store says of when and how fast. */
+static void
+queue_hear(struct queue *q, const struct bucket_answer *answer, int64_t asked, struct mono_time now)
+{
+	int64_t on_the_way_us = mono_since(now, q->called_at) / 2;
+	bool strange = answer->closed == BUCKET_STRANGE && ++q->agains <= QUEUE_AGAIN_MAX;
+
+	/*
+	 * The store looked at some time within the round trip. A call that is sent WAIT after the first one was sent
+	 * arrives when the token is due, if the way takes as long again; half of the way more (2 ms at most: lateness
+	 * costs, an early call only repeats itself) covers the difference.
+	 */
+	if (on_the_way_us > 2 * CLOCK_MS)
+		on_the_way_us = 2 * CLOCK_MS;
+	q->stock = answer->left;
+	q->rate = answer->rate;
+	q->token = answer->token;
+	q->weight = answer->weight;
+	q->closed = answer->closed;
+	q->due = mono_add(q->called_at, answer->wait_us + (answer->wait_us > 0 ? on_the_way_us : 0));
+	q->call_at = q->due;
+	if (answer->granted < asked && mono_since(mono_add(q->called_at, QUEUE_APART_US), q->call_at) > 0)
+		q->call_at = mono_add(q->called_at, QUEUE_APART_US);
+	q->again = q->again || strange;		/* there may be another quota meanwhile */
+	if (answer->closed != BUCKET_STRANGE)
+		q->agains = 0;
+	else if (!strange)
+		q->call_at = mono_add(now, QUEUE_AHEAD_US / 10);
 }
 
 void
-queue_called(struct queue *q, int64_t count, struct mono_time now)
+queue_answered(struct queue *q, const struct bucket_answer *answer, struct mono_time now)
 {
-	check(!q->calling);
-	q->calling = q->looked = true;
-	q->calling_count = count;
-	q->called_at = now;
+	int64_t asked = 0;
+
+	check(q->calling);
+	q->calling = false;
+	for (size_t i = 0; i < q->called_count; i++) {
+		struct queue_lane *lane = q->called[i];
+
+		asked += lane_wanted(lane);
+		queue_hold(lane, q->called_at, answer->lanes[i].granted);
+		lane->place = answer->lanes[i].place;
+		lane->members = answer->lanes[i].members > 0 ? answer->lanes[i].members : 1;
+	}
+	queue_hear(q, answer, asked, now);
 }
 
 void
 queue_failed(struct queue *q, struct mono_time now)
 {
 	q->calling = false;
+	for (size_t i = 0; i < q->called_count; i++)
+		q->called[i]->told = false;
 	q->pause_until = mono_add(now, QUEUE_PAUSE_US);
 }
 
@@ -158,35 +275,38 @@ earlier(struct mono_time *at, bool *any, struct mono_time other)
 static void
 queue_wake_to_call(const struct queue *q, struct mono_time *at, bool *any)
 {
-	struct mono_time call_at = q->call_at;
-	struct mono_time look_at = q->looked ? mono_add(q->called_at, q->keep_us) : q->pause_until;
+	struct mono_time first = { INT64_MAX };
+	bool news, wanting = queue_is_wanting(q, &news), some = false;
 
-	if (call_at.us < q->pause_until.us)
-		call_at = q->pause_until;
-	if (look_at.us < q->pause_until.us)
-		look_at = q->pause_until;
-	if (queue_wanted(q) > 0)
-		earlier(at, any, call_at);
-	if (q->keep_us > 0 || !q->looked)
-		earlier(at, any, look_at);
+	if (q->again)
+		earlier(&first, &some, q->pause_until);
+	if (wanting)
+		earlier(&first, &some, q->call_at);
+	if (news)
+		earlier(&first, &some, mono_add(q->called_at, QUEUE_APART_US));
+	if (q->keep_us > 0)
+		earlier(&first, &some, mono_add(q->called_at, q->keep_us));
+	if (some)
+		earlier(at, any, first.us < q->pause_until.us ? q->pause_until : first);
 }
 
 /* When another may be told to make ready, if nothing happens before. */
 static void
 queue_wake_to_promote(const struct queue *q, struct mono_time now, struct mono_time *at, bool *any)
 {
-	int64_t units = queue_units(q, now), ahead = units + QUEUE_AHEAD_US * q->refill;
-	int64_t missing = ahead < 0 ? q->quota.token - ahead : q->quota.token - ahead % q->quota.token;
-	int64_t wait_us = (missing + q->refill - 1) / q->refill;
+	int64_t until_us = mono_since(q->due, now) - QUEUE_AHEAD_US;
+	const struct queue_lane *lane;
 
-	if (q->quota.returning || units < q->quota.depth)	/* a full bucket brings no more places */
-		earlier(at, any, mono_add(now, wait_us > QUEUE_WAKE_MIN_US ? wait_us : QUEUE_WAKE_MIN_US));
-	for (int class = 0; class < QUEUE_CLASS_COUNT; class++) {
-		const struct queue_entry *e = TAILQ_FIRST(&q->lists[QUEUE_NEXT][class]);
+	if (until_us <= 0)
+		until_us = q->token / q->rate;
+	earlier(at, any, mono_add(now, until_us > QUEUE_WAKE_MIN_US ? until_us : QUEUE_WAKE_MIN_US));
+	TAILQ_FOREACH(lane, &q->lanes, link)
+		for (int class = 0; class < QUEUE_CLASS_COUNT; class++) {
+			const struct queue_entry *e = TAILQ_FIRST(&lane->lists[QUEUE_NEXT][class]);
 
-		if (e)
-			earlier(at, any, mono_add(e->next_since, QUEUE_SLOW_US));
-	}
+			if (e)
+				earlier(at, any, mono_add(e->next_since, QUEUE_SLOW_US));
+		}
 }
 
 bool
@@ -209,19 +329,21 @@ queue_wake(const struct queue *q, struct mono_time now, struct mono_time *at)
 }
 
 int64_t
-queue_retry_after(struct queue *q, enum queue_class class, int64_t patience_us, struct mono_time now)
+queue_retry_after(struct queue *q, const struct queue_lane_key *key, enum queue_class class, int64_t patience_us,
+    struct mono_time now)
 {
-	double room_us = queue_estimate_us(q, class, now) - (double)patience_us;
-	double step_us = (double)q->quota.token / ((double)q->refill * q->share);
+	struct queue_lane *lane = queue_lane_of(q, key, true);
+	double room_us = queue_estimate_us(q, lane, key, class, now) - (double)patience_us;
+	double step_us = queue_each_us(q, lane, key);
 	int64_t first_us = CLOCK_SECOND, after_us;
 
 	if (room_us > (double)first_us)
 		first_us = room_us < (double)QUEUE_RETURN_FIRST_MAX_US ? (int64_t)room_us : QUEUE_RETURN_FIRST_MAX_US;
 	if (step_us > CLOCK_SECOND)
 		step_us = CLOCK_SECOND;	/* slower than that a minute would not hold them */
-	after_us = mono_since(q->return_slot, now);
+	after_us = mono_since(lane->return_slot, now);
 	if (after_us < first_us || after_us > QUEUE_RETURN_MAX_US)
 		after_us = first_us;
-	q->return_slot = mono_add(now, after_us + (int64_t)step_us);
+	lane->return_slot = mono_add(now, after_us + (int64_t)step_us);
 	return (after_us + CLOCK_SECOND - 1) / CLOCK_SECOND;
 }

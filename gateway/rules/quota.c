@@ -1,4 +1,4 @@
-/* What a stated quota permits: rate, depth and slots of its bucket, in integers. */
+/* What a stated quota permits: slots, units and burst of its bucket, in integers. */
 #include "rules/quota.h"
 
 #include "base/clock.h"
@@ -27,38 +27,15 @@ quota_fault(const struct config_quota *stated)
 	return NULL;
 }
 
-/* The simple bucket. */
-static void
-quota_derive_simple(struct quota *out)
+/* How many may go at once; STATED 0: three quarters. */
+static int64_t
+quota_burst(const struct quota *q, int64_t stated)
 {
-	/*
-	 * r = (Q - 1) / (W + J + L) tokens a microsecond; with W + J + L units to the token that is Q - 1 units a
-	 * microsecond, nothing is rounded, and B + r (W + J) is exactly Q.
-	 */
-	out->token = out->window_us + out->jitter_us + QUOTA_LATENESS_US;
-	out->refill = out->requests - 1;
-	out->depth = out->token + out->refill * QUOTA_LATENESS_US;
-	out->burst = 1;
-}
+	int64_t burst = stated ? stated : q->requests * 3 / 4, most = QUOTA_BURST_UNITS_MAX / q->token;
 
-/* The bucket of returning tokens; STATED_BURST 0: three quarters. */
-static void
-quota_derive_returning(struct quota *out, int64_t stated_burst)
-{
-	int64_t most;
-
-	out->returning = true;
-	out->slot_us = (out->window_us + out->jitter_us + QUOTA_SLOTS - 1) / QUOTA_SLOTS;
-	/* As long as a token can be out: at this pace the log never has to say no. */
-	out->token = (QUOTA_SLOTS + 1) * out->slot_us;
-	out->refill = out->requests;
-	out->depth = out->token + out->refill * QUOTA_LATENESS_US;
-	out->burst = stated_burst ? stated_burst : out->requests * 3 / 4;
-	if (out->burst < 1)
-		out->burst = 1;
-	most = QUOTA_BURST_UNITS_MAX / out->token;
-	if (out->burst > most)
-		out->burst = most;	/* over half a million at once */
+	if (burst < 1)
+		burst = 1;
+	return burst < most ? burst : most;	/* over half a million at once */
 }
 
 bool
@@ -70,43 +47,33 @@ quota_derive(const struct config_quota *stated, struct quota *out, const char **
 	out->requests = stated->requests - stated->outside;
 	out->window_us = stated->window_us;
 	out->jitter_us = stated->jitter_us;
-	out->returning = false;
-	out->slot_us = 0;
-	if (stated->burst == 1)
-		quota_derive_simple(out);
-	else
-		quota_derive_returning(out, stated->burst);
+	out->slot_us = (out->window_us + out->jitter_us + QUOTA_SLOTS - 1) / QUOTA_SLOTS;
+	/* As long as a token can be out: at this pace the log never has to say no. */
+	out->token = (QUOTA_SLOTS + 1) * out->slot_us;
+	out->burst = quota_burst(out, stated->burst);
 	return true;
+}
+
+struct quota
+quota_share(const struct quota *whole, int64_t share)
+{
+	struct quota q = *whole;
+
+	q.requests = share;
+	q.burst = quota_burst(&q, q.burst < share * 3 / 4 ? q.burst : 0);
+	return q;
 }
 
 double
 quota_rate_per_s(const struct quota *q)
 {
-	return (double)q->refill * CLOCK_SECOND / (double)q->token;
-}
-
-double
-quota_burst(const struct quota *q)
-{
-	double depth = (double)q->depth / (double)q->token;
-
-	return (double)q->burst > depth ? (double)q->burst : depth;
+	return (double)q->requests * CLOCK_SECOND / (double)q->token;
 }
 
 double
 quota_utilisation(const struct quota *q)
 {
 	return quota_rate_per_s(q) * ((double)q->window_us / CLOCK_SECOND) / (double)q->requests;
-}
-
-/* Seconds for N jobs under the simple bucket. */
-static double
-quota_seconds_simple(const struct quota *q, int64_t jobs)
-{
-	double missing = (double)jobs - (double)(q->depth / q->token);	/* the first ones go at once */
-	double spare = (double)(q->depth % q->token) / (double)q->token;	/* and the next has begun to come */
-
-	return missing <= 0 ? 0 : (missing - spare) / quota_rate_per_s(q);
 }
 
 /* The rate of those that are spread while a burst is out. */
@@ -121,8 +88,6 @@ quota_seconds_for(const struct quota *q, int64_t jobs)
 {
 	double period = (double)q->token / CLOCK_SECOND, missing = (double)(jobs - q->burst);
 
-	if (!q->returning)
-		return quota_seconds_simple(q, jobs);
 	if (missing <= 0)
 		return 0;
 	if (missing <= (double)(q->requests - q->burst))
@@ -134,7 +99,5 @@ quota_seconds_for(const struct quota *q, int64_t jobs)
 double
 quota_seconds_after_burst(const struct quota *q)
 {
-	if (!q->returning)
-		return 1 / quota_rate_per_s(q);
 	return q->requests > q->burst ? 1 / quota_rest_per_s(q) : (double)q->token / CLOCK_SECOND;
 }

@@ -1,241 +1,316 @@
-/* The bucket in C and the bucket in Lua against the same vectors, and against the promise itself. */
+/* The bucket in C, scenario by scenario: shape, limits and order. That the script says the same is test_bucket_script's; whole fleets are test_fleet's. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
 #include <stdint.h>
 #include <cmocka.h>
 
-#include <inttypes.h>
-#include <jansson.h>
-#include <openssl/evp.h>
-#include <time.h>
+#include "bucket_fixture.h"
 
-#include "rules/bucket.h"
-#include "rules/bucket_script.h"
-#include "redis_server.h"
-
-static json_t *vectors;
-
-/* The quota of a step. */
-static struct quota
-step_quota(const json_t *step)
-{
-	const json_t *j = json_object_get(step, "quota");
-	struct config_quota stated = {
-		.requests = json_integer_value(json_object_get(j, "requests")),
-		.window_us = json_integer_value(json_object_get(j, "window_us")),
-		.jitter_us = json_integer_value(json_object_get(j, "jitter_us")),
-		.outside = json_integer_value(json_object_get(j, "outside")),
-		.burst = 1,
-	};
-	struct quota q;
-	const char *why;
-
-	assert_true(quota_derive(&stated, &q, &why));
-	return q;
-}
-
-static int64_t
-step_int(const json_t *step, const char *key)
-{
-	return json_integer_value(json_object_get(step, key));
-}
-
-/* Run one case through the C model. */
+/* A bucket never seen grants nothing for T where others may come, and evenly from the first where none can. */
 static void
-run_case_in_c(const json_t *vector)
+test_begin(void **state)
 {
-	struct bucket bucket = { 0 };
-	char text[BUCKET_TEXT_BYTES];
-	json_t *step;
-	size_t i;
+	const struct bucket_answer *a;
+	int64_t begun;
 
-	json_array_foreach(json_object_get(vector, "steps"), i, step) {
-		struct quota q = step_quota(step);
-		struct bucket_take take = bucket_take(&bucket, &q, step_int(step, "count"),
-		    step_int(step, "paused"), step_int(step, "now"));
+	(void)state;
+	setup(100, 1);
+	begun = now;
+	want_only(A, "x", 3);
+	a = call(A);
+	assert_int_equal(a->closed, BUCKET_STRANGE);	/* the epoch is news to it */
+	assert_int_equal(a->granted, 0);
+	assert_int_equal(a->wait_us, 0);
+	a = call(A);
+	assert_int_equal(a->closed, BUCKET_SETTLING);
+	assert_int_equal(a->wait_us, T);
+	for (now += MS(500); now < begun + T; now += MS(500)) {
+		a = call(A);
+		assert_int_equal(a->closed, BUCKET_SETTLING);
+		assert_int_equal(a->wait_us, begun + T - now);
+	}
+	a = call(A);
+	assert_int_equal(a->closed, BUCKET_OPEN);
 
-		bucket_format(&bucket, text);
-		assert_string_equal(text, json_string_value(json_object_get(step, "state")));
-		assert_int_equal(take.granted, step_int(step, "granted"));
-		assert_int_equal(take.wait_us, step_int(step, "wait_us"));
+	setup(100, 1);
+	A->ask.id[0] = '\0';
+	want_only(A, "x", 3);
+	a = call(A);
+	assert_int_equal(a->closed, BUCKET_OPEN);
+	assert_int_equal(a->granted, 0);
+	assert_in_range(a->wait_us, quota.token / 100, quota.token / 100 + 1);
+	assert_int_equal(a->share, 0);
+	now += a->wait_us;
+	assert_int_equal(call(A)->granted, 1);
+}
+
+/* Who comes late by L loses nothing; who comes when told gets all that there is. */
+static void
+test_pace(void **state)
+{
+	/* From half a slot on the log, which counts by slots, keeps a few tokens back. */
+	static const struct { int64_t us, least; } late[] = { { 0, 999 }, { QUOTA_LATENESS_US, 999 }, { 40000, 995 } };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(late) / sizeof(late[0]); i++) {
+		int64_t begun, granted = 0;
+
+		setup(100, 1);
+		open_alone();
+		begun = now;
+		want_only(A, "x", 10);
+		while (now < begun + 10 * quota.token) {
+			const struct bucket_answer *a = call(A);
+
+			granted += a->granted;
+			assert_true(a->granted <= 1 && a->out <= 100);
+			now += a->wait_us + (a->granted ? late[i].us : 0);
+		}
+		assert_in_range(granted, late[i].least, 1000);
 	}
 }
 
+/* Credit for a burst grows while nobody waits, and not while somebody does. */
 static void
-test_vectors_in_c(void **state)
+test_burst(void **state)
 {
-	json_t *vector;
-	size_t i;
+	const struct bucket_answer *a;
 
 	(void)state;
-	assert_true(json_array_size(vectors) > 15);
-	json_array_foreach(vectors, i, vector)
-		run_case_in_c(vector);
-}
-
-/* One step through the script. */
-static void
-run_step_in_lua(int fd, const json_t *step, const char *key)
-{
-	struct quota q = step_quota(step);
-	char token[32], refill[32], depth[32], count[32], now[32], answer[256], expected[256];
-
-	snprintf(token, sizeof(token), "%" PRId64, q.token);
-	snprintf(refill, sizeof(refill), "%" PRId64, q.refill);
-	snprintf(depth, sizeof(depth), "%" PRId64, q.depth);
-	snprintf(count, sizeof(count), "%" PRId64, step_int(step, "count"));
-	snprintf(now, sizeof(now), "%" PRId64, step_int(step, "now"));
-	snprintf(expected, sizeof(expected), "%s:pause", key);
-	redis_ask(fd, answer, "EVALSHA", bucket_script_sha1, "2", key, expected, token, refill, depth, count, "0", now);
-	snprintf(expected, sizeof(expected), ":%" PRId64 " :%" PRId64 " ", step_int(step, "granted"), step_int(step, "wait_us"));
-	assert_memory_equal(answer, expected, strlen(expected));
-	redis_ask(fd, answer, "GET", key);
-	assert_string_equal(answer, json_string_value(json_object_get(step, "state")));
-	redis_ask(fd, answer, "PTTL", key);
-	assert_in_range(strtol(answer + 1, NULL, 10), bucket_full_us(&q) / 1000, bucket_full_us(&q) / 1000 + 1001);
-}
-
-static void
-test_vectors_in_lua(void **state)
-{
-	struct redis_server server = { 0 };
-	char answer[256], key[64];
-	json_t *vector, *step;
-	size_t i, k;
-	int fd;
-
-	(void)state;
-	redis_server_start(&server);
-	fd = loopback_connect(server.port);
-	redis_ask(fd, answer, "SCRIPT", "LOAD", bucket_script_text);
-	assert_string_equal(answer, bucket_script_sha1);
-	json_array_foreach(vectors, i, vector) {
-		const char *before = json_string_value(json_object_get(vector, "state"));
-
-		snprintf(key, sizeof(key), "test:2:{case %zu}:bucket", i);
-		if (before)
-			redis_ask(fd, answer, "SET", key, before);
-		json_array_foreach(json_object_get(vector, "steps"), k, step)
-			run_step_in_lua(fd, step, key);
+	setup(100, 75);
+	open_alone();
+	keep(1, quota.token);
+	want_only(A, "x", 100);
+	a = call(A);
+	assert_int_equal(a->granted, 75);
+	assert_in_range(a->bursts, 73, 75);		/* what the pace had is of the pace */
+	assert_in_range(a->rate, 25, 27);		/* the others come at that, */
+	for (int64_t until = now + 3 * quota.token; now < until; now += a->wait_us) {
+		a = call(A);
+		assert_true(a->granted <= 1);		/* evenly, also when the burst has come back */
+		A->ask.lanes[0].ready = A->ask.lanes[0].waiting = 10;
 	}
-	/* Without a time of ours it is the server's, and the bucket begins empty. */
-	redis_ask(fd, answer, "EVALSHA", bucket_script_sha1, "2", "test:2:{own}:bucket", "test:2:{own}:pause", "10270000", "99",
-	    "12250000", "5", "0", "");
-	assert_string_equal(answer, ":0 :103738 :0 :99 :0 :0 :0");
-	/* A pause is kept for everyone, is only made longer, and ends. */
-	redis_ask(fd, answer, "EVALSHA", bucket_script_sha1, "2", "test:2:{p}:bucket", "test:2:{p}:pause", "10270000", "99",
-	    "12250000", "0", "5000000", "1700000000000000");
-	assert_string_equal(answer, ":0 :5000000 :0 :99 :5000000 :0 :0");
-	redis_ask(fd, answer, "EVALSHA", bucket_script_sha1, "2", "test:2:{p}:bucket", "test:2:{p}:pause", "10270000", "99",
-	    "12250000", "3", "1000", "1700000004000000");
-	assert_string_equal(answer, ":0 :1000000 :0 :99 :1000000 :0 :0");
-	redis_ask(fd, answer, "EVALSHA", bucket_script_sha1, "2", "test:2:{p}:bucket", "test:2:{p}:pause", "10270000", "99",
-	    "12250000", "3", "0", "1700000005000000");
-	assert_memory_equal(answer, ":1 ", 3);
-	redis_ask(fd, answer, "GET", "test:2:{own}:bucket");
-	assert_true(llabs(strtoll(answer + 2, NULL, 10) / 1000000 - (long long)time(NULL)) < 10);
-	close(fd);
-	redis_server_stop(&server);
+	/* A second without anybody is worth its part. */
+	want_only(A, "x", 0);
+	call(A);
+	now += S(1);
+	call(A);
+	want_only(A, "x", 100);
+	assert_in_range(call(A)->granted, 9, 11);
+	/* So is one that was slept through, but no more than two. */
+	want_only(A, "x", 0);
+	call(A);
+	now += quota.token;
+	want_only(A, "x", 100);
+	assert_in_range(call(A)->granted, 19, 22);
 }
 
+/* A token comes back W + J after the end of its slot. */
 static void
-test_script_digest(void **state)
+test_return(void **state)
 {
-	unsigned char digest[EVP_MAX_MD_SIZE];
-	unsigned int n = 0;
-	char hex[41];
+	int64_t taken, end;
 
 	(void)state;
-	assert_int_equal(EVP_Digest(bucket_script_text, strlen(bucket_script_text), digest, &n, EVP_sha1(), NULL), 1);
-	str_hex_encode(digest, n, hex);
-	hex[40] = '\0';
-	assert_string_equal(hex, bucket_script_sha1);
+	setup(100, 75);
+	open_alone();
+	keep(1, quota.token);
+	want_only(A, "x", 75);
+	assert_int_equal(call(A)->granted, 75);
+	taken = now;
+	end = (taken / quota.slot_us + 1) * quota.slot_us;
+	want_only(A, "x", 0);
+	now = taken + out_us();
+	assert_int_equal(call(A)->out, 75);
+	now = end + out_us() - 1;
+	assert_int_equal(call(A)->out, 75);
+	now++;
+	assert_int_equal(call(A)->out, 0);
 }
 
-#define WALK_GRANTS 4000
-
-/* In no window of W + J may more than Q be granted: GRANTS are times in order. */
+/* The upstream's pause stops all; each takes a tenth of the rate, a hundredth comes back in W + J. */
 static void
-check_windows(const int64_t *grants, size_t count, const struct quota *q)
+test_pause(void **state)
 {
-	for (size_t i = 0; i + (size_t)q->requests < count; i++)
-		assert_true(grants[i + (size_t)q->requests] - grants[i] > q->window_us + q->jitter_us);
-}
+	const struct bucket_answer *a;
 
-/* Random calls by callers who are greedy, late, idle and out of turn. */
-static void
-walk(uint64_t seed)
-{
-	static int64_t grants[WALK_GRANTS + 1000];
-	struct config_quota stated;
-	struct quota q;
-	struct bucket bucket = { 0 };
-	const char *why;
-	size_t count = 0;
-	int64_t now = INT64_C(1700000000000000);
-
-	srand48((long)seed);
-	stated = (struct config_quota){ 2 + lrand48() % 400, 1000000 + lrand48() % 20000000, 1000 + lrand48() % 1000000, 0, 1 };
-	assert_true(quota_derive(&stated, &q, &why));
-	while (count < WALK_GRANTS) {
-		long kind = lrand48() % 10;
-		struct bucket_take take = bucket_take(&bucket, &q, 1 + lrand48() % 300, 0, now);
-
-		for (int64_t i = 0; i < take.granted; i++)
-			grants[count++] = now;
-		now += kind < 7 ? take.wait_us : kind == 7 ? lrand48() % 30000 : kind == 8 ? lrand48() % (3 * q.token / q.refill) : 0;
-		if (lrand48() % 500 == 0)
-			now += q.window_us + q.jitter_us;
+	(void)state;
+	setup(1000, 750);
+	open_with(2);
+	A->ask.pause_us = S(5);
+	want_only(A, "x", 5);
+	a = call(A);
+	A->ask.pause_us = 0;
+	assert_int_equal(a->closed, BUCKET_PAUSED);
+	assert_int_equal(a->paused_us, S(5));
+	assert_int_equal(a->granted, 0);
+	assert_int_equal(a->limit, 950);
+	now += S(1);
+	want_only(B, "x", 5);
+	B->ask.pause_us = S(2);		/* the same trouble, not longer */
+	a = call(B);
+	assert_int_equal(a->paused_us, S(4));
+	assert_int_equal(a->wait_us, S(4));
+	assert_int_equal(a->limit, 950);
+	B->ask.pause_us = S(5);		/* longer */
+	assert_int_equal(call(B)->paused_us, S(5));
+	B->ask.pause_us = INT64_MAX;
+	assert_int_equal(call(B)->paused_us, BUCKET_PAUSE_MAX_US);
+	B->ask.pause_us = 0;
+	assert_int_equal(call(B)->limit, 950);
+	keep(2, BUCKET_PAUSE_MAX_US);
+	want_only(A, "x", 100);
+	a = call(A);
+	assert_int_equal(a->closed, BUCKET_OPEN);
+	assert_true(a->granted <= 50);	/* re-entry is even, but for what half a second is worth */
+	assert_int_equal(a->limit, 950);
+	keep(2, out_us() + MS(1));
+	assert_int_equal(call(A)->limit, 960);
+	keep(2, 9 * out_us());
+	assert_int_equal(call(A)->limit, 1000);
+	for (int i = 0; i < 80; i++) {
+		A->ask.pause_us = 1;
+		call(A);
+		now += 2;
 	}
-	check_windows(grants, count, &q);
+	A->ask.pause_us = 0;
+	assert_in_range(call(A)->limit, 100, 109);	/* never below a tenth; cuts are rounded */
 }
 
+/* A lane's own limits: all of them and the identity's give, or none does. */
 static void
-test_walks(void **state)
+test_own_limits(void **state)
 {
-	uint64_t seed = (uint64_t)time(NULL);
+	const struct bucket_answer *a;
+	struct bucket_lane *lane;
 
 	(void)state;
-	print_message("walks from seed %" PRIu64 "\n", seed);
-	for (uint64_t i = 0; i < 100; i++)
-		walk(seed + i);
-}
-
-/* A greedy caller gets all that is promised: in the long run r, to the microsecond. */
-static void
-test_all_of_the_rate(void **state)
-{
-	struct config_quota stated = { 100, 10000000, 250000, 0, 1 };
-	struct quota q;
-	struct bucket bucket = { 0 };
-	const char *why;
-	int64_t now = 0, granted = 0;
-
-	(void)state;
-	assert_true(quota_derive(&stated, &q, &why));
-	while (granted < 990) {
-		struct bucket_take take = bucket_take(&bucket, &q, 10, 0, now);
-
-		granted += take.granted;
-		if (granted < 990)
-			now += take.wait_us + 19000;	/* late, but within L */
+	setup(100, 75);
+	open_alone();
+	keep(1, quota.token);
+	A->ask.limit_count = 2;
+	A->ask.limits[0] = (struct bucket_limit){ "r:fast", 10, S(1), 4 };
+	A->ask.limits[1] = (struct bucket_limit){ "r:slow", 1, S(2), 2 };
+	want_only(A, "x", 10);
+	lane = &A->ask.lanes[0];
+	lane->limits[0] = 0;
+	lane->limits[1] = 1;
+	lane->limit_count = 2;
+	a = call(A);
+	assert_int_equal(a->granted, 2);	/* both are full: the slow one says how many */
+	assert_int_equal(a->wait_us, S(2));
+	assert_int_equal(a->lanes[0].place, BUCKET_PLACE_LATER);
+	want_only(A, "x", 10);			/* the fast one alone has lost only two */
+	A->ask.lanes[0].limit_count = 1;
+	assert_int_equal(call(A)->granted, 2);
+	want_only(A, "x", 10);			/* without limits nobody waits for them */
+	want(A, "y", 10)->limit_count = 1;
+	a = call(A);
+	assert_int_equal(a->lanes[0].granted, 10);
+	assert_int_equal(a->lanes[1].granted, 0);
+	assert_int_equal(a->wait_us, MS(100));
+	now += S(2);
+	want_only(A, "x", 0);
+	call(A);
+	want_only(A, "y", 200);			/* the identity's are gone: the limits keep theirs */
+	assert_in_range(call(A)->granted, 50, 80);
+	want_only(A, "x", 1);
+	A->ask.lanes[0].limit_count = 1;
+	a = call(A);
+	assert_int_equal(a->granted, 0);
+	for (int i = 0; i < 5 && a->granted == 0; i++) {
+		now += a->wait_us;
+		a = call(A);
 	}
-	assert_in_range(now, 10 * q.token, 10 * q.token + 20000);
+	assert_int_equal(a->granted, 1);
+	/* A limit never seen has been filling since the epoch began; another window begins empty. */
+	A->ask.limits[0] = (struct bucket_limit){ "r:new", 1, S(3600), 5 };
+	want_only(A, "x", 1);
+	A->ask.lanes[0].limit_count = 1;
+	now += S(2);
+	assert_int_equal(call(A)->granted, 0);
+	A->ask.limits[0].window_us = S(60);
+	assert_int_equal(call(A)->granted, 0);
+	assert_true(A->answer.wait_us > S(5));	/* as long as anybody's turns are looked ahead */
+}
+
+/* Callers share by weight, through whichever members they come. */
+static void
+test_weights(void **state)
+{
+	int64_t granted[3] = { 0 };
+
+	(void)state;
+	setup(100, 1);
+	open_with(2);
+	for (int i = 0; i < 3000; i++, now += MS(20)) {
+		want_only(A, "light", 5);
+		want_only(B, "light", 5);
+		want(B, "heavy", 5)->weight = 3;
+		call(A);
+		granted[0] += A->answer.granted;
+		call(B);
+		granted[1] += B->answer.lanes[0].granted;
+		granted[2] += B->answer.lanes[1].granted;
+		assert_int_equal(A->answer.weight, i == 0 ? 1 : 4);
+		assert_int_equal(A->answer.lanes[0].members, i == 0 ? 1 : 2);
+	}
+	assert_true(granted[0] + granted[1] + granted[2] > 560);
+	assert_in_range(granted[2] * 100 / (granted[0] + granted[1]), 290, 310);
+	assert_in_range(granted[0] * 100 / granted[1], 90, 110);	/* of one caller: by turns */
+}
+
+/* What is another member's is left for it; what it has not fetched after 10 ms is anybody's. */
+static void
+test_left_for_another(void **state)
+{
+	const struct bucket_answer *a;
+	int64_t waits = 0;
+
+	(void)state;
+	setup(100, 1);
+	open_with(2);
+	want_only(A, "x", 5);
+	call(A);
+	want_only(B, "y", 5);
+	call(B);
+	A->ask.lanes[0].ready = 0;		/* nobody fetches its turns there */
+	for (int i = 0; i < 10; i++) {
+		a = call(B);
+		if (a->granted == 0 && a->wait_us == MS(11)) {
+			int64_t left_at = now;
+
+			waits++;
+			now = left_at + MS(10);
+			assert_int_equal(call(B)->granted, 0);
+			now = left_at + MS(11);
+			assert_int_equal(call(B)->granted, 1);
+		} else {
+			now += a->wait_us;
+		}
+		A->ask.lanes[0].waiting = 5;
+	}
+	assert_true(waits >= 3);
+	/* When B is told to come, A's turns are taken into account. */
+	now += T + 1;				/* what A told is too old */
+	call(B);
+	now += S(1);
+	for (int i = 0; i < 5; i++) {
+		a = call(B);
+		assert_true(a->wait_us != MS(11));
+		now += a->wait_us;
+	}
 }
 
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_vectors_in_c), cmocka_unit_test(test_script_digest), cmocka_unit_test(test_vectors_in_lua),
-		cmocka_unit_test(test_walks), cmocka_unit_test(test_all_of_the_rate),
+		cmocka_unit_test(test_begin), cmocka_unit_test(test_pace), cmocka_unit_test(test_burst),
+		cmocka_unit_test(test_return), cmocka_unit_test(test_pause), cmocka_unit_test(test_own_limits),
+		cmocka_unit_test(test_weights), cmocka_unit_test(test_left_for_another),
 	};
-	json_t *file = json_load_file(JOBGATE_SOURCE_DIR "/tests/vectors/bucket.json", 0, NULL);
-	int failed;
 
-	vectors = json_object_get(file, "cases");
-	failed = cmocka_run_group_tests(tests, NULL, NULL);
-	json_decref(file);
-	return failed;
+	return cmocka_run_group_tests(tests, NULL, teardown);
 }

@@ -1,0 +1,572 @@
+-- The bucket of an identity as a Redis script: rules/bucket*.c in Lua, function by function, atomic, on the server's own clock.
+-- What it does and why stands in rules/bucket.h; random walks hold both to each other (tests/unit/test_bucket_script.c).
+--
+-- KEYS[1] is the bucket, PREFIX:3:{IDENTITY}:bucket (3 is the layout's version; the braces keep an identity in one slot).
+-- ARGV and the answer are in the order of rules/bucket_script.c. ARGV[1] is a time, "" in production: only tests say what time it
+-- is. Every number is an integer below 2^53, which Lua's doubles hold exactly.
+local floor, min, max = math.floor, math.min, math.max
+local SILENT, FORGET, PAUSE_MAX, DEMAND, GRACE, LOOK = 2000000, 300000000, 300000000, 2000000, 10000, 50000
+local SLOTS, LATENESS, COST, TOKENS_MAX, AHEAD = 256, 20000, 1000000, 1000, 64
+local MEMBERS_MAX, FLOWS_MAX, LOG_MAX, TURNS = 64, 512, 1024, 8
+local OPEN, SETTLING, UNHEARD, UNKNOWN, PAUSED, STRANGE, CROWDED = 0, 1, 2, 3, 4, 5, 6
+local DAY = 86400000
+
+local function ceil(a, b) return floor((a + b - 1) / b) end
+
+-- what the member asks
+local at = 1
+local function text() at = at + 1; return ARGV[at] end
+local function number() at = at + 1; return tonumber(ARGV[at]) end
+local now = tonumber(ARGV[1])
+if not now then
+  local time = redis.call('TIME') -- once: it is not frozen within a script
+  now = tonumber(time[1]) * 1000000 + tonumber(time[2])
+end
+local ask = {id = text(), start = number(), born_ago = number(), sent_ago = number(), epoch = number(), number = number(),
+  version = number(), share = number(), fresh = number() == 1, leave = number() == 1, tells = number() == 1,
+  pause = number(), requests = number(), out = number(), slot = number(), burst = number(),
+  limits = {}, lanes = {}, own = {}, peers = {}}
+for i = 1, number() do ask.limits[i] = {name = text(), requests = number(), window = number(), burst = number()} end
+for i = 1, number() do
+  local lane = {flow = text(), weight = number(), ready = number(), waiting = number(), limits = {}}
+  for k = 1, number() do lane.limits[k] = ask.limits[number() + 1].name end
+  ask.lanes[i] = lane
+end
+for i = 1, number() do ask.own[i] = {ago = number(), out = number(), bursts = number()} end
+for i = 1, number() do ask.peers[i] = {id = text(), heard_ago = number(), share = number()} end
+
+local b
+do
+  local state = redis.call('GET', KEYS[1])
+  if state then
+    local ok, read = pcall(cmsgpack.unpack, state)
+    if ok and type(read) == 'table' and read.layout == 3 then b = read end
+  end
+end
+
+-- logs: {end, out, bursts, end, out, bursts ...}
+local function log_add(log, ends, out, bursts)
+  local n = #log
+  if n > 0 and (log[n - 2] >= ends or n == 3 * LOG_MAX) then
+    log[n - 2], log[n - 1], log[n] = max(log[n - 2], ends), log[n - 1] + out, log[n] + bursts
+  else
+    log[n + 1], log[n + 2], log[n + 3] = ends, out, bursts
+  end
+end
+
+local function log_expire(log, till)
+  local n, all = 0, #log
+  while n < all and log[n + 1] <= till do n = n + 3 end
+  if n == 0 then return end
+  for i = 1, all do log[i] = log[i + n] end
+end
+
+local function log_shift(log, by)
+  for i = 1, #log, 3 do log[i] = log[i] + by end
+end
+
+local function log_merge(log, other)
+  local merged, i, j = {}, 1, 1
+  while i <= #log or j <= #other do
+    if j > #other or (i <= #log and log[i] <= other[j]) then
+      log_add(merged, log[i], log[i + 1], log[i + 2])
+      i = i + 3
+    else
+      log_add(merged, other[j], other[j + 1], other[j + 2])
+      j = j + 3
+    end
+  end
+  return merged
+end
+
+-- members
+local function member_find(id)
+  for _, m in ipairs(b.members) do if m.id == id then return m end end
+end
+
+local function member_add(id)
+  if #b.members == MEMBERS_MAX then return nil end
+  local m = {id = id, start = 0, called = 0, seen = 0, heard = 0, told_number = -1, told = 0, told_share = 0, reserve = 0, open = 0,
+    silent = 0, requests = 0, out = 0, slot = 0, burst = 0, own = {}, lanes = {}}
+  b.members[#b.members + 1] = m
+  b.version = b.version + 1
+  return m
+end
+
+local function member_remove(i)
+  b.log = log_merge(b.log, b.members[i].own)
+  table.remove(b.members, i)
+  b.version = b.version + 1
+end
+
+-- the call
+local alone, right, me = ask.id == '', false, nil
+local requests, out_time, slot, token, burst, limit
+local out, bursts, reserved, there, turn, limited = 0, 0, 0, 0, 0, -1
+local closed, paused_left, granted, granted_bursts, left_over, weight = OPEN, 0, 0, 0, 0, 0
+local lane_answers = {}
+for i = 1, #ask.lanes do lane_answers[i] = {0, 0, 0} end
+
+local function shift(by)
+  for _, name in ipairs({'last', 'began', 'doubt', 'settle', 'paused', 'eased_at'}) do b[name] = b[name] + by end
+  if b.left > 0 then b.left = max(b.left + by, 1) end
+  log_shift(b.log, by)
+  for _, m in ipairs(b.members) do
+    for _, name in ipairs({'called', 'seen', 'heard', 'told', 'open'}) do m[name] = m[name] + by end
+    log_shift(m.own, by)
+  end
+  for _, l in ipairs(b.limits) do l.last = l.last + by end
+end
+
+local function begin_anew()
+  if ask.epoch < b.epoch or (ask.epoch == b.epoch and ask.number <= b.number) then return end
+  b.epoch = max(now, ask.epoch + 1)
+  b.began, b.doubt, b.settle = now, now, now + SILENT
+  b.pace, b.credit = 0, 0
+  b.version = b.version + 1
+end
+
+local function member_restart(m)
+  local born = now - ask.born_ago
+  if m.seen < b.began and ask.sent_ago >= 0 then
+    m.open = max(m.open, now - ask.sent_ago + ask.slot * (SLOTS + 1))
+  elseif m.seen >= b.began and born > m.heard + SILENT + m.out then
+    log_add(b.log, born, m.reserve, 0)
+  end
+  m.start, m.told_number, m.reserve, m.heard = ask.start, -1, ask.share, now
+end
+
+local function member_join()
+  me = member_add(ask.id)
+  if not me then return end
+  me.start, me.heard, me.reserve = ask.start, now, ask.share
+  local long = ask.slot * (SLOTS + 1)
+  if ask.sent_ago >= 0 and b.began > now - long then me.open = now - ask.sent_ago + long end
+end
+
+local function member_hear(m)
+  if right and ask.number == m.told_number then
+    m.heard, m.reserve = m.told, m.told_share
+  elseif not right then
+    m.reserve = max(m.reserve, ask.share)
+  end
+  m.called = now
+  if right then m.seen = now end
+  m.requests, m.out, m.slot, m.burst = ask.requests, ask.out, ask.slot, ask.burst
+end
+
+local function member_listen(m)
+  m.own = {}
+  for _, own in ipairs(ask.own) do log_add(m.own, now - own.ago, own.out, own.bursts) end
+  for _, peer in ipairs(ask.peers) do
+    local other = not member_find(peer.id) and member_add(peer.id)
+    if other then other.heard, other.reserve = now - peer.heard_ago, peer.share end
+  end
+end
+
+local function arrive()
+  if not b then
+    b = {layout = 3, epoch = max(now, ask.epoch + 1), number = 0, version = 1, last = now, began = now, doubt = now,
+      settle = alone and 0 or now + SILENT, pace = 0, credit = 0, rate = 0, token = 0, backlog = 0, left = 0, paused = 0,
+      eased = 1000, eased_at = now, log = {}, members = {}, flows = {}, limits = {}}
+  end
+  if now < b.last then shift(now - b.last) end
+  begin_anew()
+  b.number = b.number + 1
+  right = alone or ask.epoch == b.epoch
+  me = member_find(ask.id)
+  if not me then member_join() elseif me.start ~= ask.start then member_restart(me) end
+  if not me then return end
+  if ask.fresh and not alone then b.doubt = now end
+  member_hear(me)
+  if right and ask.tells then member_listen(me) end
+end
+
+local function is_missed(m)
+  if m.seen >= b.doubt then return false end
+  if m.seen >= b.began and m.heard + SILENT < b.doubt then return false end
+  return now < m.heard + SILENT + out_time
+end
+
+local function review()
+  if b.settle > now then closed = SETTLING end
+  requests, burst, out_time, slot = ask.requests, ask.burst, ask.out, ask.slot
+  for _, m in ipairs(b.members) do
+    if m.requests > 0 then
+      requests, burst, out_time, slot = min(requests, m.requests), min(burst, m.burst), max(out_time, m.out), max(slot, m.slot)
+    end
+  end
+  token = (SLOTS + 1) * slot
+  if alone then
+    if me.open > now then closed = UNKNOWN end
+    return
+  end
+  for i = #b.members, 1, -1 do
+    if b.members[i] ~= me and now > b.members[i].heard + 2 * SILENT + 2 * out_time + FORGET then member_remove(i) end
+  end
+  for _, m in ipairs(b.members) do
+    local silent = now > m.heard + SILENT and 1 or 0
+    if silent ~= m.silent then m.silent, b.version = silent, b.version + 1 end
+    if silent == 1 then reserved = reserved + m.reserve end
+    if m.open > now and closed == OPEN then closed = UNKNOWN
+    elseif is_missed(m) and closed == OPEN then closed = UNHEARD end
+  end
+end
+
+local function ease()
+  local tenth = floor(out_time / 10)
+  local steps, pause = floor((now - b.eased_at) / tenth), min(ask.pause, PAUSE_MAX)
+  if steps > 0 then b.eased, b.eased_at = min(b.eased + steps, 1000), b.eased_at + steps * tenth end
+  if pause > 0 and b.paused <= now then b.eased = max(b.eased - floor(b.eased / 20), 100) end
+  if pause > 0 and b.paused < now + pause then b.paused, b.eased_at = now + pause, now + pause end
+  limit = max(floor(requests * b.eased / 1000), 1)
+  paused_left = max(b.paused - now, 0)
+  if paused_left > 0 then closed = PAUSED end
+end
+
+local function come_back()
+  local till = now - out_time
+  log_expire(b.log, till)
+  for i = 1, #b.log, 3 do out, bursts = out + b.log[i + 1], bursts + b.log[i + 2] end
+  for _, m in ipairs(b.members) do
+    log_expire(m.own, till)
+    for i = 1, #m.own, 3 do out, bursts = out + m.own[i + 1], bursts + m.own[i + 2] end
+  end
+end
+
+local function grow()
+  local depth, elapsed = token + limit * max(LATENESS, slot), now - b.last
+  if b.token ~= token then
+    b.token, b.pace, b.credit = token, 0, 0
+  elseif b.rate > 0 then
+    if elapsed >= ceil(depth, b.rate) then b.pace = depth else b.pace = b.pace + elapsed * b.rate end
+  end
+  b.pace = min(b.pace, depth)
+  if b.backlog == 0 then b.credit = b.credit + min(elapsed, DEMAND) * limit end
+  b.credit = min(b.credit, max((burst - bursts - floor(b.pace / token)) * token, 0))
+  b.last = now
+end
+
+local function count()
+  if closed == SETTLING or closed == UNKNOWN or closed == PAUSED then b.pace, b.credit = 0, 0 end
+  if closed == OPEN then there = max(0, min(limit - out - reserved, floor(b.pace / token) + floor(b.credit / token))) end
+  if not right or me.silent == 1 then closed, there = STRANGE, 0 end
+end
+
+-- own limits
+local limit_of = {}
+
+local function limit_refill(l, elapsed)
+  local depth = l.burst * l.window
+  if elapsed <= 0 then return 0 end
+  if elapsed >= ceil(depth, l.requests) then return depth end
+  return elapsed * l.requests
+end
+
+local function limits_fill()
+  for _, l in ipairs(b.limits) do limit_of[l.name] = l end
+  for _, stated in ipairs(ask.limits) do
+    local l = limit_of[stated.name]
+    if not l then
+      l = {name = stated.name, level = limit_refill(stated, now - b.began), last = now}
+      b.limits[#b.limits + 1], limit_of[stated.name] = l, l
+    elseif l.window ~= stated.window then
+      l.level = 0
+    end
+    l.requests, l.window, l.burst = stated.requests, stated.window, stated.burst
+  end
+  for _, l in ipairs(b.limits) do
+    l.level = min(l.level + limit_refill(l, now - l.last), l.burst * l.window)
+    l.last = now
+  end
+end
+
+-- flows and lanes
+local flow_at = {}
+
+local function same_lane(a, lane)
+  if a.flow ~= lane.flow or #a.limits ~= #lane.limits then return false end
+  for i = 1, #a.limits do if a.limits[i] ~= lane.limits[i] then return false end end
+  return true
+end
+
+local function flows_update()
+  for i, f in ipairs(b.flows) do flow_at[f.name] = i end
+  local lanes = {}
+  for i, lane in ipairs(ask.lanes) do
+    local served = 0
+    for _, old in ipairs(me.lanes) do if same_lane(old, lane) then served = old.served break end end
+    if not flow_at[lane.flow] and #b.flows < FLOWS_MAX then
+      b.flows[#b.flows + 1] = {name = lane.flow, lag = 0}
+      flow_at[lane.flow] = #b.flows
+    end
+    local waiting = 0
+    if flow_at[lane.flow] then
+      waiting = lane.waiting
+      b.flows[flow_at[lane.flow]].weight = lane.weight
+    end
+    lanes[i] = {flow = lane.flow, waiting = waiting, served = served, limits = lane.limits}
+  end
+  me.lanes = lanes
+end
+
+local turns, unserved = 0, false
+local items, levels, step, mine_only, mine_waits = {}, {}, 0, false, false
+
+local function collect()
+  for _, m in ipairs(b.members) do
+    if now - m.called <= DEMAND then
+      for j, lane in ipairs(m.lanes) do
+        if lane.waiting > 0 and flow_at[lane.flow] then
+          local item = {flow = flow_at[lane.flow], lane = lane, left = lane.waiting, ready = 0, served = lane.served}
+          if m == me then
+            item.ready, item.answer, mine_waits = ask.lanes[j].ready, lane_answers[j], true
+          item.answer[2] = AHEAD
+          end
+          items[#items + 1] = item
+        end
+      end
+    end
+  end
+end
+
+local function is_free(item)
+  for _, name in ipairs(item.lane.limits) do if levels[name] < limit_of[name].window then return false end end
+  return true
+end
+
+local function pick(is_there)
+  local best
+  for _, item in ipairs(items) do
+    local mine = item.answer
+    if item.left > 0 and not (is_there and mine and item.ready == 0) and not (is_there and mine_only and not mine)
+        and is_free(item) then
+      if not best then
+        best = item
+      else
+        local a, c = b.flows[item.flow].ahead, b.flows[best.flow].ahead
+        if a < c or (a == c and (item.flow < best.flow or (item.flow == best.flow and item.served < best.served))) then
+          best = item
+        end
+      end
+    end
+  end
+  return best
+end
+
+local function cost(f) return floor(COST / f.weight) end
+
+local function serve(field, at_flow)
+  local lag = b.flows[at_flow][field]
+  if lag > 0 then
+    for _, f in ipairs(b.flows) do f[field] = max(f[field] - lag, -cost(f)) end
+  end
+  b.flows[at_flow][field] = min(lag, 0) + cost(b.flows[at_flow])
+end
+
+local function step_with(item)
+  step = step + 1
+  item.left, item.served = item.left - 1, b.number + step
+  for _, name in ipairs(item.lane.limits) do levels[name] = levels[name] - limit_of[name].window end
+  serve('ahead', item.flow)
+end
+
+local function grant(item)
+  for _, name in ipairs(item.lane.limits) do limit_of[name].level = limit_of[name].level - limit_of[name].window end
+  serve('lag', item.flow)
+  item.ready, item.lane.waiting, item.lane.served = item.ready - 1, item.lane.waiting - 1, b.number
+  item.answer[1] = item.answer[1] + 1
+  granted = granted + 1
+end
+
+local function hand_out()
+  local rest = there
+  while rest > 0 and granted < TOKENS_MAX and step < 2 * TOKENS_MAX do
+    local item = pick(true)
+    if not item then break end
+    step_with(item)
+    if item.answer then grant(item) end
+    rest = rest - 1
+  end
+  return rest
+end
+
+local function note_turn(item, n)
+  if turns == 0 then turn = max(n, 0) end
+  if item.answer[2] == AHEAD then item.answer[2] = turns end
+  turns = turns + 1
+  return turns < TURNS
+end
+
+local function look_ahead(unwanted)
+  local wanted = false
+  turn, b.backlog = unwanted > 0 and 0 or (mine_waits and AHEAD or 1), 0
+  for n = 1 - unwanted, AHEAD do
+    local item = pick(false)
+    if not item then break end
+    if n > 0 then b.backlog = 1 end
+    if item.answer then
+      if not note_turn(item, n) then break end
+    elseif not mine_waits and n > 0 then
+      break
+    end
+    wanted = wanted or not item.answer
+    step_with(item)
+  end
+  return wanted
+end
+
+local function tell_lanes()
+  local counted = {}
+  for _, item in ipairs(items) do
+    if not counted[item.flow] then weight = weight + b.flows[item.flow].weight end
+    counted[item.flow] = (counted[item.flow] or 0) + 1
+  end
+  for _, item in ipairs(items) do
+    if item.answer then
+      item.answer[3] = counted[item.flow]
+      local longest = 0
+      for _, name in ipairs(item.lane.limits) do
+        local l = limit_of[name]
+        if l.window > l.level then longest = max(longest, ceil(l.window - l.level, l.requests)) end
+      end
+      unserved = unserved or (item.ready > 0 and longest == 0)
+      if item.lane.waiting > 0 and longest > 0 and (limited < 0 or longest < limited) then limited = longest end
+    end
+  end
+end
+
+local function flows_serve()
+  for _, f in ipairs(b.flows) do f.ahead = f.lag end
+  for _, l in ipairs(b.limits) do levels[l.name] = l.level end
+  mine_only = b.left > 0 and now - b.left > GRACE
+  collect()
+  local unwanted = hand_out()
+  local wanted = look_ahead(unwanted)
+  left_over = (mine_only and wanted) and 0 or unwanted
+  local left = there - granted - left_over
+  if left <= 0 then b.left = 0 elseif b.left == 0 then b.left = now end
+  tell_lanes()
+  if turns == 0 and limited >= 0 then turn = AHEAD end
+  for _, f in ipairs(b.flows) do f.ahead = nil end
+end
+
+local function spend()
+  if granted == 0 then return end
+  local paced = min(granted, floor(b.pace / token))
+  granted_bursts = granted - paced
+  b.pace, b.credit = b.pace - paced * token, b.credit - granted_bursts * token
+  out, bursts, there = out + granted, bursts + granted_bursts, there - granted
+  log_add(b.log, (floor(now / slot) + 1) * slot, granted, granted_bursts)
+end
+
+local function returned(n)
+  for i = 1, #b.log, 3 do
+    n = n - b.log[i + 1]
+    if n <= 0 then return b.log[i] + out_time - now end
+  end
+  return out_time
+end
+
+local function turn_time()
+  if turn == 0 then return 0 end
+  local wait = b.rate > 0 and ceil(turn * token - b.pace % token, b.rate) or out_time
+  local missing = out + reserved + there + turn - limit
+  if bursts > 0 then wait = min(wait, returned(1)) end
+  return missing > 0 and max(wait, returned(missing)) or wait
+end
+
+local function wait_time()
+  if closed == STRANGE then return 0 end
+  if closed == UNHEARD then return LOOK end
+  if closed ~= OPEN then
+    local till = max(b.settle, b.paused)
+    for _, m in ipairs(b.members) do till = max(till, m.open) end
+    return max(till - now, LOOK)
+  end
+  local wait = turn_time()
+  if there > 0 and unserved then wait = min(wait, GRACE + 1000) end
+  return limited >= 0 and min(wait, limited) or wait
+end
+
+local function share()
+  local even, rest = floor(requests / #b.members), requests
+  for _, m in ipairs(b.members) do if m ~= me then rest = rest - m.reserve end end
+  even = min(even, rest)
+  return even < 2 and 0 or even
+end
+
+local function is_wanted(name)
+  for _, m in ipairs(b.members) do
+    if now - m.called <= DEMAND then
+      for _, lane in ipairs(m.lanes) do if lane.waiting > 0 and lane.flow == name then return true end end
+    end
+  end
+  return false
+end
+
+local function is_used(name)
+  for _, m in ipairs(b.members) do
+    for _, lane in ipairs(m.lanes) do
+      for _, used in ipairs(lane.limits) do if used == name then return true end end
+    end
+  end
+  return false
+end
+
+local function drop()
+  local flows, limits = {}, {}
+  for _, f in ipairs(b.flows) do if f.lag > 0 or is_wanted(f.name) then flows[#flows + 1] = f end end
+  for _, l in ipairs(b.limits) do
+    if l.level < l.burst * l.window or is_used(l.name) then limits[#limits + 1] = l end
+  end
+  b.flows, b.limits = flows, limits
+end
+
+local function keep()
+  -- a day: by then every member is forgotten and every token back, whatever the quota
+  redis.call('SET', KEYS[1], cmsgpack.pack(b), 'PX', DAY)
+end
+
+arrive()
+if not me or ask.leave then
+  if me then
+    for i, m in ipairs(b.members) do if m == me then member_remove(i) break end end
+  else
+    closed = CROWDED
+  end
+  keep()
+  return {b.epoch, b.number, b.version, 0, 1000000, 0, 1, ask.slot * (SLOTS + 1), 0, 1, 0, 0, 0, 0, 0, closed, unpack((function()
+    local none = {}
+    for i = 1, 3 * #ask.lanes + 2 do none[i] = 0 end
+    return none
+  end)())}
+end
+review()
+ease()
+come_back()
+grow()
+count()
+limits_fill()
+flows_update()
+flows_serve()
+spend()
+b.rate = max(limit - bursts - reserved, 0)
+local share_now = alone and 0 or share()
+me.told_number, me.told, me.told_share, me.reserve = b.number, now, share_now, max(me.reserve, share_now)
+local answer = {b.epoch, b.number, b.version, share_now, min(wait_time(), 7200000000), left_over, max(b.rate, 1), token,
+  paused_left, limit, out, reserved, weight, granted, granted_bursts, closed}
+for _, lane in ipairs(lane_answers) do
+  for k = 1, 3 do answer[#answer + 1] = lane[k] end
+end
+local listed = not alone and (not right or ask.version ~= b.version)
+answer[#answer + 1] = listed and 1 or 0
+answer[#answer + 1] = listed and #b.members or 0
+for _, m in ipairs(listed and b.members or {}) do
+  answer[#answer + 1] = m.id
+  answer[#answer + 1] = m.silent == 1 and now - m.heard or -1
+  answer[#answer + 1] = m.reserve
+end
+drop()
+keep()
+return answer

@@ -1,0 +1,266 @@
+/*
+ * The bucket in C and its script in a real Redis say the same: random walks of members that come, go, restart, lose answers,
+ * tell odd things, under clocks that step and stores that forget.
+ */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "base/check.h"
+#include "redis_server.h"
+#include "rules/bucket_script.h"
+
+#define MEMBERS 5
+#define STEPS 400
+#ifndef WALKS
+#define WALKS 40
+#endif
+#define REPLY_BYTES 65536
+
+static struct redis_server server;
+static int connection = -1;
+static uint64_t seed;
+
+/* 0 to N - 1. */
+static int64_t
+pick(int64_t n)
+{
+	seed = seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+	return (int64_t)((seed >> 33) % (uint64_t)n);
+}
+
+static bool
+chance(int percent)
+{
+	return pick(100) < percent;
+}
+
+/* What a member of the walk believes. */
+struct walker { int64_t start, epoch, number, version, share; bool fresh; };
+
+static const struct config_quota quotas[] = {
+	{ 200, 60000000, 250000, 0, 0 }, { 100, 60000000, 250000, 0, 1 }, { 400, 10000000, 50000, 20, 30 },
+	{ 20000, 10000000, 50000, 0, 0 }, { 2, 1000000, 10000, 0, 0 }, { 10000000, 3600000000, 60000000, 0, 0 },
+};
+
+static void
+random_limits(struct bucket_ask *ask)
+{
+	ask->limit_count = (size_t)pick(4);
+	for (size_t i = 0; i < ask->limit_count; i++) {
+		snprintf(ask->limits[i].name, BUCKET_NAME_BYTES, "r:limit%zu", i);
+		ask->limits[i].requests = 1 + (int64_t)i * 7;
+		ask->limits[i].window_us = chance(98) ? 1000000 : 2000000;
+		ask->limits[i].burst = 1 + (int64_t)i;
+	}
+}
+
+static void
+random_lanes(struct bucket_ask *ask)
+{
+	ask->lane_count = (size_t)pick(6);
+	for (size_t i = 0; i < ask->lane_count; i++) {
+		struct bucket_lane *lane = &ask->lanes[i];
+
+		snprintf(lane->flow, BUCKET_NAME_BYTES, "caller%d", (int)pick(7));
+		lane->weight = 1 + pick(5);
+		lane->waiting = pick(chance(10) ? 300 : 4);
+		lane->ready = lane->waiting > 0 ? pick(lane->waiting + 1) : 0;
+		for (size_t k = 0; k < ask->limit_count; k++)
+			if (chance(25))
+				lane->limits[lane->limit_count++] = (uint8_t)k;
+	}
+}
+
+static void
+random_tellings(struct bucket_ask *ask)
+{
+	int64_t ago_us = 70000000;
+
+	ask->tells = true;
+	ask->own_count = (size_t)pick(5);
+	for (size_t i = 0; i < ask->own_count; i++) {
+		ago_us -= pick(15000000);
+		ask->own[i] = (struct bucket_own){ ago_us, 1 + pick(20), pick(2) };
+	}
+	ask->peer_count = (size_t)pick(3);
+	for (size_t i = 0; i < ask->peer_count; i++) {
+		snprintf(ask->peers[i].id, BUCKET_NAME_BYTES, "member%d", (int)pick(MEMBERS + 3));
+		ask->peers[i].heard_ago_us = pick(80000000);
+		ask->peers[i].share = pick(60);
+	}
+}
+
+static void
+random_ask(struct bucket_ask *ask, struct walker *w, int who, bool alone, bool calm, const struct quota *quota)
+{
+	memset(ask, 0, sizeof(*ask));
+	if (!alone)
+		snprintf(ask->id, BUCKET_NAME_BYTES, "member%d", who);
+	if (chance(calm ? 0 : 2))
+		*w = (struct walker){ .start = w->start + 1 };
+	*ask = (struct bucket_ask){ .start = w->start + 1, .born_ago_us = pick(100000000), .sent_ago_us = chance(calm ? 2 : 30) ? pick(70000000) : -1,
+		.epoch = w->epoch, .number = w->number, .version = w->version, .share = w->share, .fresh = chance(2),
+		.leave = !alone && chance(1), .pause_us = chance(1) ? pick(9000000) : 0, .quota = quota };
+	if (!alone)
+		snprintf(ask->id, BUCKET_NAME_BYTES, "member%d", who);
+	random_limits(ask);
+	random_lanes(ask);
+	if (chance(calm ? 0 : 6))
+		random_tellings(ask);
+}
+
+/* Ask the script; the values point into TEXT. */
+static size_t
+ask_script(const struct bucket_ask *ask, int64_t now_us, char *text, struct bucket_script_value *values)
+{
+	struct arena arena;
+	const char *words[2000] = { "EVALSHA", bucket_script_sha1, "1", "k" };
+	size_t count, n = 0;
+	struct str *arguments, rest, one;
+
+	arena_init(&arena);
+	arguments = bucket_script_arguments(&arena, ask, now_us, &count);
+	assert_true(count + 4 < 2000);
+	for (size_t i = 0; i < count; i++)
+		words[4 + i] = arena_copy(&arena, arguments[i]).p;
+	redis_ask_words(connection, 4 + count, words, text, REPLY_BYTES);
+	arena_fini(&arena);
+	if (text[0] == '-')
+		fail_msg("%s", text);
+	for (rest = str_from(text); str_next(&rest, ' ', &one); n++)
+		values[n] = one.p[0] == ':' ? (struct bucket_script_value){ .integer = strtoll(one.p + 1, NULL, 10) } :
+		    (struct bucket_script_value){ .is_text = true, .text = one };
+	return n;
+}
+
+#define SAME(field) do { if (a->field != b->field) fail_msg("%s: %lld in C, %lld in Lua (seed %llu, step %d)", #field, \
+	(long long)a->field, (long long)b->field, (unsigned long long)walk, step); } while (0)
+
+static void
+compare(const struct bucket_answer *a, const struct bucket_answer *b, size_t lanes, uint64_t walk, int step)
+{
+	SAME(epoch); SAME(number); SAME(version); SAME(share); SAME(closed); SAME(granted); SAME(bursts); SAME(wait_us);
+	SAME(left); SAME(rate); SAME(token); SAME(paused_us); SAME(limit); SAME(out); SAME(reserved); SAME(weight);
+	SAME(listed); SAME(peer_count);
+	for (size_t i = 0; i < lanes; i++) {
+		SAME(lanes[i].granted); SAME(lanes[i].place); SAME(lanes[i].members);
+	}
+	for (size_t i = 0; i < a->peer_count; i++) {
+		assert_string_equal(a->peers[i].id, b->peers[i].id);
+		SAME(peers[i].heard_ago_us); SAME(peers[i].share);
+	}
+}
+
+static int64_t
+walk_one(uint64_t walk, struct quota *derived, size_t quota_count)
+{
+	static struct bucket_ask ask;
+	static struct bucket_answer mine, theirs;
+	static struct bucket_script_value values[1200];
+	static char text[REPLY_BYTES];
+	struct walker walkers[MEMBERS] = { { 0 } };
+	struct bucket *bucket = bucket_new();
+	int64_t now_us = INT64_C(1795000000000000) + pick(1000000);
+	bool alone = chance(20), mixed = chance(30), calm = chance(60);
+	size_t common = (size_t)pick((int64_t)quota_count);
+	int64_t granted = 0;
+
+	redis_ask(connection, text, "DEL", "k");
+	for (int step = 0; step < STEPS; step++) {
+		int who = (int)pick(alone ? 1 : MEMBERS);
+		struct walker *w = &walkers[who];
+
+		now_us += chance(97) ? pick(300000) : chance(50) ? pick(70000000) : chance(50) ? -pick(100000000) : pick(400000000);
+		if (chance(1)) {
+			redis_ask(connection, text, "DEL", "k");
+			bucket_free(&bucket);
+			bucket = bucket_new();
+		}
+		random_ask(&ask, w, who, alone, calm, &derived[mixed ? (size_t)pick((int64_t)quota_count) : common]);
+		bucket_take(bucket, &ask, now_us, &mine);
+		if (!bucket_script_answer(&ask, values, ask_script(&ask, now_us, text, values), &theirs))
+			fail_msg("no answer: %s", text);
+		compare(&mine, &theirs, ask.lane_count, walk, step);
+		granted += mine.granted;
+		if (chance(90))		/* else the answer is lost */
+			*w = (struct walker){ w->start, mine.epoch, mine.number, mine.version, mine.share, false };
+	}
+	bucket_free(&bucket);
+	return granted;
+}
+
+static void
+test_walks(void **state)
+{
+	struct quota derived[sizeof(quotas) / sizeof(quotas[0])];
+	const char *why;
+	uint64_t first = 20261124;
+	int64_t granted = 0;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(quotas) / sizeof(quotas[0]); i++)
+		assert_true(quota_derive(&quotas[i], &derived[i], &why));
+	for (uint64_t walk = first; walk < first + WALKS; walk++) {
+		seed = walk;
+		granted += walk_one(walk, derived, sizeof(quotas) / sizeof(quotas[0]));
+	}
+	assert_true(granted > 100 * WALKS);	/* else the walks show little */
+}
+
+/* What another layout, or somebody else, has left at the key counts as no bucket. */
+static void
+test_foreign_state(void **state)
+{
+	static const char *const foreign[] = { "", "5:6:7", "\x81\xa6layout\x02", "\x93\x01\x02\x03", "\xc1" };
+	static struct bucket_ask ask;
+	static struct bucket_script_value values[1200];
+	static char text[REPLY_BYTES];
+	struct bucket_answer answer;
+	struct quota quota;
+	const char *why;
+
+	(void)state;
+	assert_true(quota_derive(&quotas[0], &quota, &why));
+	for (size_t i = 0; i < sizeof(foreign) / sizeof(foreign[0]); i++) {
+		redis_ask(connection, text, "SET", "k", foreign[i]);
+		seed = i;
+		random_ask(&ask, &(struct walker){ 0 }, 1, false, true, &quota);
+		ask.leave = false;
+		assert_true(bucket_script_answer(&ask, values, ask_script(&ask, 0, text, values), &answer));
+		assert_int_equal(answer.closed, BUCKET_STRANGE);
+		assert_int_equal(answer.number, 1);
+	}
+}
+
+static int
+start(void **state)
+{
+	char text[256];
+
+	(void)state;
+	redis_server_start(&server);
+	connection = loopback_connect(server.port);
+	redis_ask(connection, text, "SCRIPT", "LOAD", bucket_script_text);
+	assert_string_equal(text, bucket_script_sha1);
+	return 0;
+}
+
+static int
+stop(void **state)
+{
+	(void)state;
+	close(connection);
+	redis_server_stop(&server);
+	return 0;
+}
+
+int
+main(void)
+{
+	static const struct CMUnitTest tests[] = { cmocka_unit_test(test_walks), cmocka_unit_test(test_foreign_state) };
+
+	return cmocka_run_group_tests(tests, start, stop);
+}
