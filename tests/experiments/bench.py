@@ -138,8 +138,6 @@ class Experiment(Bench):
         if cases:
             parser.add_argument("case", nargs="*", metavar="CASE", help=f"of {' '.join(cases)} (all)")
         parser.add_argument("--out", default="", help="folder for the drawings of arrivals (none are made)")
-        parser.add_argument("--present", action="store_true",
-                            help="state the burst, for a build whose default is still one at a time")
         for name, value in {"seed": random.SystemRandom().randrange(1 << 32), **options}.items():
             parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value,
                                 help=f"({value})" if name != "seed" else "of the run's random choices (a new one)")
@@ -196,9 +194,8 @@ class Experiment(Bench):
 
 
 def quota_config(e, requests, window, **more):
-    """`upstream.quota`; its burst is the default, three quarters, where the build has that."""
-    present = {"burst": max(1, requests * 3 // 4)} if e.options.present else {}
-    return {"requests": requests, "window": ms(window), **present, **more}
+    """`upstream.quota`; its burst is the default, three quarters."""
+    return {"requests": requests, "window": ms(window), **more}
 
 
 def start_gateways(e, sim, redis, requests, window, count=3, callers=None, wait=20.0, each=None, **changes):
@@ -207,10 +204,13 @@ def start_gateways(e, sim, redis, requests, window, count=3, callers=None, wait=
     instance n alone has (configuration's keys, or `env`, `prefix`).
     """
     url = redis if isinstance(redis, str) else redis.url
-    return [e.fleet.gateway(sim, **{
+    gateways = [e.fleet.gateway(sim, **{
         "instance": f"gate{n}", "callers": callers or callers_config(), "store": {"redis": url},
         "upstream": {"quota": quota_config(e, requests, window)}, "wait": {"max": ms(wait), "queue": 1000},
         "audit": {"directory": "audit", "refusals": 10000}, **changes, **(each(n) if each else {})}) for n in range(count)]
+    for gateway in gateways:
+        gateway.settle()
+    return gateways
 
 
 def simulator(e, requests, window, kind="sliding", *more):

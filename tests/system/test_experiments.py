@@ -12,13 +12,13 @@ SHORT = {
     "quota": ["--quota", "100", "--window", "2", "--seconds", "6", "--wait", "2", "--times", "3", "--least", "70"],
     "crash": ["--kills", "3", "--bytes", "30", "--stride", "20"],
     "faults": ["--exchanges", "120"],
-    "burst": ["burst", "--present", "--quota", "60", "--window", "4", "--jobs", "45", "--idle", "5"],
+    "burst": ["burst", "--quota", "60", "--window", "4", "--jobs", "45", "--idle", "8"],
     "throttled": ["once", "--quota", "40", "--window", "4", "--seconds", "20", "--pause", "3", "--wait", "14"],
     "store": ["stop", "--quota", "40", "--window", "4", "--times", "2", "--least", "80", "--health", "500", "--wait", "2",
               "--measured", "8"],
     "slow": ["--clients", "40", "--seconds", "8", "--latency", "1500", "--cut", "4", "--wait", "1", "--window", "2",
              "--queue", "8", "--timeout", "2", "--longest", "5", "--drain", "2"],
-    "mixed": ["--window", "2", "--seconds", "24", "--wait", "1", "--times", "3", "--back", "5", "--health", "500",
+    "mixed": ["--window", "2", "--seconds", "40", "--wait", "1", "--times", "3", "--back", "5", "--health", "500",
               "--slack", "2"],
 }
 

@@ -51,6 +51,25 @@ def test_what_is_ill_is_degraded_and_named(fleet):
     assert gateway.metrics()["jobgate_store_up"] == 0
 
 
+def reasons(gateway):
+    return gateway.admin("/readyz").json()["reasons"]
+
+
+def test_a_quota_that_settles_and_a_share_that_is_spent_are_degraded(fleet):
+    """A bucket never seen grants nothing for T; without its store, T and a window later, its share is spent."""
+    redis = fleet.redis()
+    gateway = fleet.gateway(fleet.simulator(), store={"redis": redis.url}, upstream={"quota": {"requests": 20, "window": "1s"}})
+    assert [r for r in reasons(gateway) if "to be heard" in r]
+    assert gateway.request("POST", RUN).status == 202
+    wait_for(lambda: reasons(gateway) == [], what="the settled bucket")
+    redis.kill()
+    wait_for(lambda: [r for r in reasons(gateway) if "spends its share" in r], 15, "the share")
+    answer = gateway.admin("/readyz")
+    assert answer.status == 200 and answer.json()["status"] == "degraded"
+    assert "the quota's store does not answer" in answer.json()["reasons"]
+    assert gateway.request("POST", RUN).status == 202
+
+
 def test_every_metric_of_the_contract(gate):
     text = gate.admin("/metrics").body.decode()
     assert text.endswith("# EOF\n")

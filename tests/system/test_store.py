@@ -31,7 +31,8 @@ def is_down(gateway):
 
 
 def submit(gateway):
-    """One job goes through."""
+    """One job goes through, once the members of a new bucket have been heard."""
+    gateway.settle()
     answer = gateway.request("POST", RUN)
     assert answer.status == 202, answer
     return answer
@@ -182,7 +183,7 @@ def test_eviction_is_warned_of(fleet):
     gateway = fleet.gateway(fleet.simulator(), store={"redis": redis.url}, upstream=QUOTA)
     ready = gateway.admin("/readyz")
     assert ready.status == 200 and ready.json()["status"] == "degraded"
-    assert "maxmemory-policy" in ready.json()["reasons"][0] and len(ready.json()["reasons"]) == 1
+    assert [r for r in ready.json()["reasons"] if "maxmemory-policy" in r]
     assert gateway.events("store may evict buckets")[0]["maxmemory_policy"] == "volatile-lru"
     submit(gateway)
     redis.command("CONFIG", "SET", "maxmemory-policy", "noeviction")
