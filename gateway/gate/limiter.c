@@ -27,7 +27,8 @@ limiter_new(const struct limiter_settings *settings, struct resolver *resolver, 
 	limiter->self = (struct member_self){ .start = clock_now_wall().us, .born = loop_now(limiter->loops[0]),
 		.sent_ago_us = settings->sent_ago_us };
 	check(settings->member.n < sizeof(limiter->self.id));
-	memcpy(limiter->self.id, settings->member.p, settings->member.n);
+	if (settings->member.n > 0)
+		memcpy(limiter->self.id, settings->member.p, settings->member.n);
 	atomic_store(&limiter->refs, 1);
 	limiter_config_init(limiter);
 	limiter_take_config(limiter, config, password);

@@ -281,13 +281,44 @@ bucket_wait_us(const struct bucket_call *c)
 	return c->limited_us >= 0 ? bucket_least(wait_us, c->limited_us) : wait_us;
 }
 
+/* The rate, in units a microsecond, at which FREE tokens go out evenly until one comes back IN_US from now. */
+static int64_t
+bucket_rate_until(const struct bucket_call *c, int64_t free, int64_t in_us)
+{
+	return in_us > 0 ? bucket_least((free + 1) * c->token / in_us, c->limit) : c->limit;
+}
+
+/*
+ * The fastest even pace at which the log never has to say no: after a burst the rest is spread until that comes back, and
+ * when it begins to come back the others need not wait for its last.
+ */
+static int64_t
+bucket_rate(const struct bucket_call *c)
+{
+	struct bucket_log all = { 0 };
+	int64_t free = c->limit - c->out - c->reserved, rate = c->limit - c->reserved;
+
+	bucket_log_merge(&all, &c->b->log);
+	for (size_t i = 0; i < c->b->member_count; i++)
+		if (c->b->members[i]->own.count > 0)
+			bucket_log_merge(&all, &c->b->members[i]->own);
+	for (size_t i = 0; i < all.count && rate > 0; i++) {
+		int64_t in_us = all.entries[i].end_us + c->out_us - c->now_us;
+
+		rate = bucket_least(rate, bucket_rate_until(c, bucket_most(free, 0), in_us));
+		free += all.entries[i].out;
+	}
+	bucket_log_fini(&all);
+	return bucket_most(rate, 0);
+}
+
 /* What the member is told of the bucket. */
 static void
 bucket_tell(struct bucket_call *c)
 {
 	struct bucket_answer *answer = c->answer;
 
-	c->b->rate = bucket_most(c->limit - c->bursts - c->reserved, 0);
+	c->b->rate = bucket_rate(c);
 	bucket_member_tell(c);
 	answer->epoch = c->b->epoch;
 	answer->number = c->b->number;

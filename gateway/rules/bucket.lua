@@ -489,6 +489,20 @@ local function wait_time()
   return limited >= 0 and min(wait, limited) or wait
 end
 
+local function pace_rate()
+  local free, rate, all = limit - out - reserved, limit - reserved, b.log
+  for _, m in ipairs(b.members) do
+    if #m.own > 0 then all = log_merge(all, m.own) end
+  end
+  for i = 1, #all, 3 do
+    if rate <= 0 then break end
+    local within = all[i] + out_time - now
+    if within > 0 then rate = min(rate, floor((max(free, 0) + 1) * token / within), limit) else rate = min(rate, limit) end
+    free = free + all[i + 1]
+  end
+  return max(rate, 0)
+end
+
 local function share()
   local even, rest = floor(requests / #b.members), requests
   for _, m in ipairs(b.members) do if m ~= me then rest = rest - m.reserve end end
@@ -551,7 +565,7 @@ limits_fill()
 flows_update()
 flows_serve()
 spend()
-b.rate = max(limit - bursts - reserved, 0)
+b.rate = pace_rate()
 local share_now = alone and 0 or share()
 me.told_number, me.told, me.told_share, me.reserve = b.number, now, share_now, max(me.reserve, share_now)
 local answer = {b.epoch, b.number, b.version, share_now, min(wait_time(), 7200000000), left_over, max(b.rate, 1), token,

@@ -376,6 +376,32 @@ test_burst(void **state)
 	sim_stop();
 }
 
+/*
+ * An overload that begins after idleness takes its burst bit by bit, and so it comes back: whoever waits then does not wait for
+ * its last token.
+ */
+static void
+test_overload_after_idleness(void **state)
+{
+	int64_t begin_us;
+
+	(void)state;
+	sim_start(fabric);
+	sim_run(63);
+	begin_us = sim.now_us;
+	offer(4, 200.0 / 60 * 5 / 12);
+	sim_run(300);
+	AT_MOST(most_in_a_window(), 200);
+	for (int64_t at = begin_us + 60 * SECOND; at < sim.now_us - 5 * SECOND; at += 5 * SECOND) {
+		double part = used(at, at + 5 * SECOND);
+
+		/* In the first of them nothing has come back for half a second yet: J and a slot. */
+		if (part < (at == begin_us + 60 * SECOND ? 0.8 : 0.9) || part > 1.1)
+			fail_msg("from %lld s on 5 s carry %f of their share", (long long)((at - begin_us) / SECOND), part);
+	}
+	sim_stop();
+}
+
 /* Many grants a second: few calls, and all that may be used is. */
 static void
 test_fast(void **state)
@@ -588,7 +614,8 @@ int
 main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_overload), cmocka_unit_test(test_burst), cmocka_unit_test(test_fast),
+		cmocka_unit_test(test_overload), cmocka_unit_test(test_burst), cmocka_unit_test(test_overload_after_idleness),
+		cmocka_unit_test(test_fast),
 		cmocka_unit_test(test_fair), cmocka_unit_test(test_weights), cmocka_unit_test(test_cuts),
 		cmocka_unit_test(test_flush), cmocka_unit_test(test_restarts), cmocka_unit_test(test_clock),
 		cmocka_unit_test(test_dead_member),
