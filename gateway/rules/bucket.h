@@ -6,7 +6,8 @@
  * more than Q grants, whatever was asked for and when. The log of what is out alone keeps promise P1. The rest only delays:
  *
  * Shape. Tokens go out evenly (`pace`; a late one is not lost up to QUOTA_LATENESS or a slot), and `credit` lets up to `burst`
- * of them go at once. Credit grows only while nobody waits anywhere; while burst tokens are out the pace is that of the others.
+ * of them go at once. Credit grows only while nobody waits anywhere. The pace is the fastest even one at which the log never has to say
+ * no: after a burst the rest is spread until that comes back.
  *
  * Order. Callers are flows, shared by weight by start-time fair queuing over the whole fleet: `lag` is how far a flow's next
  * token lies behind the fleet's virtual time, a token costs 1/weight, the flow with the least lag is next. Members tell who

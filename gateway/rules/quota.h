@@ -3,7 +3,7 @@
  *
  * A token comes back W + J after the end of the slot in which it was taken, so no window exceeds Q by construction.
  * QUOTA_SLOTS slots span W + J; under a backlog the tokens go out evenly, Q in QUOTA_SLOTS + 1 slots. `burst` of them may go
- * at once after idleness; while B of those are out the others come at (Q - B) to that time.
+ * at once after idleness; after B at once the others come at (Q - B) to that time.
  */
 #ifndef JOBGATE_RULES_QUOTA_H
 #define JOBGATE_RULES_QUOTA_H
