@@ -15,6 +15,17 @@ limiter_paused_us(const struct limiter_identity *identity, struct mono_time now)
 	return left_us > 0 ? left_us : 0;
 }
 
+/* Keep a 429 in mind, for people. */
+static void
+pause_note(struct limiter_identity *identity, int64_t pause_us, bool here)
+{
+	struct limiter *limiter = identity->limiter;
+
+	limiter->thrown[limiter->thrown_count++ % LIMITER_THROWN_COUNT] = (struct limiter_thrown){ clock_now_wall(), identity,
+		pause_us, here };
+	limiter->thrown_here += here;
+}
+
 /* Nothing goes before PAUSE_US have passed; said once for each pause. */
 static void
 pause_begin(struct limiter_identity *identity, int64_t pause_us, const char *where, struct mono_time now)
@@ -53,6 +64,7 @@ limiter_take_throttled(struct limiter *limiter, const struct limiter_ask *ask, i
 	check(told != NULL);
 	if (ask->identity < view->identity_count) {
 		identity = view->identities[ask->identity];
+		pause_note(identity, pause_us, true);
 		pause_begin(identity, pause_us, "here", now);
 		queue_pause(&identity->queue, mono_add(now, limiter_paused_us(identity, now)));
 		identity->pause_untold = true;
@@ -70,6 +82,8 @@ limiter_hear_pause(struct limiter_identity *identity, struct bucket_answer *answ
 {
 	int64_t left_us;
 
+	if (answer->paused_us > 0 && limiter_paused_us(identity, now) == 0)
+		pause_note(identity, answer->paused_us, false);
 	if (answer->paused_us > 0)
 		pause_begin(identity, answer->paused_us, "from the store", now);
 	left_us = limiter_paused_us(identity, now);

@@ -106,6 +106,8 @@ def test_interim_extra_and_early_closed_answers_do_not_mix(gate):
         assert answer.status == 202 and b"NOT FOR YOU" not in answer.raw
         assert answer.exact("Location").endswith(answer.exact("x-ms-job-id"))
         listed = gateway.request("GET", f"{BASE}/instances")
+        if fault == "close" and listed.status == 502:   # the close crossed the GET on its way: a read may be asked again
+            listed = gateway.request("GET", f"{BASE}/instances")
         assert listed.status == 200 and b"NOT FOR YOU" not in listed.raw
         assert answer.exact("x-ms-job-id") in [i["id"] for i in listed.json()["value"]]
     assert len(sim.ledger()) > 0
