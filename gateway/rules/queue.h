@@ -180,7 +180,7 @@ bool queue_token_fresh(const struct queue *q, struct mono_time asked_at, struct 
 /* How long a newcomer of CLASS in LANE (NULL: of WEIGHT in a new one) waits at the present rate, in microseconds. */
 double queue_estimate_us(const struct queue *q, const struct queue_lane *lane, const struct queue_lane_key *key,
     enum queue_class class, struct mono_time now);
-/* How many tokens of LANE a second of the present rate brings: its distance between two, in microseconds. */
+/* The distance between two tokens of LANE (NULL: of a new one for KEY) at the present rate, in microseconds. */
 double queue_each_us(const struct queue *q, const struct queue_lane *lane, const struct queue_lane_key *key);
 /* Tokens that may come here within a second of NOW, those there already included. */
 int64_t queue_expected(const struct queue *q, struct mono_time now);

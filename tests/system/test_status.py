@@ -186,7 +186,7 @@ def test_a_member_that_must_be_heard_is_named(fleet):
 
 
 def test_paused_by_the_upstream(fleet, waiting):
-    """The upstream's 429 is shown on the instance that had it and on the other; the limit is lowered by a tenth."""
+    """The upstream's 429 is shown on the instance that had it and on the other; the limit is lowered by a twentieth."""
     redis = fleet.redis()
     sim = fleet.simulator()
     one, two = (fleet.gateway(sim, store={"redis": redis.url}, upstream={"quota": {"requests": 200, "window": "20s"}},
