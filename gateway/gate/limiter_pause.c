@@ -91,7 +91,8 @@ limiter_hear_pause(struct limiter_identity *identity, struct bucket_answer *answ
 		return;
 	/* What this very call has taken before the upstream's word came lapses. */
 	answer->granted = answer->left = 0;
-	answer->closed = BUCKET_PAUSED;
+	if (answer->closed == BUCKET_OPEN)	/* what else the store asks for it is to have */
+		answer->closed = BUCKET_PAUSED;
 	for (size_t i = 0; i < BUCKET_LANES_MAX; i++)
 		answer->lanes[i].granted = 0;
 	if (answer->wait_us < left_us)

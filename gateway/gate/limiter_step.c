@@ -90,6 +90,8 @@ on_answer(void *arg, const struct store_answer *answer)
 		heard = *answer->answer;
 		limiter_hear_pause(identity, &heard, now);
 		queue_answered(&identity->queue, &heard, now);
+		if (answer->ask->pause_us > 0)
+			identity->pause_untold = false;
 		atomic_store(&identity->limit, heard.limit);
 		step_note_level(identity, answer->answer);
 	} else {
@@ -147,6 +149,7 @@ step_call(struct limiter_identity *identity)
 		return;
 	if (identity->pause_untold)
 		identity->ask.pause_us = limiter_paused_us(identity, now);
+	identity->pause_untold = identity->ask.pause_us > 0;	/* it may be over */
 	if (atomic_load(&identity->alone)) {
 		step_spend(identity, now);
 		return;

@@ -3,8 +3,8 @@
  *
  * It is up once a call was answered as the script answers, and until one is not. A server that answers errors
  * (loading, out of memory, no right to run scripts, BUSY with somebody else's script) is as good as away: it is tried
- * once a second with the call that failed, taking nothing, until that is answered. So is every fresh connection, at
- * once.
+ * once a second at the bucket whose call failed, with a call that takes and says nothing, until that is answered. So is
+ * every fresh connection, at once.
  */
 #include "gate/store_private.h"
 
@@ -143,7 +143,10 @@ store_redis_tell(struct store_redis *store, bool up, const char *why)
 	store->on_state(store->arg, up, why);
 }
 
-/* Remember what a connection is to be tried with: who asks, but for nothing. */
+/*
+ * Remember whose bucket a connection is to be tried with. The trial is a good-bye of nobody: what its asker said then, of its
+ * predecessor, a pause, or its own tokens, is old when it is tried, and would hold once more.
+ */
 static void
 store_redis_remember(struct store_redis *store, struct str identity, const struct bucket_ask *ask)
 {
@@ -152,10 +155,9 @@ store_redis_remember(struct store_redis *store, struct str identity, const struc
 	buf_add(&name, identity);
 	buf_fini(&store->tried_identity);
 	store->tried_identity = name;
-	store->tried = *ask;
-	store->tried.lane_count = store->tried.limit_count = 0;
 	store->tried_quota = *ask->quota;
-	store->tried.quota = &store->tried_quota;
+	store->tried = (struct bucket_ask){ .id = "trial", .start = 1, .sent_ago_us = -1, .leave = true,
+		.quota = &store->tried_quota };
 }
 
 /* The server answers, but not as it should: try again later. */

@@ -23,9 +23,7 @@ config_make(const char *const *names, struct config_quota quota, uint16_t port)
 		c->identities[c->identity_count] =
 		    (struct config_identity){ str_from(names[c->identity_count]), quota };
 	c->callers = arena_alloc(&c->arena, sizeof(*c->callers));
-	c->callers[0].name = STR("etl");
-	c->callers[0].weight = 1;
-	c->callers[0].wait_queue = 1000;
+	c->callers[0] = (struct config_caller){ .name = STR("caller"), .weight = 1, .wait_queue = 1000 };
 	c->caller_count = 1;
 	c->wait_queue = 1000;
 	c->store.redis = port > 0;

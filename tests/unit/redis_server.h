@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -98,6 +99,7 @@ redis_server_start_words(struct redis_server *server, const char *const *more)
 	server->pid = fork();
 	assert_true(server->pid >= 0);
 	if (server->pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);	/* a test that fails leaves none behind */
 		log = open("/dev/null", O_WRONLY);
 		dup2(log, 1);
 		for (size_t i = 0; more[i]; i++)

@@ -117,6 +117,7 @@ static void
 test_real(void **state)
 {
 	struct redis_server server = { 0 };
+	struct str words[2469];
 	int fd;
 	char text[4096];
 
@@ -141,6 +142,13 @@ test_real(void **state)
 	run_until(are_all_answered);
 	assert_int_equal(last_integer, 1025);		/* in order */
 	assert_int_equal(lost, 0);
+	/* A member that tells all it has taken by the bucket's script sends some two and a half thousand. */
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		words[i] = i < 3 ? (struct str[]){ STR("EVAL"), STR("return #ARGV"), STR("0") }[i] : STR("1");
+	answers = 0;
+	assert_true(redis_command(redis, words, sizeof(words) / sizeof(words[0]), on_reply, &answers));
+	run_until(is_answered);
+	assert_int_equal(last_integer, sizeof(words) / sizeof(words[0]) - 3);
 	client_close();
 	redis_server_stop(&server);
 }
