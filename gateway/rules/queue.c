@@ -7,7 +7,7 @@
 
 /* At most nine grants to others, then one to a poll: its floor of 10 %. */
 #define QUEUE_OTHERS_PER_POLL 9
-/* So many lanes make their first one ready at once, whatever is expected: then it can be asked for. */
+/* So many lanes make their first one ready at once where tokens come often, whatever is expected: then it can be asked for. */
 #define QUEUE_UNREADY_NEXT 32
 
 void
@@ -192,14 +192,32 @@ lane_is_limited(const struct queue_lane *lane)
 	return lane->told && lane->limit_count > 0 && lane->place == BUCKET_PLACE_LATER;
 }
 
-/* The lane whose next one of CLASS is told first; NULL where nobody of it waits. LIMITED: such lanes are looked at, too. */
+/* Do they let less than one a second through? Then nobody has to be ready before they do. */
+static bool
+lane_is_slow(const struct queue_lane *lane)
+{
+	bool slow = false;
+
+	for (size_t i = 0; i < lane->limit_count; i++)
+		slow = slow || lane->limits[i].window_us / lane->limits[i].requests > QUEUE_AHEAD_US;
+	return slow;
+}
+
+/* May who waits in LANE be told to make ready? LIMITED: also where its own limits are waited for. */
+static bool
+lane_may_be_told(const struct queue_lane *lane, bool limited)
+{
+	return !lane_is_limited(lane) || (limited && !lane_is_slow(lane));
+}
+
+/* The lane whose next one of CLASS is told first; NULL where nobody of it waits. */
 static struct queue_lane *
 queue_first_lane(const struct queue *q, enum queue_class class, bool limited)
 {
 	struct queue_lane *lane, *first = NULL;
 
 	TAILQ_FOREACH(lane, &q->lanes, link)
-		if (lane->counts[QUEUE_WAITING][class] > 0 && (limited || !lane_is_limited(lane))
+		if (lane->counts[QUEUE_WAITING][class] > 0 && lane_may_be_told(lane, limited)
 		    && (first == NULL || lane_place(lane) < lane_place(first)))
 			first = lane;
 	return first;
@@ -218,7 +236,7 @@ queue_unready_lane(const struct queue *q)
 	if (q->closed != BUCKET_OPEN || q->token / q->rate > QUEUE_AHEAD_US)
 		return NULL;	/* nobody's turn comes within a second unannounced */
 	TAILQ_FOREACH(lane, &q->lanes, link) {
-		if ((lane->told && !lane_is_limited(lane)) || lane->count == 0)
+		if (lane->count == 0 || (lane->told && (!lane_is_limited(lane) || lane_is_slow(lane))))
 			continue;
 		if (++seen > QUEUE_UNREADY_NEXT)
 			break;
@@ -239,7 +257,7 @@ lane_best_class(const struct queue_lane *lane)
 	return class;
 }
 
-/* Choose the class whose head is told next, where SLOTS tokens are expected; QUEUE_CLASS_COUNT for none. LIMITED: as above. */
+/* Choose the class whose head is told next, where SLOTS tokens are expected; QUEUE_CLASS_COUNT for none. */
 static enum queue_class
 queue_promoted_class(const struct queue *q, int64_t slots, bool limited)
 {
@@ -247,7 +265,7 @@ queue_promoted_class(const struct queue *q, int64_t slots, bool limited)
 	const struct queue_lane *lane;
 
 	TAILQ_FOREACH(lane, &q->lanes, link)
-		for (int class = 0; class < QUEUE_CLASS_COUNT && (limited || !lane_is_limited(lane)); class++) {
+		for (int class = 0; class < QUEUE_CLASS_COUNT && lane_may_be_told(lane, limited); class++) {
 			waiting[class] += (int64_t)lane->counts[QUEUE_WAITING][class];
 			told[class] += (int64_t)(lane->counts[QUEUE_NEXT][class] + lane->counts[QUEUE_READY][class]);
 		}

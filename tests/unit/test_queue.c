@@ -195,15 +195,15 @@ test_promotion_of_untold(void **state)
 static void
 test_promotion_past_limits(void **state)
 {
-	struct bucket_limit limit = { "r:one", 1, S(3600), 1 };
-	struct queue_lane_key slow = { "x", 1, &limit, 1 };
+	struct bucket_limit limit = { "r:one", 1, S(1), 1 };
+	struct queue_lane_key limited = { "x", 1, &limit, 1 };
 	struct bucket_answer a;
 	size_t told = 0;
 
 	(void)state;
 	setup(100, 10, ENTRIES);
 	for (size_t i = 0; i < 20; i++)
-		submit_to(i, &slow, QUEUE_CANCEL, S(360000));
+		submit_to(i, &limited, QUEUE_CANCEL, S(360000));
 	while (promoted() != SIZE_MAX)
 		told++;
 	assert_in_range(told, 9, 11);		/* a second's worth: nothing is known of the limit yet */
@@ -229,6 +229,11 @@ test_promotion_past_limits(void **state)
 	for (size_t i = 1; i < told; i++)
 		queue_remove(&q, &entries[i]);
 	assert_int_equal(promoted(), told);
+	/* But not where the limit is less than one a second: then nobody has to be ready before it lets him. */
+	limit.window_us = S(3600);
+	submit_to(40, &limited, QUEUE_CANCEL, S(360000));
+	queue_remove(&q, &entries[told]);
+	assert_int_equal(promoted(), 26);
 }
 
 /* Full: refused at once. Too late at the present rate: refused at once, before anything else. */
