@@ -269,6 +269,7 @@ instance_free(struct instance **instance_p)
 	for (size_t i = 0; i < instance->worker_count; i++)
 		if (instance->workers[i])
 			worker_stop(instance->workers[i]);
+	loop_read_mail(instance->loop);	/* what they told when nobody waited for it any more */
 	limiter_free(&instance->limiter);
 	for (size_t i = 0; i < instance->worker_count; i++)
 		worker_free(&instance->workers[i]);

@@ -10,6 +10,8 @@
 
 /* After the abort records are written and answers flushed; this long at most. */
 #define DRAIN_LAST_US (3 * (int64_t)CLOCK_SECOND)
+/* The good-bye to the fleet: a store that hangs does not hold the end up longer than this. */
+#define DRAIN_LEAVE_US (CLOCK_SECOND / 2)
 
 /* Close the listeners and let the workers finish. */
 static void
@@ -43,12 +45,20 @@ drain_abort(struct instance *instance)
 	loop_timer_at(&instance->timeout, mono_add(loop_now(instance->loop), DRAIN_LAST_US));
 }
 
-/* drain.timeout is over; the second time a disk hangs, and waiting for its records would be for ever. */
+/*
+ * drain.timeout is over; the second time a disk hangs, and waiting for its records would be for ever. With all work done it is
+ * the store that hangs: the others keep this instance's part back until it is forgotten.
+ */
 static void
 on_timeout(void *arg)
 {
 	struct instance *instance = arg;
 
+	if (instance->leaving) {
+		log_line(LOG_WARN, "the store does not hear the good-bye");
+		loop_stop(instance->loop);
+		return;
+	}
 	if (!instance->aborted) {
 		drain_abort(instance);
 		return;
@@ -106,8 +116,11 @@ on_worker_drained(struct mail *mail)
 	struct instance *instance = ((struct drained_mail *)mail)->instance;
 
 	free(mail);
-	if (++instance->drained == instance->worker_count)
-		limiter_leave(instance->limiter, on_left, instance);
+	if (++instance->drained < instance->worker_count || instance->gave_up)
+		return;
+	instance->leaving = true;
+	loop_timer_at(&instance->timeout, mono_add(loop_now(instance->loop), DRAIN_LEAVE_US));
+	limiter_leave(instance->limiter, on_left, instance);
 }
 
 void
@@ -145,6 +158,8 @@ instance_drain(struct instance *instance)
 	struct mono_time now = loop_now(instance->loop);
 
 	if (atomic_exchange(&instance->draining, true)) {
+		if (instance->leaving)
+			return;
 		log_line(LOG_WARN, "second signal: what is open is recorded as unknown");
 		drain_abort(instance);
 		return;

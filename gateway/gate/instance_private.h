@@ -35,6 +35,7 @@ struct instance {
 	struct loop_timer delay, timeout;
 	size_t drained;			/* workers that have told so */
 	bool listeners_closed, aborted, gave_up;
+	bool leaving;			/* all work is done: the store is told good-bye */
 };
 
 /* What a worker needs of OpenSSL: one set each, since contexts are not shared between threads. */

@@ -42,6 +42,12 @@ on_wake(evutil_socket_t fd, short what, void *arg)
 	}
 }
 
+void
+loop_read_mail(struct loop *loop)
+{
+	on_wake(loop->wake_fd, 0, loop);
+}
+
 struct loop *
 loop_new(void)
 {
@@ -71,7 +77,7 @@ loop_free(struct loop **loop_p)
 	if (loop == NULL)
 		return;
 	*loop_p = NULL;
-	on_wake(loop->wake_fd, 0, loop);	/* mail that nobody reads would be lost memory */
+	loop_read_mail(loop);	/* mail that nobody reads would be lost memory */
 	event_free(loop->wake_event);
 	close(loop->wake_fd);
 	event_base_free(loop->base);

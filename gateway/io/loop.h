@@ -50,6 +50,8 @@ struct mail {
 
 /* Any thread. Mails of one sender arrive in order. The receiver is woken once for all that is queued. */
 void loop_post(struct loop *loop, struct mail *mail);
+/* The loop's thread, once it runs no more: read what has come until now. */
+void loop_read_mail(struct loop *loop);
 
 /* --- turn end: FN(ARG) runs once at the end of the present turn (again if scheduled again); own thread only --- */
 struct loop_hook {

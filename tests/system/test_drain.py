@@ -27,6 +27,18 @@ def test_idle_it_ends_within_two_seconds(fleet):
     assert gateway.records()[-1]["kind"] == "stop"
 
 
+def test_a_store_that_hangs_does_not_hold_the_end_up(fleet):
+    """The good-bye used to be waited for as long as any answer of the store: ten seconds here."""
+    redis = fleet.redis()
+    gateway = fleet.gateway(fleet.simulator(), store={"redis": redis.url, "timeout": "10s"})
+    gateway.settle()
+    redis.send_signal(signal.SIGSTOP)
+    _, seconds = elapsed(gateway.stop)
+    assert seconds < 2 and "does not hear the good-bye" in gateway.tail()
+    assert gateway.records()[-1]["kind"] == "stop"
+    redis.send_signal(signal.SIGCONT)
+
+
 def test_during_the_start_it_ends_too(fleet):
     """The store does not answer; the signal comes as early as it can."""
     for delay in (0.0, 0.02, 0.05, 0.1, 0.3):
