@@ -1,11 +1,11 @@
-"""What the limiter costs: Redis commands under overload, the processor's time of a refusal, a caller's time at half the rate."""
+"""What the limiter costs: Redis commands under overload, the processor's time of a refusal."""
 
 import asyncio
 import os
 import sys
 import time
 
-from bench import CALLERS, Experiment, callers_config, key_of, ms, percentile, quota_config, show_quota, simulator, start_gateways
+from bench import Experiment, callers_config, key_of, show_quota, simulator, start_gateways
 from load import RUN, Client, Mix, offer
 from redis_count import commands_of_clients, since
 
@@ -106,32 +106,9 @@ def run_refusing(e):
     e.shows("Redis commands for refusals", max(0, int(extra)), exactly=0)
 
 
-def run_fast(e):
-    o = e.options
-    sim, redis = simulator(e, o.fast_quota, o.fast_window), e.fleet.redis()
-    quota = quota_config(e, o.fast_quota, o.fast_window, jitter=ms(o.fast_jitter))
-    gateways = start_gateways(e, sim, redis, o.fast_quota, o.fast_window, upstream={"quota": quota})
-    time.sleep(1)           # an empty quota begins to fill
-    rate = o.fast_quota / o.fast_window / 2
-    fates = asyncio.run(offer(rate, o.fast_seconds, Mix(e, gateways, callers=CALLERS[:2])))
-    fates = [f for f in fates if f]
-    for gateway in gateways:
-        gateway.stop()
-    show_quota(e, sim.ledger(), o.fast_quota, o.fast_window)
-    begun, ended = min(f.sent for f in fates), max(f.sent + f.seconds for f in fates)
-    e.figure("answered a second, of what half the quota is", 100 * len(fates) / (ended - begun) / rate, at_least=90.0, unit="%")
-    e.none("other answers than 200 and 202", [f for f in fates if f.status not in (200, 202)])
-    waits = [f.wait * 1000 for f in fates if f.sent >= begun + 2]
-    e.shows("what the limiter adds, median (Server-Timing: wait)", percentile(waits, 0.5), at_most=1.0, unit="ms")
-    e.figure("  p99", percentile(waits, 0.99), unit="ms")
-    e.figure("whole answer, median", percentile([f.seconds * 1000 for f in fates], 0.5), unit="ms")
-
-
 def main():
-    with Experiment("cost: commands, refusals, what half the rate waits",
-                    {"commands": run_commands, "refusing": run_refusing, "fast": run_fast}, quota=200, window=10.0, times=10.0,
-                    seconds=40.0, idle=5.0, exchanges=3000, rounds=3, fast_quota=20000, fast_window=10.0, fast_jitter=0.05,
-                    fast_seconds=20.0) as e:
+    with Experiment("cost: commands, refusals", {"commands": run_commands, "refusing": run_refusing}, quota=200, window=10.0,
+                    times=10.0, seconds=40.0, idle=5.0, exchanges=3000, rounds=3) as e:
         e.run_cases()
     sys.exit(e.finish())
 

@@ -41,8 +41,8 @@ class Fleet:
     def simulator(self, *options, **more):
         return self._keep(Simulator(self._folder(), self.certificates, *options, **more))
 
-    def redis(self, **more):
-        return self._keep(Redis(self._folder(), **more))
+    def redis(self, kind=Redis, **more):
+        return self._keep(kind(self._folder(), **more))
 
     def config(self, upstream_port, /, **changes):
         return make_config(self.certificates, upstream_port, **changes)

@@ -146,10 +146,10 @@ def field(entry, name):
 class Redis(Process):
     """A redis-server that keeps nothing on disk; ALSO: more loopback addresses that it listens on."""
 
-    def __init__(self, folder, port=None, also=()):
+    def __init__(self, folder, port=None, also=(), env=None):
         self.port = port or free_port()
         super().__init__(["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", *also, "--save", "", "--appendonly",
-                          "no", "--maxmemory-policy", "noeviction", "--dir", str(folder)], str(folder))
+                          "no", "--maxmemory-policy", "noeviction", "--dir", str(folder)], str(folder), env)
         wait_for(self._answers, what="redis-server")
 
     def _answers(self):
