@@ -8,6 +8,9 @@
 void step_head(struct request *request);
 void step_body(struct request *request);
 
+/* identify.c: find the caller by what the request shows of it, or refuse */
+void identify_caller(struct request *request);
+
 /* steps_admit.c: when */
 void step_waiting(struct request *request);
 void step_next(struct request *request);

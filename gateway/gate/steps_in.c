@@ -133,29 +133,6 @@ in_take_client_id(struct request *request)
 	}
 }
 
-/* Find the caller by its key; refuse where there is none. */
-static void
-in_identify(struct request *request)
-{
-	const struct http1_head *head = front_head(request->client);
-	const struct http1_field *first = http1_find(head, STR("X-API-Key"));
-	uint8_t digest[32];
-
-	if (first == NULL || first->value.n == 0) {
-		request_refuse(request, REFUSAL_UNAUTHENTICATED, "No key was given; send it as X-API-Key.");
-		return;
-	}
-	for (size_t i = 0; i < head->field_count; i++)
-		if (str_eq_nocase(head->fields[i].name, first->name) && !str_eq(head->fields[i].value, first->value)) {
-			request_refuse(request, REFUSAL_UNAUTHENTICATED, "Two keys were given that disagree.");
-			return;
-		}
-	digest_sha256(first->value, digest);
-	request->caller = policy_find_key(request->config, digest, &request->key);
-	if (request->caller == NULL)
-		request_refuse(request, REFUSAL_UNAUTHENTICATED, "The key is not known here.");
-}
-
 /* Refuse what the caller may not do. */
 static void
 in_permit(struct request *request)
@@ -180,7 +157,7 @@ step_head(struct request *request)
 	request->prefer_wait_s = prefer_wait_s(front_head(request->client));
 	verdict = in_route(request);
 	if (request->refusal == REFUSAL_NONE)
-		in_identify(request);
+		identify_caller(request);
 	if (request->refusal == REFUSAL_NONE && verdict != ROUTE_OK)
 		in_refuse_route(request, verdict);
 	if (request->refusal == REFUSAL_NONE && header_is_loop(front_head(request->client), IN_PSEUDONYM))
