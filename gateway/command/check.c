@@ -7,21 +7,24 @@
 #include "command/command.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "command/arguments.h"
 #include "gate/settings.h"
 #include "io/file.h"
 #include "io/tls.h"
+#include "rules/explain.h"
 
 /* Certificates live 47 days or more; two weeks is time to find out why the renewal failed. */
 #define CHECK_EXPIRY_US (INT64_C(14) * 86400 * CLOCK_SECOND)
 
 #define CHECK_USAGE \
-	"usage: jobgate check [--config FILE]\n\n" \
+	"usage: jobgate check [--config FILE] [--explain CALLER METHOD URL]\n\n" \
 	"Checks the configuration (default " COMMAND_CONFIG_DEFAULT ") and whether the files and\n" \
-	"directories that it names can be used by this user; writes nothing.\n\n" \
-	"Exit codes: 0 right, 1 something that it names cannot be used, 2 wrong.\n"
+	"directories that it names can be used by this user; writes nothing.\n" \
+	"With --explain it tells instead what becomes of a request, and which rule decides.\n\n" \
+	"Exit codes: 0 right (permitted), 1 something that it names cannot be used (refused), 2 wrong.\n"
 
 struct check_report {
 	const char *file;
@@ -159,20 +162,62 @@ check_config(const struct config *config, const char *file)
 	return 0;
 }
 
+/* What is to be explained. */
+struct check_question { const char *caller, *method, *url; };
+
+/* Take --explain and its three words out of the arguments; false where they are not three. */
+static bool
+check_take_question(int *argc, char **argv, struct check_question *question)
+{
+	int at = 1;
+
+	while (at < *argc && strcmp(argv[at], "--explain") != 0)
+		at++;
+	if (at == *argc)
+		return true;
+	if (*argc - at < 4)
+		return false;
+	*question = (struct check_question){ argv[at + 1], argv[at + 2], argv[at + 3] };
+	for (*argc -= 4; at < *argc; at++)
+		argv[at] = argv[at + 4];
+	return true;
+}
+
+/* Explain; the exit code. */
+static int
+check_explain(const struct config *config, const char *file, const struct check_question *question)
+{
+	struct buf out = BUF_EMPTY;
+	enum explain_verdict verdict = explain(config, str_from(question->caller), str_from(question->method),
+	    str_from(question->url), &out);
+
+	if (verdict == EXPLAIN_NO_CALLER)
+		fprintf(stderr, "%s: no caller is called \"%s\"\n", file, question->caller);
+	printf("%.*s", STR_ARG(buf_str(&out)));
+	buf_fini(&out);
+	if (verdict == EXPLAIN_NO_CALLER)
+		return 2;
+	return verdict == EXPLAIN_PERMITTED && fflush(stdout) == 0 ? 0 : 1;
+}
+
 int
 command_check(int argc, char **argv)
 {
+	struct check_question question = { NULL, NULL, NULL };
 	struct buf errors = BUF_EMPTY;
 	struct config *config;
 	const char *file;
+	bool whole = check_take_question(&argc, argv, &question);
 	enum arguments arguments = arguments_config(argc, argv, CHECK_USAGE, &file);
 	int code = 2;
 
-	if (arguments != ARGUMENTS_RUN)
+	if (arguments == ARGUMENTS_RUN && !whole)
+		fputs(CHECK_USAGE, stderr);
+	if (!whole || arguments != ARGUMENTS_RUN)
 		return arguments == ARGUMENTS_HELP ? 0 : 2;
 	config = settings_load(file, &errors);
 	if (config)
-		code = check_config(config, file);
+		code = question.url ? check_explain(config, file, &question) : check_config(config, file);
 	else
 		fwrite(errors.p, 1, errors.n, stderr);
 	config_unref(&config);

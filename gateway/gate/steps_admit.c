@@ -199,6 +199,11 @@ step_waiting(struct request *request)
 {
 	if (admit_interrupted(request))
 		return;
+	if (!operation_is_metered(request->route.operation)) {
+		request->wait_began = loop_now(request->worker->loop);
+		request_goto(request, REQUEST_NEXT);
+		return;
+	}
 	if (!request->asked) {
 		if (!request->throttled) {
 			request->wait_began = loop_now(request->worker->loop);
@@ -329,6 +334,6 @@ step_ready(struct request *request)
 		request->said_ready = true;
 		limiter_ready(request->worker->shared->limiter, request->ticket);
 	}
-	if (request->granted && request->borrowed)
+	if ((request->granted || !operation_is_metered(request->route.operation)) && request->borrowed)
 		admit_send(request);
 }

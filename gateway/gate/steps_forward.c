@@ -166,7 +166,7 @@ forwarding_aborted(struct request *request)
 void
 step_forwarding(struct request *request)
 {
-	if (request->upstream_status == 429 && forwarding_throttled(request))
+	if (request->upstream_status == 429 && operation_is_metered(request->route.operation) && forwarding_throttled(request))
 		return;
 	if (request->upstream_status) {
 		forwarding_answered(request);

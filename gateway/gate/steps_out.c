@@ -249,7 +249,8 @@ out_account(struct request *request)
 	if (request->caller) {
 		size_t identity = stats_identity_slot(request->caller->identity);
 
-		stats_observe(&stats->wait[identity], out_wait_us(request));
+		if (operation_is_metered(op))
+			stats_observe(&stats->wait[identity], out_wait_us(request));
 		if (request->upstream_status && !request->throttled)	/* that one was counted when it came */
 			stats_add(&stats->upstream[identity][stats_code_slot(request->upstream_status)], 1);
 	}

@@ -15,6 +15,8 @@
 #include "rules/operation.h"
 
 enum config_location { CONFIG_LOCATION_PRESERVE, CONFIG_LOCATION_REWRITE };
+/* Routes of the API beside the job scheduler's: which of them a caller may use. */
+enum config_other { CONFIG_OTHER_REFUSE, CONFIG_OTHER_READ, CONFIG_OTHER_ALL };
 enum config_validate { CONFIG_VALIDATE_ENFORCE, CONFIG_VALIDATE_REPORT, CONFIG_VALIDATE_OFF };
 
 struct config_secret {		/* {"file": path} or {"env": name}; both empty where absent */
@@ -92,6 +94,7 @@ struct config_caller {
 	size_t allow_count;
 	bool allow_given;		/* with allow_count 0: nothing is permitted */
 	enum config_validate validate;
+	enum config_other other_routes;	/* refuse */
 };
 
 /* A rule of `rules`: a rate for what it matches, beside the identity's quota. What it matches shares one bucket. */

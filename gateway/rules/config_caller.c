@@ -111,6 +111,17 @@ read_validate(struct config_reader *r, struct json_t *value, const struct config
 		*(enum config_validate *)out = (enum config_validate)word;
 }
 
+static void
+read_other_routes(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out)
+{
+	static const char *const words[] = { "refuse", "read", "all", NULL };
+	int word;
+
+	(void)rule;
+	if (config_word(r, value, words, &word))
+		*(enum config_other *)out = (enum config_other)word;
+}
+
 /* The metrics' words for callers without a name and beyond the 200th: one so called could not be told from them. */
 static void
 read_caller_name(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out)
@@ -149,6 +160,7 @@ static const struct config_rule caller_rules[] = {
 	{ STR_INIT("location"), read_location, 0, 0, 0, false, NULL, NULL },
 	{ STR_INIT("allow"), read_allow, 0, 0, 0, false, NULL, NULL },
 	CONFIG_KEY("validate", read_validate, struct config_caller, validate, 0, 0),
+	CONFIG_KEY("other_routes", read_other_routes, struct config_caller, other_routes, 0, 0),
 	CONFIG_END,
 };
 

@@ -42,14 +42,30 @@ covers_job_type(const struct config_allow *allow, struct str job_type)
 	return allow->job_type_count == 0;
 }
 
+const char *
+policy_mismatch(const struct config_allow *allow, const struct route *route)
+{
+	if ((allow->operations & 1u << operation_right(route->operation)) == 0)
+		return "operations";
+	if (allow->workspace.n && !str_eq(allow->workspace, route->workspace))
+		return "workspace";
+	if (!covers_item(allow, route->item))
+		return "items";
+	return covers_job_type(allow, route->job_type) ? NULL : "job_types";
+}
+
 bool
 policy_covers(const struct config_allow *allow, const struct route *route)
 {
-	if ((allow->operations & 1u << operation_right(route->operation)) == 0)
-		return false;
-	if (allow->workspace.n && !str_eq(allow->workspace, route->workspace))
-		return false;
-	return covers_item(allow, route->item) && covers_job_type(allow, route->job_type);
+	return policy_mismatch(allow, route) == NULL;
+}
+
+bool
+policy_permits_other(const struct config_caller *caller, struct str method)
+{
+	if (caller->other_routes == CONFIG_OTHER_READ)
+		return str_eq(method, STR("GET")) || str_eq(method, STR("HEAD"));
+	return caller->other_routes == CONFIG_OTHER_ALL;
 }
 
 bool

@@ -23,4 +23,10 @@ bool policy_covers(const struct config_allow *allow, const struct route *route);
 /* Whether CALLER may do what ROUTE asks: one of its rules covers it, or it has none. */
 bool policy_permits(const struct config_caller *caller, const struct route *route);
 
+/* Whether CALLER may use METHOD on routes of the API beside the scheduler's (callers[].other_routes). */
+bool policy_permits_other(const struct config_caller *caller, struct str method);
+
+/* What in ALLOW does not cover what ROUTE asks ("operations", "workspace", "items", "job_types"), or NULL. */
+const char *policy_mismatch(const struct config_allow *allow, const struct route *route);
+
 #endif
