@@ -72,6 +72,7 @@ struct request {
 	struct str method, peer, client_request_id;
 	const struct config_caller *caller;	/* NULL: unknown */
 	const struct config_key *key;
+	struct str principal;		/* of the verified token that it shows; empty: none */
 	struct route route;
 	struct buf body;		/* as received, without transfer coding */
 	int64_t body_bytes;		/* -1 until it is whole */

@@ -15,6 +15,8 @@ void identify_caller(struct request *request);
 void step_waiting(struct request *request);
 void step_next(struct request *request);
 void step_ready(struct request *request);
+/* Fill in whose bucket it takes from: identity, and principal where each token has its own. */
+void admit_name_bucket(const struct request *request, struct limiter_ask *ask);
 
 /* steps_forward.c: what came of it */
 void step_forwarding(struct request *request);

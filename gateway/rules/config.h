@@ -35,6 +35,7 @@ struct config_quota {
 struct config_identity {
 	struct str name;
 	struct config_quota quota;
+	bool per_token;			/* each verified token's principal has a quota of its own */
 };
 
 struct config_listen {
