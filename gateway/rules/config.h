@@ -10,7 +10,9 @@
 
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/clock.h"
 
+#include "rules/network.h"
 /* Operations of the API, and so what a rule, a record and a metric can name. */
 #include "rules/operation.h"
 
@@ -47,6 +49,8 @@ struct config_listen {
 struct config_key {
 	struct str id;			/* given, or the first 8 hex digits of the hash */
 	uint8_t sha256[32];
+	struct wall_time expires;	/* from then on it is no key any more; 0: never */
+	struct network_list networks;	/* from where it may be shown; empty: from anywhere */
 };
 
 struct config_key_slot {	/* of an open-addressed table; policy_find_key reads it */
