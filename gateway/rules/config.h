@@ -44,6 +44,8 @@ struct config_listen {
 	bool tls;
 	struct str cert_file, key_file;	/* resolved */
 	bool plain;			/* "plain": true was said */
+	struct network_list trusted_proxies;	/* who may say for whom it asks */
+	bool proxy_protocol;		/* and says it by the PROXY protocol, version 2 */
 };
 
 struct config_key {

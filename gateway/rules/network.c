@@ -6,7 +6,7 @@
 
 /* Where the four bytes of IPv4 begin in a mapped address. */
 #define MAPPED_BYTES 12
-#define MAPPED_BITS (MAPPED_BYTES * 8)
+_Static_assert(NETWORK_IPV4_BITS == MAPPED_BYTES * 8, "the mapped part");
 
 static const uint8_t mapped[MAPPED_BYTES] = { [10] = 0xff, [11] = 0xff };
 
@@ -87,7 +87,7 @@ network_parse(struct str text, struct network *out)
 	if (slash < text.n && (length.n > 3 || (length.n > 1 && length.p[0] == '0') || !str_to_u64(length, &bits)
 	    || bits > (four ? 32 : 128)))
 		return four ? "must have a prefix of 0 to 32 behind the slash" : "must have a prefix of 0 to 128 behind the slash";
-	out->prefix = (unsigned)bits + (four ? MAPPED_BITS : 0);
+	out->prefix = (unsigned)bits + (four ? NETWORK_IPV4_BITS : 0);
 	if (!is_zero_behind(&out->first, out->prefix))
 		return "must be the first address of its network: bits behind the prefix are set";
 	return NULL;
@@ -100,7 +100,7 @@ network_holds(const struct network *network, const struct network_address *addre
 	unsigned rest = network->prefix % 8;
 
 	/* "::/0" says IPv6, and mapped addresses are none: who means everything names both kinds. */
-	if (network->prefix < MAPPED_BITS && is_mapped(address))
+	if (network->prefix < NETWORK_IPV4_BITS && is_mapped(address))
 		return false;
 	if (memcmp(network->first.bytes, address->bytes, whole) != 0)
 		return false;

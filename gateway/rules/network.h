@@ -10,6 +10,8 @@
 #include "base/str.h"
 
 #define NETWORK_BYTES 16
+/* The prefix of all of IPv4. */
+#define NETWORK_IPV4_BITS 96
 
 struct network_address {
 	uint8_t bytes[NETWORK_BYTES];	/* IPv4 as mapped */

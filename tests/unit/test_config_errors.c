@@ -64,7 +64,14 @@ static const struct { const char *path, *value, *errors; } rows[] = {
 	{ "admin", NULL, NULL },
 	{ "audit", NULL, NULL },
 	/* what later work brings */
-	{ "listen[0].trusted_proxies", "[]", "listen[0].trusted_proxies: " LATER("identity") },
+	{ "listen[0].trusted_proxies", "[]", "listen[0].trusted_proxies: must be a list of at least one, is an empty list" },
+	{ "listen[0].trusted_proxies", "[\"10.0.0.0/8\"]", NULL },
+	{ "listen[0].trusted_proxies", "[\"10.0.0.1/8\"]", "listen[0].trusted_proxies[0]: must be the first address of its network: bits "
+	    "behind the prefix are set, is \"10.0.0.1/8\"" },
+	{ "listen[0].proxy_protocol", "false", NULL },
+	{ "listen[0].proxy_protocol", "true", "listen[0]: has \"proxy_protocol\" and needs \"trusted_proxies\": who may say for whom it "
+	    "connects" },
+	{ "listen[0].proxy_protocol", "2", "listen[0].proxy_protocol: must be true or false, is 2" },
 	{ "admin.token", "{}", "admin.token: " LATER("identity") },
 	{ "upstream.replay_429", "false", NULL },
 	{ "upstream.quota", "{\"requests\": 2, \"window\": \"60s\"}", NULL },
