@@ -15,6 +15,7 @@
 #include "io/file.h"
 #include "io/tls.h"
 #include "rules/explain.h"
+#include "rules/credential.h"
 
 /* Certificates live 47 days or more; two weeks is time to find out why the renewal failed. */
 #define CHECK_EXPIRY_US (INT64_C(14) * 86400 * CLOCK_SECOND)
@@ -142,6 +143,21 @@ check_audit(struct check_report *report, const struct config *config)
 	buf_fini(&error);
 }
 
+/* Warn of keys that will soon be none. */
+static void
+check_keys(const struct check_report *report, const struct config *config)
+{
+	struct buf text = BUF_EMPTY;
+	struct str rest, line;
+
+	credential_warn_expiry(config, clock_now_wall(), &text);
+	rest = buf_str(&text);
+	while (str_next(&rest, '\n', &line))
+		if (line.n)
+			fprintf(stderr, "%s: warning: %.*s\n", report->file, STR_ARG(line));
+	buf_fini(&text);
+}
+
 /* Look at everything that CONFIG names. */
 static int
 check_config(const struct config *config, const char *file)
@@ -154,6 +170,7 @@ check_config(const struct config *config, const char *file)
 	check_store(&report, config);
 	check_store_tls(&report, config);
 	check_audit(&report, config);
+	check_keys(&report, config);
 	for (size_t i = 0; i < config->warning_count; i++)
 		fprintf(stderr, "%s: warning: %.*s\n", file, STR_ARG(config->warnings[i]));
 	if (report.faults)

@@ -186,10 +186,25 @@ on_look(void *arg)
 		loop_timer_at(&instance->look, mono_add(loop_now(instance->loop), INSTANCE_LOOK_US));
 }
 
+void
+instance_say_expiring(const struct config *config)
+{
+	struct buf text = BUF_EMPTY;
+	struct str rest, line;
+
+	credential_warn_expiry(config, clock_now_wall(), &text);
+	rest = buf_str(&text);
+	while (str_next(&rest, '\n', &line))
+		if (line.n)
+			log_line(LOG_WARN, "configuration", log_s("message", line));
+	buf_fini(&text);
+}
+
 /* Say the configuration's warnings once. */
 static void
 instance_say_warnings(const struct config *config)
 {
+	instance_say_expiring(config);
 	for (size_t i = 0; i < config->warning_count; i++)
 		log_line(LOG_WARN, "configuration", log_s("message", config->warnings[i]));
 }

@@ -38,6 +38,9 @@ struct instance {
 	bool leaving;			/* all work is done: the store is told good-bye */
 };
 
+/* Warn of keys that have expired or soon will. */
+void instance_say_expiring(const struct config *config);
+
 /* What a worker needs of OpenSSL: one set each, since contexts are not shared between threads. */
 struct instance_tls {
 	struct tls_client *client;

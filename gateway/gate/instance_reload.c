@@ -131,6 +131,7 @@ instance_reload(struct instance *instance)
 	config_unref(&instance->config);
 	instance->config = config;
 	log_line(LOG_INFO, "configuration reloaded");
+	instance_say_expiring(config);
 out:
 	buf_wipe(&password);
 	free(sets);

@@ -21,6 +21,7 @@
 #include "io/journal.h"
 #include "io/upstream.h"
 #include "rules/config.h"
+#include "rules/credential.h"
 #include "rules/record.h"
 #include "rules/reply.h"
 #include "rules/route.h"
@@ -69,10 +70,14 @@ struct request {
 
 	/* What it is. */
 	char id[36];
-	struct str method, peer, client_request_id;
+	struct str method, client_request_id;
+	struct str peer;		/* the client's address, as text */
+	struct network_address address;	/* the same */
 	const struct config_caller *caller;	/* NULL: unknown */
-	const struct config_key *key;
 	struct str principal;		/* of the verified token that it shows; empty: none */
+	struct str credential;		/* the id of what identified it, or of what was not to be used now or from there */
+	enum credential_failure credential_failure;
+	const struct config_caller *suspect;	/* whose credential it was that was refused; for the log alone */
 	struct route route;
 	struct buf body;		/* as received, without transfer coding */
 	int64_t body_bytes;		/* -1 until it is whole */

@@ -4,6 +4,9 @@
 
 #include "gate/request.h"
 
+/* address.c: learn where the client is; at the request's birth */
+void address_client(struct request *request);
+
 /* steps_in.c: who calls, what is asked, whether it may */
 void step_head(struct request *request);
 void step_body(struct request *request);

@@ -259,6 +259,8 @@ out_account(struct request *request)
 	log_line(request->refusal == REFUSAL_NONE ? LOG_INFO : LOG_WARN, "request",
 	    log_s("request_id", request_id(request)), log_s("client_request_id", request->client_request_id),
 	    log_s("caller", request->caller ? request->caller->name : STR("unknown")), log_s("peer", request->peer),
+	    log_s("credential", request->credential), log_s("reason", credential_failure_name(request->credential_failure)),
+	    log_s("suspect", request->suspect ? request->suspect->name : STR("")),
 	    log_s("operation", operation_name(op)), log_s("method", request->method),
 	    log_s("workspace", request->route.workspace), log_s("item", request->route.item),
 	    log_s("job_type", request->route.job_type), log_i("status", request->answered),

@@ -107,6 +107,18 @@ on_sent(void *arg, struct front_request *client, bool delivered)
 		log_line(LOG_DEBUG, "answer not delivered", log_s("peer", front_peer(client)));
 }
 
+/* Whether who connects to a listener is one of its trusted proxies. */
+static bool
+on_is_proxy(void *arg, size_t listener, struct str peer)
+{
+	const struct worker *worker = arg;
+	struct network_address address;
+	struct str host;
+
+	return network_parse_hop(peer, &address, &host)
+	    && network_any_holds(&worker->config->listen[listener].trusted_proxies, &address);
+}
+
 /* The front's limits of a configuration. */
 static struct front_limits
 worker_limits(const struct config *config)
@@ -156,7 +168,7 @@ worker_new(unsigned index, struct worker_shared *shared, struct config *config, 
 	struct front_settings settings = {
 		.limits = worker_limits(config),
 		.connections = &shared->connections,
-		.hooks = { on_request, on_body, on_fault, on_gone, on_sent },
+		.hooks = { on_request, on_body, on_fault, on_gone, on_sent, on_is_proxy },
 	};
 
 	check(worker != NULL);
@@ -310,6 +322,7 @@ worker_take_config(struct worker *worker, struct worker_mail *m)
 	front_set_limits(worker->front, &limits);
 	for (size_t i = 0; i < count; i++) {
 		front_set_tls(worker->front, i, m->tls_servers[i]);
+		front_set_proxied(worker->front, i, m->config->listen[i].proxy_protocol);
 		tls_server_free(&worker->tls_servers[i]);
 	}
 	free(worker->tls_servers);
@@ -362,6 +375,14 @@ worker_begin_abort(struct worker *worker)
 	front_abort(worker->front);
 }
 
+/* Accept on listener I, whose socket is FD. */
+static void
+worker_listen(struct worker *worker, size_t i, int fd)
+{
+	front_listen(worker->front, fd, worker->tls_servers[i]);
+	front_set_proxied(worker->front, i, worker->config->listen[i].proxy_protocol);
+}
+
 /* An order from main. */
 static void
 on_order(struct mail *mail)
@@ -372,7 +393,7 @@ on_order(struct mail *mail)
 	switch (m->order) {
 	case WORKER_OPEN:
 		for (size_t i = 0; i < worker->config->listen_count; i++)
-			front_listen(worker->front, m->fds[i], worker->tls_servers[i]);
+			worker_listen(worker, i, m->fds[i]);
 		free(m->fds);
 		break;
 	case WORKER_RELOAD:

@@ -88,7 +88,7 @@ on_complete(struct evhttp_request *carrier, void *arg)
 bool
 front_carrier_is_handshaken(const struct front_conn *conn)
 {
-	return !conn->tls || SSL_is_init_finished(bufferevent_openssl_get_ssl(conn->bev));
+	return !conn->proxied && (!conn->tls || SSL_is_init_finished(bufferevent_openssl_get_ssl(conn->bev)));
 }
 
 void

@@ -10,7 +10,9 @@
 
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/clock.h"
 
+#include "rules/network.h"
 /* Operations of the API, and so what a rule, a record and a metric can name. */
 #include "rules/operation.h"
 
@@ -45,11 +47,15 @@ struct config_listen {
 	bool tls;
 	struct str cert_file, key_file;	/* resolved */
 	bool plain;			/* "plain": true was said */
+	struct network_list trusted_proxies;	/* who may say for whom it asks */
+	bool proxy_protocol;		/* and says it by the PROXY protocol, version 2 */
 };
 
 struct config_key {
 	struct str id;			/* given, or the first 8 hex digits of the hash */
 	uint8_t sha256[32];
+	struct wall_time expires;	/* from then on it is no key any more; 0: never */
+	struct network_list networks;	/* from where it may be shown; empty: from anywhere */
 };
 
 struct config_key_slot {	/* of an open-addressed table; policy_find_key reads it */

@@ -31,7 +31,8 @@ read_sha256(struct config_reader *r, struct json_t *value, const struct config_r
 static const struct config_rule key_rules[] = {
 	CONFIG_KEY("id", config_read_name, struct config_key, id, 0, 0),
 	CONFIG_NEED("sha256", read_sha256, struct config_key, sha256, 0, 0),
-	CONFIG_LATER("expires", "identity"),
+	CONFIG_KEY("expires", config_read_date_time, struct config_key, expires, 0, 0),
+	CONFIG_KEY("networks", config_read_networks, struct config_key, networks, 0, 0),
 	CONFIG_END,
 };
 

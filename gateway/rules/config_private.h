@@ -106,6 +106,7 @@ void config_read_duration(struct config_reader *r, struct json_t *value, const s
 void config_read_name(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
 void config_read_path(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
 void config_read_secret(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
+void config_read_date_time(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
 void config_read_ignored(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
 
 /* A text of MIN to MAX bytes as a slice of VALUE's own; else false, and the error is written. */
@@ -159,6 +160,11 @@ void config_read_workspace(struct config_reader *r, struct json_t *value, const 
 void config_read_items(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
 void config_read_job_types(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
 void config_read_operations(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
+
+/* --- config_network.c --- */
+
+/* Read a list of at least one network into a struct network_list. */
+void config_read_networks(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
 
 /* --- config_rate.c --- */
 

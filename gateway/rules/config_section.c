@@ -108,7 +108,8 @@ static const struct config_rule listen_rules[] = {
 	{ STR_INIT("address"), config_read_address, 0, 0, 0, true, NULL, NULL },
 	{ STR_INIT("tls"), read_tls, 0, 0, 0, false, NULL, NULL },
 	CONFIG_KEY("plain", config_read_bool, struct config_listen, plain, 0, 0),
-	CONFIG_LATER("trusted_proxies", "identity"),
+	CONFIG_KEY("trusted_proxies", config_read_networks, struct config_listen, trusted_proxies, 0, 0),
+	CONFIG_KEY("proxy_protocol", config_read_bool, struct config_listen, proxy_protocol, 0, 0),
 	CONFIG_END,
 };
 
@@ -129,6 +130,8 @@ read_listener(struct config_reader *r, struct json_t *value, void *out, size_t i
 	config_read_object(r, value, listen_rules, listen);
 	if (r->error_count != errors)
 		return;
+	if (listen->proxy_protocol && listen->trusted_proxies.count == 0)
+		config_error(r, "has \"proxy_protocol\" and needs \"trusted_proxies\": who may say for whom it connects");
 	if (listen->tls && listen->plain)
 		config_error(r, "has both \"tls\" and \"plain\": true");
 	if (!listen->tls && !listen->plain && !config_is_loopback(listen))

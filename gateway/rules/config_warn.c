@@ -113,6 +113,20 @@ warn_caller_rates(struct config_reader *r)
 	buf_fini(&list);
 }
 
+/* Warn of listeners where anybody may say to be anybody. */
+static void
+warn_proxies(struct config_reader *r)
+{
+	for (size_t i = 0; i < r->config->listen_count; i++) {
+		const struct network_list *proxies = &r->config->listen[i].trusted_proxies;
+
+		for (size_t k = 0; k < proxies->count; k++)
+			if (proxies->list[k].prefix == 0 || proxies->list[k].prefix == NETWORK_IPV4_BITS)
+				config_warn(r, "listen[%zu].trusted_proxies has a network of all addresses: whoever connects may say to "
+				    "come from anywhere", i);
+	}
+}
+
 void
 config_warn_all(struct config_reader *r)
 {
@@ -124,6 +138,7 @@ config_warn_all(struct config_reader *r)
 	warn_shut_out(r);
 	warn_caller_waits(r);
 	warn_caller_rates(r);
+	warn_proxies(r);
 	if (config->admin.port && !config_is_loopback(&config->admin))
 		config_warn(r, "admin.address %.*s is not on loopback: whoever reaches it reads metrics and health",
 		    STR_ARG(config->admin.address));

@@ -38,13 +38,15 @@ FULL = {
     "instance": "gate-1",
     "workers": 2,
     "public_url": "https://gate.example/fabric",
-    "listen": [{"address": "127.0.0.1:8443", "tls": {"cert_file": "c.pem", "key_file": "k.pem"}, "plain": False}],
+    "listen": [{"address": "127.0.0.1:8443", "tls": {"cert_file": "c.pem", "key_file": "k.pem"}, "plain": False,
+                "trusted_proxies": ["10.0.0.0/8"], "proxy_protocol": True}],
     "admin": {"address": "[::1]:8081"},
     "upstream": {"url": "https://api.example", "server_name": "api.example", "ca_file": "ca.pem", "timeout": "20s",
                  "idle_timeout": "5s", "replay_429": False, "quota": dict(QUOTA)},
     "identities": [{"name": "sp", "quota": dict(QUOTA)}],
     "callers": [{
-        "name": "etl", "keys": [{"id": "k1", "sha256": "ab" * 32}], "identity": "sp", "location": "rewrite",
+        "name": "etl", "keys": [{"id": "k1", "sha256": "ab" * 32, "expires": "2099-01-31T00:00:00Z", "networks": ["10.0.0.0/8"]}],
+        "identity": "sp", "location": "rewrite",
         "weight": 3, "rate": dict(RATE), "validate": "report", "other_routes": "read", "wait": {"max": "30s", "queue": 5},
         "allow": [{"workspace": "cfafbeb1-8037-4d0c-896e-a46fb27ff229", "operations": ["run"],
                    "items": ["5b218778-e7a5-4d73-8187-f10824047715"], "job_types": ["RunNotebook"]}],
@@ -63,10 +65,9 @@ FULL = {
 
 # The contract's "(later: X)": the parser says so, the schema does not have them.
 LATER = [
-    ("listen[0]", "trusted_proxies", "identity"), ("listen[0].tls", "client_ca_file", "identity"),
+    ("listen[0].tls", "client_ca_file", "identity"),
     ("admin", "token", "identity"),
     ("identities[0]", "credential", "identity"),
-    ("callers[0].keys[0]", "expires", "identity"),
     ("", "polls", "polls"),
 ]
 
@@ -352,6 +353,10 @@ GOOD_AND_BAD = [
     (("rules", 0, "workspace"), ["*", "CFAFBEB1-8037-4d0c-896e-a46fb27ff229"], ["", "x", ["*"]]),
     (("rules", 0, "job_types"), ["*", ["A", "b"]], [[], ["*"], "A"]),
     (("callers", 0, "keys", 0, "sha256"), ["AB" * 32], ["ab" * 31, "ab" * 33, "zz" * 32]),
+    (("callers", 0, "keys", 0, "expires"), ["2027-01-31T00:00:00Z", "2027-01-31t12:00:00.5+05:30", "1999-12-31T23:59:59-00:00"],
+     ["2027-01-31", "2027-01-31 00:00:00Z", "2027-01-31T00:00:00", "2027-1-31T00:00:00Z", "2027-01-31T00:00:00.Z", "tomorrow"]),
+    (("callers", 0, "keys", 0, "networks"), [["10.0.0.0/8", "::1"], ["2001:db8::/32"], ["0.0.0.0/0", "::/0"], ["192.0.2.7"]],
+     [[], ["10.0.0.0/33"], ["x"], ["10.0.0"], ["::/129"], ["10.0.0.0/"], ["10.0.0.0/08"], [""], "10.0.0.0/8"]),
     (("store", "password"), [{"env": "P_1"}, {"file": "/x"}], [{}, {"env": "1"}, {"env": "A", "file": "b"}, "hunter2"]),
     (("upstream", "server_name"), ["a", "a.b-c.d", "10.0.0.1"], ["a..b", "-a", "a-", "*.a", "a b", "x" * 64]),
     (("store", "on_failure"), ["closed", "share"], ["open", "Share"]),

@@ -39,6 +39,7 @@ assert_str(struct str s, const char *expected)
 #define SENTINELS "must have 1 to 16 Sentinels as host:port, divided by commas"
 #define LATER(work) "comes with the work on " work "; not available yet"
 #define ONE "\"rate\": {\"requests\": 1, \"window\": \"1s\"}"
+#define CIDR "must be a network as \"10.0.0.0/8\" or \"2001:db8::/32\", or an address, is "
 #define ETL "callers[0] (\"etl\")"
 
 /* One change to the least configuration, and all that is then said. NULL: it is right. */
@@ -63,7 +64,14 @@ static const struct { const char *path, *value, *errors; } rows[] = {
 	{ "admin", NULL, NULL },
 	{ "audit", NULL, NULL },
 	/* what later work brings */
-	{ "listen[0].trusted_proxies", "[]", "listen[0].trusted_proxies: " LATER("identity") },
+	{ "listen[0].trusted_proxies", "[]", "listen[0].trusted_proxies: must be a list of at least one, is an empty list" },
+	{ "listen[0].trusted_proxies", "[\"10.0.0.0/8\"]", NULL },
+	{ "listen[0].trusted_proxies", "[\"10.0.0.1/8\"]", "listen[0].trusted_proxies[0]: must be the first address of its network: bits "
+	    "behind the prefix are set, is \"10.0.0.1/8\"" },
+	{ "listen[0].proxy_protocol", "false", NULL },
+	{ "listen[0].proxy_protocol", "true", "listen[0]: has \"proxy_protocol\" and needs \"trusted_proxies\": who may say for whom it "
+	    "connects" },
+	{ "listen[0].proxy_protocol", "2", "listen[0].proxy_protocol: must be true or false, is 2" },
 	{ "admin.token", "{}", "admin.token: " LATER("identity") },
 	{ "upstream.replay_429", "false", NULL },
 	{ "upstream.quota", "{\"requests\": 2, \"window\": \"60s\"}", NULL },
@@ -71,7 +79,21 @@ static const struct { const char *path, *value, *errors; } rows[] = {
 	{ "upstream.quota.burst", "200", NULL },
 	{ "upstream.quota.burst", "201", "upstream.quota: burst must be 1 to requests less outside" },
 	{ "upstream.quota.burst", "0", "upstream.quota.burst: must be 1 to 10000000, is 0" },
-	{ "callers[0].keys[0].expires", "\"x\"", ETL ".keys[0].expires: " LATER("identity") },
+	{ "callers[0].keys[0].expires", "\"2027-01-31T00:00:00Z\"", NULL },
+	{ "callers[0].keys[0].expires", "\"2027-02-29T00:00:00Z\"", ETL ".keys[0].expires: must be a date and a time with its offset "
+	    "(RFC 3339), as \"2027-01-31T00:00:00Z\", is \"2027-02-29T00:00:00Z\"" },
+	{ "callers[0].keys[0].expires", "7", ETL ".keys[0].expires: must be a date and a time with its offset (RFC 3339), as "
+	    "\"2027-01-31T00:00:00Z\", is 7" },
+	{ "callers[0].keys[0].networks", "[\"10.0.0.0/8\", \"::1\"]", NULL },
+	{ "callers[0].keys[0].networks", "[]", ETL ".keys[0].networks: must be a list of at least one, is an empty list" },
+	{ "callers[0].keys[0].networks", "[\"::\", \"10.1.0.0/8\"]", ETL ".keys[0].networks[1]: must be the first address of its network: "
+	    "bits behind the prefix are set, is \"10.1.0.0/8\"" },
+	{ "callers[0].keys[0].networks", "[4]", ETL ".keys[0].networks[0]: " CIDR "4" },
+	{ "callers[0].keys[0].networks", "[\"localhost\"]", ETL ".keys[0].networks[0]: " CIDR "\"localhost\"" },
+	{ "callers[0].keys[0].networks", "[\"10.0.0.0/33\"]", ETL ".keys[0].networks[0]: must have a prefix of 0 to 32 behind the slash, "
+	    "is \"10.0.0.0/33\"" },
+	{ "callers[0].keys[0].networks", "[\"::/129\"]", ETL ".keys[0].networks[0]: must have a prefix of 0 to 128 behind the slash, "
+	    "is \"::/129\"" },
 	{ "identities", "[{\"name\": \"default\", \"credential\": {}}]", "identities[0] (\"default\").credential: " LATER("identity") },
 	{ "polls", "{}", "polls: " LATER("polls") },
 	/* kinds and bounds */
