@@ -22,8 +22,8 @@ const char *
 upstream_phase_name(enum upstream_phase phase)
 {
 	static const char *const names[] = {
-		[UPSTREAM_RESOLVE] = "resolve", [UPSTREAM_CONNECT] = "connect", [UPSTREAM_TLS] = "tls", [UPSTREAM_READY] = "ready",
-		[UPSTREAM_WRITE] = "write", [UPSTREAM_WAIT] = "wait", [UPSTREAM_READ] = "read",
+		[UPSTREAM_RESOLVE] = "resolve", [UPSTREAM_CONNECT] = "connect", [UPSTREAM_TUNNEL] = "tunnel",
+		[UPSTREAM_TLS] = "tls", [UPSTREAM_READY] = "ready", [UPSTREAM_WRITE] = "write", [UPSTREAM_WAIT] = "wait", [UPSTREAM_READ] = "read",
 	};
 
 	check(phase < sizeof(names) / sizeof(names[0]));
@@ -35,7 +35,7 @@ upstream_reason_name(enum upstream_reason reason)
 {
 	static const char *const names[] = {
 		[UPSTREAM_REASON_RESOLVE] = "resolve", [UPSTREAM_REASON_REFUSED] = "refused", [UPSTREAM_REASON_TIMEOUT] = "timeout",
-		[UPSTREAM_REASON_TLS] = "tls", [UPSTREAM_REASON_CLOSED] = "closed", [UPSTREAM_REASON_MALFORMED] = "malformed",
+		[UPSTREAM_REASON_PROXY] = "proxy", [UPSTREAM_REASON_TLS] = "tls", [UPSTREAM_REASON_CLOSED] = "closed", [UPSTREAM_REASON_MALFORMED] = "malformed",
 		[UPSTREAM_REASON_TOO_LARGE] = "too_large",
 	};
 
@@ -64,6 +64,34 @@ on_reap(void *arg)
 	}
 }
 
+/* A copy of S that ends in NUL. */
+static struct str
+upstream_copy(struct str s)
+{
+	char *copy = strndup(s.n ? s.p : "", s.n);
+
+	check(copy != NULL);
+	return str_from(copy);
+}
+
+/* Keep a proxy of one's own. */
+static void
+upstream_keep_proxy(struct upstream *upstream, const struct upstream_proxy *proxy)
+{
+	upstream->proxy = (struct upstream_proxy){ upstream_copy(proxy->host), proxy->port, upstream_copy(proxy->authorization) };
+}
+
+/* Give the proxy's memory back; its password is wiped. */
+static void
+upstream_drop_proxy(struct upstream *upstream)
+{
+	char *host = (char *)(uintptr_t)upstream->proxy.host.p, *authorization = (char *)(uintptr_t)upstream->proxy.authorization.p;
+
+	explicit_bzero(authorization, upstream->proxy.authorization.n);
+	free(authorization);
+	free(host);
+}
+
 struct upstream *
 upstream_new(struct loop *loop, struct resolver *resolver, struct tls_client *tls, const struct upstream_settings *settings)
 {
@@ -78,6 +106,7 @@ upstream_new(struct loop *loop, struct resolver *resolver, struct tls_client *tl
 	upstream->host = strndup(settings->host.p, settings->host.n);
 	check(upstream->host != NULL);
 	upstream->settings.host = str_from(upstream->host);
+	upstream_keep_proxy(upstream, &settings->proxy);
 	for (size_t i = 0; i < UPSTREAM_PLACES; i++)
 		TAILQ_INIT(&upstream->places[i]);
 	TAILQ_INIT(&upstream->calls);
@@ -107,6 +136,7 @@ upstream_free(struct upstream **upstream_p)
 	loop_unhook(upstream->loop, &upstream->reap);
 	upstream->magic = 0;
 	free(upstream->host);
+	upstream_drop_proxy(upstream);
 	free(upstream);
 }
 
@@ -149,6 +179,19 @@ upstream_drop_pool(struct upstream *upstream)
 	upstream->generation++;
 	while ((connection = TAILQ_FIRST(&upstream->places[UPSTREAM_IDLE])) != NULL)
 		upstream_connection_close(connection, true);
+}
+
+void
+upstream_set_proxy(struct upstream *upstream, const struct upstream_proxy *proxy)
+{
+	const struct upstream_proxy *old = &upstream->proxy;
+
+	check_magic(upstream, UPSTREAM_MAGIC);
+	if (old->port == proxy->port && str_eq(old->host, proxy->host) && str_eq(old->authorization, proxy->authorization))
+		return;
+	upstream_drop_proxy(upstream);
+	upstream_keep_proxy(upstream, proxy);
+	upstream_drop_pool(upstream);
 }
 
 void

@@ -1,6 +1,7 @@
 /*
  * Upstream: an HTTP/1.1 client over verified TLS with a pool of connections; one per worker, on its loop's thread
- * alone.
+ * alone. A proxy may be asked for a tunnel (CONNECT); TLS is verified through it from end to end, and nothing of a
+ * request is ever told to it. Plain TCP is for fetches from endpoints of the own machine (fetch.h), never for requests.
  *
  * A call borrows a connection first (on_ready), is told what to send later (upstream_send), and ends with exactly one
  * of on_response and on_failed, or none after upstream_cancel. No completion runs inside the function that caused it.
@@ -8,7 +9,7 @@
  * byte of the request that was handed to the kernel is counted (RFC 9110 9.2.2: no automatic retry of what may have
  * been processed).
  *
- * Phases with absolute deadlines: resolve+connect+TLS (connect_timeout), then the call's own deadline. Responses are
+ * Phases with absolute deadlines: resolve+connect+tunnel+TLS (connect_timeout), then the call's own deadline. Responses are
  * parsed by base/http1: 1xx skipped, framing strict, size bounded; a connection returns to the pool only after a
  * clean end (complete response, keep-alive, no byte left over, request fully written).
  */
@@ -24,21 +25,26 @@
 struct upstream;
 struct upstream_call;
 
+/* Port 0: none. AUTHORIZATION is the value of Proxy-Authorization, empty where the proxy asks for none. */
+struct upstream_proxy { struct str host; uint16_t port; struct str authorization; };
+
 struct upstream_settings {
 	struct str host;		/* to connect to */
 	uint16_t port;
-	int64_t connect_timeout_us;	/* resolve, connect and TLS together */
+	struct upstream_proxy proxy;	/* copied */
+	int64_t connect_timeout_us;	/* resolve, connect, tunnel and TLS together */
 	int64_t idle_timeout_us;	/* a pooled connection is closed after it */
 	size_t response_head_bytes;	/* 64 KiB */
 	size_t response_body_bytes;	/* 8 MiB */
 };
 
-enum upstream_phase { UPSTREAM_RESOLVE, UPSTREAM_CONNECT, UPSTREAM_TLS, UPSTREAM_READY, UPSTREAM_WRITE, UPSTREAM_WAIT, UPSTREAM_READ };
+enum upstream_phase { UPSTREAM_RESOLVE, UPSTREAM_CONNECT, UPSTREAM_TUNNEL, UPSTREAM_TLS, UPSTREAM_READY, UPSTREAM_WRITE, UPSTREAM_WAIT, UPSTREAM_READ };
 
 enum upstream_reason {
 	UPSTREAM_REASON_RESOLVE,	/* the name has no address */
 	UPSTREAM_REASON_REFUSED,	/* TCP refused or unreachable, at every address */
 	UPSTREAM_REASON_TIMEOUT,	/* the phase's or the call's deadline */
+	UPSTREAM_REASON_PROXY,		/* the proxy has given no tunnel */
 	UPSTREAM_REASON_TLS,		/* handshake failed or the peer is not who it should be */
 	UPSTREAM_REASON_CLOSED,		/* the connection ended before a whole response */
 	UPSTREAM_REASON_MALFORMED,	/* not HTTP/1.1, or framing that cannot be trusted */
@@ -67,7 +73,7 @@ struct upstream_hooks {
 	void (*on_failed)(void *arg, const struct upstream_failure *failure);	/* also while ready: the borrowed connection was closed by the peer */
 };
 
-/* TLS and RESOLVER are borrowed and outlive it. */
+/* TLS and RESOLVER are borrowed and outlive it. TLS NULL: plain TCP, and no proxy. */
 struct upstream *upstream_new(struct loop *loop, struct resolver *resolver, struct tls_client *tls,
     const struct upstream_settings *settings);
 /* Cancels what is open (no completions) and closes all connections. */
@@ -78,6 +84,9 @@ void upstream_drop_pool(struct upstream *upstream);
 
 /* New connections take these from now on, as after a reload. */
 void upstream_set_timeouts(struct upstream *upstream, int64_t connect_us, int64_t idle_us);
+
+/* New connections go through PROXY (copied) from now on; where it is another, the pool is dropped. */
+void upstream_set_proxy(struct upstream *upstream, const struct upstream_proxy *proxy);
 
 /*
  * New connections use TLS from now on; the pool is dropped. The old one may be freed once this returns (each SSL

@@ -1,19 +1,17 @@
-/* One verified connection: what comes, what goes, how it is looked at before use, and its end. */
+/* One open connection: what comes, what goes, how it is looked at before use, and its end. */
 #include "io/upstream_private.h"
 
-#include <errno.h>
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
-#include <event2/bufferevent_ssl.h>
 #include <event2/event.h>
-#include <openssl/err.h>
-#include <openssl/ssl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/check.h"
 #include "io/upstream_open.h"
+#include "io/upstream_tunnel.h"
+#include "io/upstream_wire.h"
 
 /*
  * The most that a TLS record holds (RFC 8446 5.1). The output is made of pieces of at most one record, so that
@@ -25,23 +23,14 @@
 bool
 upstream_connection_has_more(const struct upstream_connection *connection)
 {
-	return evbuffer_get_length(bufferevent_get_input(connection->bev)) > 0 || SSL_pending(connection->ssl) > 0;
+	return evbuffer_get_length(bufferevent_get_input(connection->bev)) > 0 || upstream_wire_has_more(connection);
 }
 
 bool
 upstream_connection_is_quiet(struct upstream_connection *connection)
 {
-	char byte;
-	int n;
-
-	if (upstream_connection_has_more(connection))
-		return false;
-	/*
-	 * Reads the socket: tickets are taken in, a close_notify or FIN or a response that nobody asked for is found.
-	 */
-	ERR_clear_error();
-	n = SSL_peek(connection->ssl, &byte, 1);
-	return n <= 0 && SSL_get_error(connection->ssl, n) == SSL_ERROR_WANT_READ;
+	/* Reads the socket: a close_notify or FIN or a response that nobody asked for is found. */
+	return !upstream_connection_has_more(connection) && upstream_wire_is_quiet(connection);
 }
 
 /* Hand what has come to the call, as long as it holds the connection; what nobody asked for ends the connection. */
@@ -88,8 +77,7 @@ connection_take_last(struct upstream_connection *connection)
 	char bytes[UPSTREAM_RECORD_BYTES];
 	int n;
 
-	ERR_clear_error();
-	while (connection->call && (n = SSL_read(connection->ssl, bytes, sizeof(bytes))) > 0)
+	while (connection->call && (n = upstream_wire_read(connection, bytes, sizeof(bytes))) > 0)
 		upstream_call_take(connection->call, (struct str){ bytes, (size_t)n });
 }
 
@@ -98,20 +86,16 @@ static void
 connection_over(struct upstream_connection *connection, short what)
 {
 	int error = EVUTIL_SOCKET_ERROR();
-	unsigned long code = bufferevent_get_openssl_error(connection->bev);
-	const char *why = ERR_GET_LIB(code) > ERR_LIB_NONE ? ERR_reason_error_string(code) : NULL;
-	bool clean;
+	struct upstream_wire_end end;
 
 	connection_take(connection);	/* libevent tells the end before the bytes that came with it */
 	if (what & BEV_EVENT_WRITING)
 		connection_take_last(connection);
-	clean = (SSL_get_shutdown(connection->ssl) & SSL_RECEIVED_SHUTDOWN) != 0;
-	if (why == NULL)
-		why = clean ? "close_notify" : error ? strerror(error) : "end of file";
+	end = upstream_wire_end(connection, what, error);
 	if (connection->call)
-		upstream_call_closed(connection->call, clean, why);
+		upstream_call_closed(connection->call, end.clean, end.why);
 	else if (connection->place != UPSTREAM_DEAD)
-		upstream_connection_close(connection, clean);
+		upstream_connection_close(connection, end.clean);
 }
 
 /* The handshake or the connection has ended. */
@@ -154,13 +138,14 @@ upstream_connection_live(struct upstream_connection *connection)
 	loop_timer_init(&connection->timer, connection->upstream->loop, on_idle_end, connection);
 }
 
-/* Give a run's memory back when libevent is done with its last piece. */
+/* Give a run's memory back when libevent is done with its last piece, without the credentials that were in it. */
 static void
 on_run_sent(const void *bytes, size_t n, void *arg)
 {
-	(void)bytes;
-	(void)n;
-	free(arg);
+	char *run = arg;
+
+	explicit_bzero(run, (size_t)((const char *)bytes + n - run));
+	free(run);
 }
 
 /* Move a run of bytes to the end of OUTPUT, in pieces of a record. */
@@ -186,10 +171,11 @@ upstream_connection_write(struct upstream_connection *connection, struct str hea
 	struct buf first = BUF_EMPTY;
 
 	check(connection->open && evbuffer_get_length(output) == 0);
+	buf_room(&first, head.n + body->n);	/* once, so that growing leaves no copy of a credential */
 	buf_add(&first, head);
 	if (first.n + body->n <= UPSTREAM_RECORD_BYTES) {	/* one record, one packet more often than two */
 		buf_add(&first, buf_str(body));
-		buf_fini(body);
+		buf_wipe(body);
 	}
 	connection_queue(output, &first);
 	connection_queue(output, body);
@@ -206,16 +192,13 @@ upstream_connection_close(struct upstream_connection *connection, bool polite)
 	if (connection->connecting)
 		event_free(connection->connecting);
 	connection->connecting = NULL;
+	upstream_tunnel_free(&connection->tunnel);
 	if (connection->bev) {
 		bufferevent_setcb(connection->bev, NULL, NULL, NULL, NULL);
 		bufferevent_disable(connection->bev, EV_READ | EV_WRITE);
 	}
-	if (connection->open) {
-		ERR_clear_error();
-		if (polite)
-			SSL_shutdown(connection->ssl);
-		tls_end_clean(connection->ssl);
-	}
+	if (connection->open)
+		upstream_wire_shut(connection, polite);
 	upstream_move(connection, UPSTREAM_DEAD);
 }
 

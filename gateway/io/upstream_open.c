@@ -1,5 +1,5 @@
 /*
- * Opening a connection: resolve, then TCP and TLS at one address after another.
+ * Opening a connection: resolve, then TCP, a proxy's tunnel where there is one, and TLS, at one address after another.
  *
  * Each address gets an equal share of what is left of the connect timeout, so that one that is silent does not cost
  * the others their chance. A peer that is not who it should be ends it at once: that is no accident of one address to
@@ -20,6 +20,7 @@
 #include "base/check.h"
 #include "io/loop_event.h"
 #include "io/upstream_open.h"
+#include "io/upstream_tunnel.h"
 
 /*
  * A peer that vanished without a word is noticed after 30 + 3 * 10 s, far below the five minutes that an answer is
@@ -31,6 +32,13 @@
 
 static void open_next(struct upstream_connection *connection, enum upstream_reason reason, const char *why);
 
+/* Whether a proxy stands between us and the peer. */
+static bool
+open_is_proxied(const struct upstream *upstream)
+{
+	return upstream->proxy.port != 0 && upstream->tls != NULL;
+}
+
 /* Give up the present attempt, from outside its bufferevent's callbacks. */
 static void
 open_drop_attempt(struct upstream_connection *connection)
@@ -38,6 +46,7 @@ open_drop_attempt(struct upstream_connection *connection)
 	if (connection->connecting)
 		event_free(connection->connecting);
 	connection->connecting = NULL;
+	upstream_tunnel_free(&connection->tunnel);
 	if (connection->fd >= 0)
 		close(connection->fd);
 	connection->fd = -1;
@@ -61,8 +70,8 @@ on_open_timer(void *arg)
 		return;
 	}
 	open_drop_attempt(connection);
-	open_next(connection, UPSTREAM_REASON_TIMEOUT,
-	    phase == UPSTREAM_TLS ? "the TLS handshake did not end in time" : "no TCP connection in time");
+	open_next(connection, UPSTREAM_REASON_TIMEOUT, phase == UPSTREAM_TLS ? "the TLS handshake did not end in time" :
+	    phase == UPSTREAM_TUNNEL ? "the proxy has given no tunnel in time" : "no TCP connection in time");
 }
 
 /* Set the socket's options; one that fails costs speed or a late notice, not correctness. */
@@ -81,19 +90,34 @@ open_set_options(int fd)
 		setsockopt(fd, options[i].level, options[i].name, &options[i].value, sizeof(options[i].value));
 }
 
-/* TCP is connected: begin the handshake. */
-static void
-open_begin_tls(struct upstream_connection *connection)
+void
+upstream_open_wire(struct upstream_connection *connection)
 {
 	struct event_base *base = loop_base(connection->upstream->loop);
 
-	connection->call->phase = UPSTREAM_TLS;
-	connection->ssl = tls_client_ssl(connection->upstream->tls);
-	connection->bev = bufferevent_openssl_socket_new(base, connection->fd, connection->ssl, BUFFEREVENT_SSL_CONNECTING,
-	    BEV_OPT_CLOSE_ON_FREE);
+	if (connection->upstream->tls != NULL) {
+		connection->call->phase = UPSTREAM_TLS;
+		connection->ssl = tls_client_ssl(connection->upstream->tls);
+		connection->bev = bufferevent_openssl_socket_new(base, connection->fd, connection->ssl,
+		    BUFFEREVENT_SSL_CONNECTING, BEV_OPT_CLOSE_ON_FREE);
+	} else {
+		connection->bev = bufferevent_socket_new(base, connection->fd, BEV_OPT_CLOSE_ON_FREE);
+	}
 	check(connection->bev != NULL);
 	connection->fd = -1;
 	upstream_connection_listen(connection);
+	if (connection->ssl == NULL)
+		upstream_open_done(connection);
+}
+
+/* TCP is connected: ask the proxy for a tunnel, or begin with the peer itself. */
+static void
+open_begin(struct upstream_connection *connection)
+{
+	if (open_is_proxied(connection->upstream))
+		upstream_tunnel_begin(connection);
+	else
+		upstream_open_wire(connection);
 }
 
 /* The socket is connected, or has failed. */
@@ -111,7 +135,7 @@ on_connected(evutil_socket_t fd, short what, void *arg)
 	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &n) != 0)
 		error = errno;
 	if (error == 0) {
-		open_begin_tls(connection);
+		open_begin(connection);
 		return;
 	}
 	open_drop_attempt(connection);
@@ -173,6 +197,17 @@ on_addresses(void *arg, const struct resolver_answer *answer)
 	open_next(connection, UPSTREAM_REASON_TIMEOUT, "no TCP connection in time");
 }
 
+/* Ask for the addresses to connect to: the proxy's, where there is one; the name of the peer is then the proxy's to resolve. */
+static void
+open_ask(struct upstream_connection *connection)
+{
+	struct upstream *upstream = connection->upstream;
+	bool proxied = open_is_proxied(upstream);
+
+	connection->ask = resolver_ask(upstream->resolver, upstream->loop, proxied ? upstream->proxy.host.p : upstream->host,
+	    proxied ? upstream->proxy.port : upstream->settings.port, on_addresses, connection);
+}
+
 struct upstream_connection *
 upstream_connection_open(struct upstream *upstream, struct upstream_call *call)
 {
@@ -192,15 +227,14 @@ upstream_connection_open(struct upstream *upstream, struct upstream_call *call)
 	connection->connect_deadline = mono_add(clock_now_mono(), upstream->settings.connect_timeout_us);
 	loop_timer_init(&connection->timer, upstream->loop, on_open_timer, connection);
 	loop_timer_at(&connection->timer, connection->connect_deadline);
-	connection->ask = resolver_ask(upstream->resolver, upstream->loop, upstream->host, upstream->settings.port, on_addresses,
-	    connection);
+	open_ask(connection);
 	return connection;
 }
 
 void
 upstream_open_done(struct upstream_connection *connection)
 {
-	const char *verdict = tls_client_verdict(connection->ssl);
+	const char *verdict = connection->ssl ? tls_client_verdict(connection->ssl) : NULL;
 
 	if (verdict != NULL) {
 		upstream_call_fail(connection->call, UPSTREAM_REASON_TLS, verdict);

@@ -1,4 +1,4 @@
-/* For upstream_open.c and upstream_connection.c alone: how an opening connection becomes a live one. */
+/* For the upstream_*.c files that open and hold connections alone: how an opening connection becomes a live one. */
 #ifndef JOBGATE_IO_UPSTREAM_OPEN_H
 #define JOBGATE_IO_UPSTREAM_OPEN_H
 
@@ -8,6 +8,9 @@ struct upstream_connection;
 void upstream_connection_listen(struct upstream_connection *connection);
 /* The handshake is over and good: from now on bytes count and the timer ends idleness. */
 void upstream_connection_live(struct upstream_connection *connection);
+
+/* The way to the peer is there, directly or through a tunnel: begin the handshake, or be open where there is none. */
+void upstream_open_wire(struct upstream_connection *connection);
 
 /* What the bufferevent says while the connection is not open. */
 void upstream_open_done(struct upstream_connection *connection);

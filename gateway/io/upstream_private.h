@@ -46,6 +46,7 @@ enum upstream_place { UPSTREAM_OPENING, UPSTREAM_BORROWED, UPSTREAM_IDLE, UPSTRE
 struct bufferevent;
 struct event;
 struct ssl_st;
+struct upstream_tunnel;
 
 struct upstream_connection {
 	uint32_t magic;
@@ -58,8 +59,9 @@ struct upstream_connection {
 	size_t address_next;		/* the next to try */
 	int fd;				/* -1 before the socket and once BEV owns it */
 	struct event *connecting;	/* the socket becomes writable */
-	struct bufferevent *bev;	/* from TCP's connect on; owns FD and SSL */
-	struct ssl_st *ssl;		/* BEV's */
+	struct upstream_tunnel *tunnel;	/* while a proxy is asked for one */
+	struct bufferevent *bev;	/* from the handshake on; owns FD and SSL */
+	struct ssl_st *ssl;		/* BEV's; NULL on plain TCP */
 	struct loop_timer timer;	/* the present attempt's share, then the end of idleness */
 	struct mono_time connect_deadline;
 	struct mono_time opened_at;
@@ -103,6 +105,7 @@ struct upstream {
 	struct tls_client *tls;
 	struct upstream_settings settings;	/* host points to HOST */
 	char *host;				/* owned */
+	struct upstream_proxy proxy;		/* HOST and AUTHORIZATION are owned; PORT 0: none */
 	struct upstream_connections places[UPSTREAM_PLACES];	/* idle: the most recently used first */
 	size_t place_counts[UPSTREAM_PLACES];
 	struct upstream_calls calls, told, dead_calls;

@@ -27,7 +27,7 @@ void
 upstream_reader_fini(struct upstream_reader *reader)
 {
 	buf_fini(&reader->head_bytes);
-	buf_fini(&reader->body);
+	buf_wipe(&reader->body);	/* it may be a token */
 }
 
 /* Note why the response cannot be used. */

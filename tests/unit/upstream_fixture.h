@@ -251,6 +251,8 @@ struct fixture_options {
 	int max_version;			/* 0: any */
 	int64_t connect_ms, idle_ms;		/* 5000, 5000 */
 	uint16_t port;				/* the peer's */
+	bool plain;
+	struct upstream_proxy proxy;
 };
 
 static inline void
@@ -261,15 +263,17 @@ fixture_init(struct fixture *f, const struct fixture_options *o)
 
 	memset(f, 0, sizeof(*f));
 	peer_start(&f->peer, o->identity ? o->identity : &fixture_good, o->max_version);
+	f->peer.plain = o->plain;
 	f->loop = loop_new();
 	f->resolver = resolver_new();
 	f->tls = tls_client_new(fixture_ca_file, o->server_name ? o->server_name : NAME, &error);
 	assert_non_null(f->tls);
 	settings.host = str_from(o->host ? o->host : NAME);
+	settings.proxy = o->proxy;
 	settings.port = o->port ? o->port : f->peer.port;
 	settings.connect_timeout_us = (o->connect_ms ? o->connect_ms : 5000) * CLOCK_MS;
 	settings.idle_timeout_us = (o->idle_ms ? o->idle_ms : 5000) * CLOCK_MS;
-	f->upstream = upstream_new(f->loop, f->resolver, f->tls, &settings);
+	f->upstream = upstream_new(f->loop, f->resolver, o->plain ? NULL : f->tls, &settings);
 	loop_timer_init(&f->poll, f->loop, on_fixture_poll, f);
 	buf_fini(&error);
 }

@@ -47,6 +47,7 @@ struct peer {
 	SSL_CTX *context;
 	int listener;
 	uint16_t port;
+	bool plain;			/* no TLS */
 	bool stall_tls;			/* accept TCP, say nothing */
 	bool early;			/* the first step's response is sent before any request */
 	struct peer_step steps[PEER_STEPS_MAX];
@@ -68,11 +69,25 @@ struct peer_connection {
 	size_t slot;
 };
 
+/* Read; a plain peer's SSL has never begun. */
+static inline int
+peer_in(SSL *ssl, void *bytes, int n)
+{
+	return SSL_in_before(ssl) ? (int)recv(SSL_get_fd(ssl), bytes, (size_t)n, 0) : SSL_read(ssl, bytes, n);
+}
+
+/* Write likewise. */
+static inline int
+peer_out(SSL *ssl, const void *bytes, int n)
+{
+	return SSL_in_before(ssl) ? (int)send(SSL_get_fd(ssl), bytes, (size_t)n, MSG_NOSIGNAL) : SSL_write(ssl, bytes, n);
+}
+
 /* Read more into BYTES; false at the end. */
 static inline bool
 peer_read(struct peer *peer, SSL *ssl, char *bytes, size_t size, size_t *n)
 {
-	int got = SSL_read(ssl, bytes + *n, (int)(size - *n));
+	int got = peer_in(ssl, bytes + *n, (int)(size - *n));
 
 	if (got <= 0)
 		return false;
@@ -126,9 +141,9 @@ peer_answer(SSL *ssl, const struct peer_step *step)
 	size_t n = step->response == NULL ? 0 : step->response_n ? step->response_n : strlen(step->response);
 
 	if (n > 0 && step->drip_ms == 0)
-		SSL_write(ssl, step->response, (int)n);
+		peer_out(ssl, step->response, (int)n);
 	for (size_t i = 0; i < n && step->drip_ms > 0; i++) {
-		if (SSL_write(ssl, step->response + i, 1) <= 0)
+		if (peer_out(ssl, step->response + i, 1) <= 0)
 			return;
 		usleep((useconds_t)step->drip_ms * 1000);
 	}
@@ -137,7 +152,7 @@ peer_answer(SSL *ssl, const struct peer_step *step)
 
 		part = left < sizeof(body) ? left : sizeof(body);
 		memset(body, 'x', part);
-		if (SSL_write(ssl, body, (int)part) <= 0)
+		if (peer_out(ssl, body, (int)part) <= 0)
 			return;
 	}
 }
@@ -156,7 +171,7 @@ peer_serve(struct peer *peer, SSL *ssl)
 		if (!(i == 0 && peer->early) && !step->no_read && !peer_read_request(peer, ssl))
 			return PEER_DIRTY;
 		if (step->stall) {
-			while (SSL_read(ssl, &byte, 1) > 0)
+			while (peer_in(ssl, &byte, 1) > 0)
 				;
 			return PEER_DIRTY;
 		}
@@ -174,7 +189,7 @@ peer_end(SSL *ssl, int fd, enum peer_end end, atomic_uint *closed)
 {
 	struct linger reset = { 1, 0 };
 
-	if (end == PEER_CLEAN)
+	if (end == PEER_CLEAN && !SSL_in_before(ssl))
 		SSL_shutdown(ssl);
 	if (end == PEER_RESET)
 		setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
@@ -203,7 +218,7 @@ peer_connection_main(void *arg)
 	if (peer->stall_tls) {
 		while (recv(fd, &byte, 1, 0) > 0)
 			;
-	} else if (SSL_accept(ssl) == 1) {
+	} else if (peer->plain || SSL_accept(ssl) == 1) {
 		const char *sni = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
 		enum peer_end end;
 

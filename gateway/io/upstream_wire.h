@@ -1,0 +1,22 @@
+/*
+ * For upstream_connection.c and upstream_open.c alone: what TLS and plain TCP do differently on an open connection.
+ * Plain connections have no SSL.
+ */
+#ifndef JOBGATE_IO_UPSTREAM_WIRE_H
+#define JOBGATE_IO_UPSTREAM_WIRE_H
+
+#include "io/upstream_private.h"
+
+/* Bytes below libevent's input that need no further read of the socket. */
+bool upstream_wire_has_more(const struct upstream_connection *connection);
+/* Look at the socket now: whether it is open and nothing has come. Tickets are taken in by the way. */
+bool upstream_wire_is_quiet(struct upstream_connection *connection);
+/* Read past libevent what the socket still has; 0 or less at its end. */
+int upstream_wire_read(struct upstream_connection *connection, char *bytes, size_t n);
+/* How the connection that ended with WHAT (BEV_EVENT_) and errno ERROR did so. WHY is never NULL, and static. */
+struct upstream_wire_end { bool clean; const char *why; };
+struct upstream_wire_end upstream_wire_end(struct upstream_connection *connection, short what, int error);
+/* Say good-bye before the descriptor is closed; POLITE: with close_notify. */
+void upstream_wire_shut(struct upstream_connection *connection, bool polite);
+
+#endif
