@@ -18,4 +18,12 @@ struct str jwa_name(enum jwa algorithm);
 /* By its name, to the letter; false where it is none of these. */
 bool jwa_from(struct str name, enum jwa *out);
 
+/* A public key that signs tokens: its members are base64url without padding (RFC 7518 6). */
+struct jwa_key {
+	struct str id;			/* `kid` */
+	enum jwa algorithm;		/* the only one that it is used with */
+	struct str n, e;		/* RSA: modulus and exponent */
+	struct str x, y;		/* ES256: the point on P-256 */
+};
+
 #endif
