@@ -19,7 +19,7 @@ IMPURE = re.compile(r"""^(
     setlocale|strtok|
     event_\w+|evbuffer_\w+|bufferevent_\w+|evhttp_\w+|evutil_\w+|
     SSL_\w+|EVP_\w+|X509_\w+|BIO_\w+|ERR_\w+|RAND_\w+|SHA\w+|
-    redis\w+|hi_\w+|
+    redis\w+|hi_\w+|cjose_\w+|
     clock_now_\w+|log_\w+|random_bytes|loop_\w+|journal_\w+|upstream_\w+|front_\w+
 )$""", re.X)
 # Of base, these format or compute and ask the machine nothing.
