@@ -14,8 +14,8 @@
 #include "gate/settings.h"
 #include "io/file.h"
 #include "io/tls.h"
-#include "rules/explain.h"
 #include "rules/credential.h"
+#include "rules/explain.h"
 
 /* Certificates live 47 days or more; two weeks is time to find out why the renewal failed. */
 #define CHECK_EXPIRY_US (INT64_C(14) * 86400 * CLOCK_SECOND)
