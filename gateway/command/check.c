@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "command/arguments.h"
+#include "gate/issuers.h"
 #include "gate/settings.h"
 #include "io/file.h"
 #include "io/tls.h"
@@ -158,6 +159,24 @@ check_keys(const struct check_report *report, const struct config *config)
 	buf_fini(&text);
 }
 
+/* Whether the key sets of issuers can be used. */
+static void
+check_issuers(struct check_report *report, const struct config *config)
+{
+	for (size_t i = 0; i < config->issuer_count; i++) {
+		struct buf error = BUF_EMPTY;
+		struct jose_keys *keys;
+		char where[40];
+
+		snprintf(where, sizeof(where), "issuers[%zu].jwks.file", i);
+		keys = issuers_read_file(config->issuers[i].jwks_file.p, config->issuers[i].algorithms, &error);
+		if (keys == NULL)
+			check_fault(report, where, &error);
+		jose_keys_unref(&keys);
+		buf_fini(&error);
+	}
+}
+
 /* Look at everything that CONFIG names. */
 static int
 check_config(const struct config *config, const char *file)
@@ -171,6 +190,7 @@ check_config(const struct config *config, const char *file)
 	check_store_tls(&report, config);
 	check_audit(&report, config);
 	check_keys(&report, config);
+	check_issuers(&report, config);
 	for (size_t i = 0; i < config->warning_count; i++)
 		fprintf(stderr, "%s: warning: %.*s\n", file, STR_ARG(config->warnings[i]));
 	if (report.faults)

@@ -53,15 +53,34 @@ identify_shown_key(struct request *request)
 	return first ? first->value : (struct str){ NULL, 0 };
 }
 
+/* A key and a token that both name a caller must name one. */
+static void
+identify_agree(struct request *request, const struct config_caller *bearer)
+{
+	if (request->caller == NULL || bearer == NULL || bearer == request->caller)
+		return;
+	identify_refuse(request, CREDENTIAL_CONFLICT, "The key and the token name different callers.");
+}
+
 void
 identify_caller(struct request *request)
 {
 	struct str shown = identify_shown_key(request);
+	const struct config_caller *bearer;
+	const struct config_token *token;
 
 	if (request->refusal != REFUSAL_NONE)
 		return;
-	if (shown.n == 0)
-		identify_refuse(request, CREDENTIAL_MISSING, "No key was given; send it as X-API-Key.");
-	else
+	token = identify_token(request, shown.n > 0, &bearer);
+	if (request->refusal != REFUSAL_NONE)
+		return;
+	if (shown.n > 0) {
 		identify_by_key(request, shown);
+		identify_agree(request, bearer);
+	} else if (bearer) {
+		request->caller = bearer;
+		request->credential = token->id;
+	} else {
+		identify_refuse(request, CREDENTIAL_MISSING, "No key was given; send it as X-API-Key.");
+	}
 }

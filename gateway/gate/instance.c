@@ -111,6 +111,29 @@ instance_sent_ago_us(const struct instance *instance)
 	return ago_us > 0 ? ago_us : 0;	/* the clock was set back */
 }
 
+/* Make the workers, and what they know of issuers. */
+static bool
+instance_new_workers(struct instance *instance, struct buf *error)
+{
+	struct keyring *keyring;
+
+	instance->issuers = issuers_new(instance->loop, instance->config, instance_on_keys, instance, error);
+	if (instance->issuers == NULL)
+		return false;
+	keyring = issuers_keyring(instance->issuers);
+	for (size_t i = 0; i < instance->worker_count; i++) {
+		struct instance_tls tls;
+
+		if (!instance_load_tls(instance->config, &tls, error))
+			break;
+		instance->workers[i] = worker_new((unsigned)i, &instance->shared, instance->config, keyring, tls.client,
+		    tls.servers);
+		instance->loops[i] = instance->workers[i]->loop;
+	}
+	keyring_unref(&keyring);
+	return error->n == 0;
+}
+
 /* Make the limiter and the workers. */
 static bool
 instance_make_workers(struct instance *instance, struct buf *error)
@@ -119,14 +142,8 @@ instance_make_workers(struct instance *instance, struct buf *error)
 		.deliver = on_limiter, .arg = instance, .member = journal_uuid(instance->journal), .sent_ago_us = instance_sent_ago_us(instance) };
 	struct buf password = BUF_EMPTY;
 
-	for (size_t i = 0; i < instance->worker_count; i++) {
-		struct instance_tls tls;
-
-		if (!instance_load_tls(instance->config, &tls, error))
-			return false;
-		instance->workers[i] = worker_new((unsigned)i, &instance->shared, instance->config, tls.client, tls.servers);
-		instance->loops[i] = instance->workers[i]->loop;
-	}
+	if (!instance_new_workers(instance, error))
+		return false;
 	if (!instance_check_store_tls(instance->config, error)
 	    || !settings_secret(&instance->config->store.password_secret, &password, error))
 		return false;
@@ -269,6 +286,7 @@ instance_start(struct loop *loop, const char *file, struct config *config, struc
 	instance->admin_fd = -1;
 	for (size_t i = 0; i < instance->worker_count; i++)
 		worker_start(instance->workers[i]);
+	issuers_watch(instance->issuers);
 	on_look(instance);
 	return instance;
 }
@@ -286,6 +304,7 @@ instance_free(struct instance **instance_p)
 			worker_stop(instance->workers[i]);
 	loop_read_mail(instance->loop);	/* what they told when nobody waited for it any more */
 	limiter_free(&instance->limiter);
+	issuers_free(&instance->issuers);
 	for (size_t i = 0; i < instance->worker_count; i++)
 		worker_free(&instance->workers[i]);
 	admin_free(&instance->admin);

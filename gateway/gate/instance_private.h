@@ -6,6 +6,7 @@
 
 #include "gate/admin.h"
 #include "gate/instance.h"
+#include "gate/issuers.h"
 #include "gate/worker.h"
 #include "io/resolver.h"
 
@@ -19,6 +20,7 @@ struct instance {
 	struct journal *journal;
 	struct audit *audit;
 	struct limiter *limiter;
+	struct issuers *issuers;	/* of config */
 	struct admin *admin;
 	struct worker_shared shared;
 	struct worker **workers;
@@ -49,6 +51,9 @@ struct instance_tls {
 bool instance_load_tls(const struct config *config, struct instance_tls *tls, struct buf *error);
 /* Whether the store's authorities can be read; the connection reads them itself, when it first connects. */
 bool instance_check_store_tls(const struct config *config, struct buf *error);
+
+/* instance_reload.c: hand the workers the keys that issuers have now (ARG: the instance) */
+void instance_on_keys(void *arg);
 
 /* instance_ready.c: whether callers should be sent here (ARG: the instance; any thread), and what is ill (main's thread) */
 bool instance_is_ready(void *arg);

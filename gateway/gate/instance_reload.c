@@ -53,6 +53,17 @@ instance_load_tls(const struct config *config, struct instance_tls *tls, struct 
 	return false;
 }
 
+void
+instance_on_keys(void *arg)
+{
+	struct instance *instance = arg;
+	struct keyring *keyring = issuers_keyring(instance->issuers);
+
+	for (size_t i = 0; i < instance->worker_count; i++)
+		worker_set_keyring(instance->workers[i], keyring);
+	keyring_unref(&keyring);
+}
+
 /* What of the new configuration a running instance cannot take over, or NULL. */
 static const char *
 instance_needs_restart(const struct config *old, const struct config *new)
@@ -104,27 +115,42 @@ instance_load_all_tls(struct instance *instance, const struct config *config, st
 	return true;
 }
 
-void
-instance_reload(struct instance *instance)
-{
-	struct buf errors = BUF_EMPTY, password = BUF_EMPTY;
-	struct config *config = settings_load(instance->file, &errors);
-	const char *key = config ? instance_needs_restart(instance->config, config) : NULL;
-	struct instance_tls *sets = calloc(instance->worker_count, sizeof(*sets));
+/* What a reload needs beside the configuration, all of it or nothing. */
+struct instance_parts {
+	struct buf password;
+	struct issuers *issuers;
+	struct instance_tls *tls;	/* one per worker */
+};
 
-	check(sets != NULL);
-	if (key)
-		buf_printf(&errors, "%s cannot change without a restart", key);
-	if (config == NULL || key || !settings_secret(&config->store.password_secret, &password, &errors)
-	    || !instance_check_store_tls(config, &errors) || !instance_load_all_tls(instance, config, sets, &errors)) {
-		instance_refuse_reload(&config, &errors);
-		goto out;
-	}
+/* Load the PARTS of CONFIG; false with sentences in ERRORS. */
+static bool
+instance_load_parts(struct instance *instance, struct config *config, struct instance_parts *parts, struct buf *errors)
+{
+	if (!settings_secret(&config->store.password_secret, &parts->password, errors)
+	    || !instance_check_store_tls(config, errors))
+		return false;
+	parts->issuers = issuers_new(instance->loop, config, instance_on_keys, instance, errors);
+	if (parts->issuers && instance_load_all_tls(instance, config, parts->tls, errors))
+		return true;
+	issuers_free(&parts->issuers);
+	return false;
+}
+
+/* Put CONFIG and its PARTS in the place of what is there. */
+static void
+instance_take(struct instance *instance, struct config *config, struct instance_parts *parts)
+{
+	struct keyring *keyring = issuers_keyring(parts->issuers);
+
 	stats_label(&instance->labels, config);
 	/* First the limiter: it must know every identity that a worker may name. */
-	limiter_reload(instance->limiter, config, buf_str(&password));
+	limiter_reload(instance->limiter, config, buf_str(&parts->password));
 	for (size_t i = 0; i < instance->worker_count; i++)
-		worker_reload(instance->workers[i], config, sets[i].client, sets[i].servers);
+		worker_reload(instance->workers[i], config, keyring, parts->tls[i].client, parts->tls[i].servers);
+	keyring_unref(&keyring);
+	issuers_free(&instance->issuers);
+	instance->issuers = parts->issuers;
+	issuers_watch(instance->issuers);
 	audit_set_refusals(instance->audit, config->audit_refusals);
 	audit_config(instance->audit, config, "reload");
 	log_set_level((enum log_level)config->log_level);
@@ -132,7 +158,23 @@ instance_reload(struct instance *instance)
 	instance->config = config;
 	log_line(LOG_INFO, "configuration reloaded");
 	instance_say_expiring(config);
-out:
-	buf_wipe(&password);
-	free(sets);
+}
+
+void
+instance_reload(struct instance *instance)
+{
+	struct buf errors = BUF_EMPTY;
+	struct config *config = settings_load(instance->file, &errors);
+	const char *key = config ? instance_needs_restart(instance->config, config) : NULL;
+	struct instance_parts parts = { BUF_EMPTY, NULL, calloc(instance->worker_count, sizeof(*parts.tls)) };
+
+	check(parts.tls != NULL);
+	if (key)
+		buf_printf(&errors, "%s cannot change without a restart", key);
+	if (config == NULL || key || !instance_load_parts(instance, config, &parts, &errors))
+		instance_refuse_reload(&config, &errors);
+	else
+		instance_take(instance, config, &parts);
+	buf_wipe(&parts.password);
+	free(parts.tls);
 }

@@ -78,6 +78,7 @@ struct request {
 	struct str credential;		/* the id of what identified it, or of what was not to be used now or from there */
 	enum credential_failure credential_failure;
 	const struct config_caller *suspect;	/* whose credential it was that was refused; for the log alone */
+	bool token_refused;		/* a 401 is for its token */
 	struct route route;
 	struct buf body;		/* as received, without transfer coding */
 	int64_t body_bytes;		/* -1 until it is whole */

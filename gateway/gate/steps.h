@@ -14,6 +14,13 @@ void step_body(struct request *request);
 /* identify.c: find the caller by what the request shows of it, or refuse */
 void identify_caller(struct request *request);
 
+/*
+ * identify_token.c: the token in Authorization, where it is of a configured issuer. Refuses one that is not in order;
+ * where HAS_KEY a key is shown too, and one that nobody can judge is left to the upstream. *CALLER and the entry that
+ * matched, or NULL where it names nobody who is configured.
+ */
+const struct config_token *identify_token(struct request *request, bool has_key, const struct config_caller **caller);
+
 /* steps_admit.c: when */
 void step_waiting(struct request *request);
 void step_next(struct request *request);

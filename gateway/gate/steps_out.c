@@ -111,7 +111,8 @@ out_add_refusal(struct request *request, struct out_fields *fields)
 	if (request->allow)
 		out_add(fields, STR("Allow"), str_from(request->allow));
 	if (request->refusal == REFUSAL_UNAUTHENTICATED)
-		out_add(fields, STR("WWW-Authenticate"), STR("ApiKey realm=\"jobgate\""));
+		out_add(fields, STR("WWW-Authenticate"), request->token_refused ? STR("Bearer error=\"invalid_token\"") :
+		    STR("ApiKey realm=\"jobgate\""));
 	if (request->refusal == REFUSAL_OUTCOME_UNKNOWN)
 		location = forward_instances_location(request);
 	if (location.p)

@@ -161,8 +161,8 @@ worker_upstream(struct worker *worker, const struct config *config, struct tls_c
 static void on_drain_look(void *arg);
 
 struct worker *
-worker_new(unsigned index, struct worker_shared *shared, struct config *config, struct tls_client *tls_client,
-    struct tls_server **tls_servers)
+worker_new(unsigned index, struct worker_shared *shared, struct config *config, struct keyring *keyring,
+    struct tls_client *tls_client, struct tls_server **tls_servers)
 {
 	struct worker *worker = calloc(1, sizeof(*worker));
 	struct front_settings settings = {
@@ -175,6 +175,8 @@ worker_new(unsigned index, struct worker_shared *shared, struct config *config, 
 	worker->index = index;
 	worker->shared = shared;
 	worker->config = config_ref(config);
+	worker->keyring = keyring_ref(keyring);
+	worker->bearers = bearer_cache_new();
 	worker->loop = loop_new();
 	worker->stats = stats_new();
 	worker->tls_client = tls_client;
@@ -224,6 +226,8 @@ worker_free(struct worker **worker_p)
 	loop_free(&worker->loop);
 	stats_free(&worker->stats);
 	config_unref(&worker->config);
+	keyring_unref(&worker->keyring);
+	bearer_cache_free(&worker->bearers);
 	free(worker->slots);
 	free(worker->free_slots);
 	free(worker);
@@ -300,7 +304,7 @@ worker_on_limiter(struct worker *worker, const struct limiter_event *event)
 
 /* --- mail from main --- */
 
-enum worker_order { WORKER_OPEN, WORKER_RELOAD, WORKER_DRAIN, WORKER_ABORT, WORKER_STOP };
+enum worker_order { WORKER_OPEN, WORKER_RELOAD, WORKER_KEYRING, WORKER_DRAIN, WORKER_ABORT, WORKER_STOP };
 
 struct worker_mail {
 	struct mail mail;
@@ -308,9 +312,19 @@ struct worker_mail {
 	enum worker_order order;
 	int *fds;			/* OPEN; owned */
 	struct config *config;		/* RELOAD; a reference */
+	struct keyring *keyring;	/* RELOAD, KEYRING; a reference */
 	struct tls_client *tls_client;	/* RELOAD; owned */
 	struct tls_server **tls_servers;
 };
+
+/* Take over other keys; what was good by the old ones is judged again. */
+static void
+worker_take_keyring(struct worker *worker, struct keyring *keyring)
+{
+	keyring_unref(&worker->keyring);
+	worker->keyring = keyring;
+	bearer_cache_clear(worker->bearers);
+}
 
 /* Take over a new configuration. Requests under way keep the snapshot they came under. */
 static void
@@ -333,6 +347,7 @@ worker_take_config(struct worker *worker, struct worker_mail *m)
 	worker->tls_client = m->tls_client;
 	config_unref(&worker->config);
 	worker->config = m->config;
+	worker_take_keyring(worker, m->keyring);
 }
 
 /* Tell main once that nothing is left here. */
@@ -399,6 +414,9 @@ on_order(struct mail *mail)
 	case WORKER_RELOAD:
 		worker_take_config(worker, m);
 		break;
+	case WORKER_KEYRING:
+		worker_take_keyring(worker, m->keyring);
+		break;
 	case WORKER_DRAIN:
 		worker_begin_drain(worker);
 		break;
@@ -435,13 +453,24 @@ worker_open(struct worker *worker, int *fds)
 }
 
 void
-worker_reload(struct worker *worker, struct config *config, struct tls_client *tls_client, struct tls_server **tls_servers)
+worker_reload(struct worker *worker, struct config *config, struct keyring *keyring, struct tls_client *tls_client,
+    struct tls_server **tls_servers)
 {
 	struct worker_mail *m = worker_mail(worker, WORKER_RELOAD);
 
 	m->config = config_ref(config);
+	m->keyring = keyring_ref(keyring);
 	m->tls_client = tls_client;
 	m->tls_servers = tls_servers;
+	loop_post(worker->loop, &m->mail);
+}
+
+void
+worker_set_keyring(struct worker *worker, struct keyring *keyring)
+{
+	struct worker_mail *m = worker_mail(worker, WORKER_KEYRING);
+
+	m->keyring = keyring_ref(keyring);
 	loop_post(worker->loop, &m->mail);
 }
 

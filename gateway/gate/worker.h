@@ -8,7 +8,9 @@
 #include <pthread.h>
 
 #include "gate/audit.h"
+#include "gate/bearer_cache.h"
 #include "gate/condition.h"
+#include "gate/keyring.h"
 #include "gate/limiter.h"
 #include "gate/request.h"
 #include "gate/stats.h"
@@ -39,6 +41,8 @@ struct worker {
 	bool running;
 	struct worker_shared *shared;
 	struct config *config;		/* referenced */
+	struct keyring *keyring;	/* of that configuration's issuers; a reference */
+	struct bearer_cache *bearers;	/* tokens that were good by both */
 	struct front *front;
 	struct tls_client *tls_client;
 	struct tls_server **tls_servers;	/* one per listener; NULL for plain ones */
@@ -55,9 +59,12 @@ struct worker {
 	bool draining, drained_told;
 };
 
-/* TLS_CLIENT and TLS_SERVERS (an array, an entry per listener, NULL for plain ones) are owned from now on. */
-struct worker *worker_new(unsigned index, struct worker_shared *shared, struct config *config, struct tls_client *tls_client,
-    struct tls_server **tls_servers);
+/*
+ * TLS_CLIENT and TLS_SERVERS (an array, an entry per listener, NULL for plain ones) are owned from now on; KEYRING, of the
+ * issuers of CONFIG, is referenced.
+ */
+struct worker *worker_new(unsigned index, struct worker_shared *shared, struct config *config, struct keyring *keyring,
+    struct tls_client *tls_client, struct tls_server **tls_servers);
 void worker_start(struct worker *worker);
 /* Ask its loop to end and wait for the thread. */
 void worker_stop(struct worker *worker);
@@ -65,7 +72,9 @@ void worker_free(struct worker **worker);
 
 /* --- by mail, from main --- */
 void worker_open(struct worker *worker, int *fds);	/* begin to accept; FDS has a listening socket per listener, owned with its array */
-void worker_reload(struct worker *worker, struct config *config, struct tls_client *tls_client, struct tls_server **tls_servers);
+void worker_reload(struct worker *worker, struct config *config, struct keyring *keyring, struct tls_client *tls_client,
+    struct tls_server **tls_servers);
+void worker_set_keyring(struct worker *worker, struct keyring *keyring);	/* of the configuration it has; referenced */
 void worker_drain(struct worker *worker);	/* refuse who waits, finish what was sent, close the rest */
 void worker_abort(struct worker *worker);	/* time is up: record what is open as unknown */
 

@@ -58,9 +58,26 @@ struct config_key {
 	struct network_list networks;	/* from where it may be shown; empty: from anywhere */
 };
 
-struct config_key_slot {	/* of an open-addressed table; policy_find_key reads it */
+struct config_key_slot {	/* of an open-addressed table; policy_find_key and policy_find_token read them */
 	uint32_t caller;		/* its index + 1; 0: free */
-	uint32_t key;			/* index into the caller's keys */
+	uint32_t key;			/* index into the caller's keys or tokens */
+};
+
+struct config_issuer {			/* whose tokens are verified */
+	struct str issuer;		/* their `iss`, to the letter; no other issuer has it */
+	struct str tenant;		/* of an issuer of Entra, in lower case; empty: another one */
+	struct str *audiences;		/* one of them must be the token's */
+	size_t audience_count;
+	unsigned algorithms;		/* bits 1u << enum jwa; RS256 */
+	struct str jwks_file;		/* its key set; resolved */
+};
+
+/* A principal by whose tokens a caller is known: of Entra by tenant and object or application, else by issuer and subject. */
+struct config_token {
+	struct str id;			/* given, or 8 digits of what it names */
+	struct str issuer;		/* of Entra: empty where any issuer of the tenant will do */
+	struct str tenant, object, application;	/* UUIDs in lower case */
+	struct str subject;
 };
 
 struct config_endpoint { struct str host; uint16_t port; };	/* host: a name or an address, without brackets */
@@ -90,6 +107,8 @@ struct config_caller {
 	size_t label;			/* its slot in the metrics; set by gate/ before the snapshot is shared */
 	struct config_key *keys;
 	size_t key_count;
+	struct config_token *tokens;
+	size_t token_count;
 	size_t identity;		/* index into config.identities */
 	int64_t weight;			/* 1 to 1000: its part of what the callers of one identity share; 1 */
 	struct config_rate rate;
@@ -142,12 +161,16 @@ struct config {
 	} upstream;
 	struct config_identity *identities;	/* at least one */
 	size_t identity_count;
+	struct config_issuer *issuers;
+	size_t issuer_count;
 	struct config_caller *callers;
 	size_t caller_count;
 	struct config_limit *rate_limits;	/* `rules`, in their order */
 	size_t rate_limit_count;		/* at most CONFIG_LIMITS_MAX */
 	struct config_key_slot *key_slots;	/* all keys of all callers, by the first 8 bytes of the hash */
 	size_t key_slot_count;		/* a power of two, at least twice the number of keys */
+	struct config_key_slot *token_slots;	/* the same of all tokens, by what they name */
+	size_t token_slot_count;
 	struct {
 		bool redis;		/* false: embedded */
 		struct str host;	/* empty with Sentinels */

@@ -152,7 +152,8 @@ static const struct config_rule caller_wait_rules[] = {
 
 static const struct config_rule caller_rules[] = {
 	CONFIG_NEED("name", read_caller_name, struct config_caller, name, 0, 0),
-	{ STR_INIT("keys"), read_keys, 0, 0, 0, true, NULL, NULL },
+	{ STR_INIT("keys"), read_keys, 0, 0, 0, false, NULL, NULL },
+	{ STR_INIT("tokens"), config_read_tokens, 0, 0, 0, false, NULL, NULL },
 	{ STR_INIT("identity"), read_caller_identity, 0, 0, 0, false, NULL, NULL },
 	/* More than a thousand to one is no sharing; integers of this size keep the sums of a queue small. */
 	CONFIG_KEY("weight", config_read_int64, struct config_caller, weight, 1, 1000),
@@ -165,6 +166,19 @@ static const struct config_rule caller_rules[] = {
 	CONFIG_END,
 };
 
+/* Complain of a caller that nothing is known by. */
+static void
+check_credentials(struct config_reader *r, struct json_t *value)
+{
+	static const char *const kinds[] = { "keys", "tokens" };
+
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+		if (json_object_get(value, kinds[i]))
+			return;
+	if (json_is_object(value))
+		config_error(r, "needs \"keys\" or \"tokens\", by which it is known");
+}
+
 static void
 read_caller(struct config_reader *r, struct json_t *value, void *out, size_t i)
 {
@@ -176,6 +190,7 @@ read_caller(struct config_reader *r, struct json_t *value, void *out, size_t i)
 	if (json_object_get(value, "identity"))
 		r->caller_identities[i] = (struct str){ NULL, 0 };
 	config_read_object(r, value, caller_rules, caller);
+	check_credentials(r, value);
 }
 
 void

@@ -178,6 +178,26 @@ void config_read_quota(struct config_reader *r, struct json_t *value, const stru
 extern const struct config_rule config_store_rules[];
 extern const struct config_rule config_rules[];	/* of the top */
 
+/* --- config_issuer.c: issuers, and tokens of callers --- */
+void config_read_issuers(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
+void config_read_tokens(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
+
+/* --- config_tokens.c --- */
+
+/* What a token names: two texts, and what they are. */
+enum config_principal_kind { CONFIG_OBJECT, CONFIG_APPLICATION, CONFIG_SUBJECT };
+struct config_principal {
+	enum config_principal_kind kind;
+	struct str realm, principal;	/* tenant and object or application; issuer and subject */
+};
+
+struct config_principal config_token_principal(const struct config_token *token);
+bool config_same_principal(const struct config_principal *a, const struct config_principal *b);
+/* Where the search for a principal in the table begins, before it is cut to the table's size. */
+uint64_t config_token_hash(struct str realm, struct str principal);
+/* Make the table; a principal that stands twice, and a token that no issuer can have made, are errors. */
+void config_index_tokens(struct config_reader *r);
+
 /* --- config_keys.c --- */
 
 /* Where a key's search in the table begins, before it is cut to the table's size. */

@@ -237,6 +237,7 @@ const struct config_rule config_rules[] = {
 	{ STR_INIT("admin"), config_read_section, offsetof(struct config, admin), 0, 0, false, NULL, admin_rules },
 	CONFIG_SECTION("upstream", upstream_rules, true),
 	{ STR_INIT("identities"), read_identities, 0, 0, 0, false, NULL, NULL },
+	{ STR_INIT("issuers"), config_read_issuers, 0, 0, 0, false, NULL, NULL },
 	{ STR_INIT("callers"), config_read_callers, 0, 0, 0, true, NULL, NULL },
 	{ STR_INIT("rules"), config_read_limits, 0, 0, 0, false, NULL, NULL },
 	CONFIG_SECTION("store", config_store_rules, false),

@@ -17,6 +17,7 @@ enum credential_failure {
 	CREDENTIAL_EXPIRED,	/* a caller's, but its time is over */
 	CREDENTIAL_NETWORK,	/* a caller's, but shown from elsewhere */
 	CREDENTIAL_CONFLICT,	/* two were shown that disagree */
+	CREDENTIAL_INVALID,	/* a token that is not in order; the log's `token refused` says what of it */
 	CREDENTIAL_FAILURES
 };
 struct str credential_failure_name(enum credential_failure failure);

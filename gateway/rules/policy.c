@@ -20,6 +20,45 @@ policy_find_key(const struct config *config, const uint8_t sha256[32], const str
 	return NULL;
 }
 
+/* The caller of PRINCIPAL whose token's issuer is ISSUER where it names one. */
+static const struct config_caller *
+policy_find_principal(const struct config *config, const struct config_principal *principal, struct str issuer,
+    const struct config_token **token)
+{
+	size_t mask = config->token_slot_count - 1;
+	size_t at = config_token_hash(principal->realm, principal->principal) & mask;
+
+	if (principal->realm.n == 0 || principal->principal.n == 0)
+		return NULL;
+	for (; config->token_slots[at].caller; at = (at + 1) & mask) {
+		const struct config_caller *caller = &config->callers[config->token_slots[at].caller - 1];
+		const struct config_token *entry = &caller->tokens[config->token_slots[at].key];
+		struct config_principal other = config_token_principal(entry);
+
+		if (!config_same_principal(&other, principal))
+			continue;
+		if (entry->issuer.n && !str_eq(entry->issuer, issuer))
+			return NULL;
+		*token = entry;
+		return caller;
+	}
+	return NULL;
+}
+
+const struct config_caller *
+policy_find_token(const struct config *config, const struct policy_bearer *bearer, const struct config_token **token)
+{
+	struct config_principal object = { CONFIG_OBJECT, bearer->tenant, bearer->object };
+	struct config_principal application = { CONFIG_APPLICATION, bearer->tenant, bearer->application };
+	struct config_principal subject = { CONFIG_SUBJECT, bearer->issuer, bearer->subject };
+	const struct config_caller *caller;
+
+	if (bearer->tenant.n == 0)
+		return policy_find_principal(config, &subject, bearer->issuer, token);
+	caller = policy_find_principal(config, &object, bearer->issuer, token);
+	return caller ? caller : policy_find_principal(config, &application, bearer->issuer, token);
+}
+
 /* Whether ITEM is one of the rule's; both are in lower case. */
 static bool
 covers_item(const struct config_allow *allow, struct str item)

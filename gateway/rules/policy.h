@@ -15,6 +15,21 @@ const struct config_caller *policy_find_key(const struct config *config, const u
     const struct config_key **key);
 
 /*
+ * What a token says of who shows it, once its signature holds and its claims were judged. TENANT is set for tokens of an
+ * issuer of Entra alone: another issuer does not name Entra's principals.
+ */
+struct policy_bearer {
+	struct str issuer, tenant, object, application, subject;	/* p NULL where not said */
+};
+
+/*
+ * The caller of whom BEARER is a token, or NULL; *TOKEN the entry that matched. Of Entra's principals the object goes
+ * before the application: that one is known by all tokens issued to it, also those of its users.
+ */
+const struct config_caller *policy_find_token(const struct config *config, const struct policy_bearer *bearer,
+    const struct config_token **token);
+
+/*
  * Whether what ROUTE asks is all within what ALLOW names. Job types compare without case. A rule that names job types
  * does not bind operations without one (get, list, cancel).
  */

@@ -32,6 +32,8 @@ LEAST = {
 }
 
 QUOTA = {"requests": 100, "window": "1m", "burst": 20, "jitter": "100ms", "outside": 3}
+TENANT = "11111111-2222-3333-4444-555555555555"
+ISSUER = f"https://sts.windows.net/{TENANT}/"
 RATE = {"requests": 60, "window": "1m", "burst": 10}
 FULL = {
     "$schema": "./jobgate.schema.json",
@@ -44,10 +46,13 @@ FULL = {
     "upstream": {"url": "https://api.example", "server_name": "api.example", "ca_file": "ca.pem", "timeout": "20s",
                  "idle_timeout": "5s", "replay_429": False, "quota": dict(QUOTA)},
     "identities": [{"name": "sp", "quota": dict(QUOTA)}],
+    "issuers": [{"issuer": ISSUER, "audiences": ["https://api.fabric.microsoft.com"], "algorithms": ["RS256", "ES256"],
+                 "jwks": {"file": "jwks.json"}}],
     "callers": [{
         "name": "etl", "keys": [{"id": "k1", "sha256": "ab" * 32, "expires": "2099-01-31T00:00:00Z", "networks": ["10.0.0.0/8"]}],
         "identity": "sp", "location": "rewrite",
         "weight": 3, "rate": dict(RATE), "validate": "report", "other_routes": "read", "wait": {"max": "30s", "queue": 5},
+        "tokens": [{"id": "t1", "issuer": ISSUER, "tenant": TENANT, "object": "5b218778-e7a5-4d73-8187-f10824047715"}],
         "allow": [{"workspace": "cfafbeb1-8037-4d0c-896e-a46fb27ff229", "operations": ["run"],
                    "items": ["5b218778-e7a5-4d73-8187-f10824047715"], "job_types": ["RunNotebook"]}],
     }],
@@ -68,6 +73,7 @@ LATER = [
     ("listen[0].tls", "client_ca_file", "identity"),
     ("admin", "token", "identity"),
     ("identities[0]", "credential", "identity"),
+    ("issuers[0].jwks", "url", "identity"),
     ("", "polls", "polls"),
 ]
 
@@ -160,6 +166,8 @@ def test_full_has_every_key_of_the_schema():
         missing = set(node["properties"]) - set(value) - {"comment"}
         if path_text(steps) == "store.password":
             missing -= {"env"}
+        if path_text(steps) == "callers[0].tokens[0]":
+            missing -= {"application", "subject"}
         assert not missing, f"{path_text(steps)}: add {missing} to FULL"
         assert node["additionalProperties"] is False and "comment" in node["properties"]
         seen_objects += 1
@@ -239,6 +247,8 @@ def test_both_judge_every_value_alike(tmp_path, junk):
             continue            # the bounds of durations have a test of their own
         if leaf in ("callers[0].identity", "rules[0].identity") and isinstance(junk, str) and not schema_says:
             continue            # the identity of that name is not there
+        if leaf == "callers[0].tokens[0].id" and isinstance(junk, str) and not schema_says:
+            continue            # the key has that id
         if parser_says != schema_says:
             different.append((leaf, f"parser refuses: {parser_says}, schema refuses: {schema_says}"))
     assert different == []
@@ -265,6 +275,8 @@ def test_both_require_the_same_members(tmp_path, steps):
         del config["callers"][0]["location"]
     if steps == ("identities",):        # the one of that name goes with them
         del config["callers"][0]["identity"], config["rules"][0]["identity"]
+    if steps == ("issuers",):           # the one that made them goes with them
+        del config["callers"][0]["tokens"]
     if steps == ("callers", 0, "identity"):
         config["identities"][0]["name"] = config["rules"][0]["identity"] = "default"
     assert bool(schema_errors(config)) == bool(check(tmp_path, config))
@@ -352,6 +364,12 @@ GOOD_AND_BAD = [
     (("callers", 0, "allow"), [[], [{}], [{"workspace": "*", "items": "*", "job_types": "*", "operations": "*"}]], [{}, [{"items": []}], [{"job_types": ["*"]}], [[]]]),
     (("rules", 0, "workspace"), ["*", "CFAFBEB1-8037-4d0c-896e-a46fb27ff229"], ["", "x", ["*"]]),
     (("rules", 0, "job_types"), ["*", ["A", "b"]], [[], ["*"], "A"]),
+    (("issuers", 0, "audiences"), [["a"], ["https://api.fabric.microsoft.com/", "b"], ["x"] * 16], [[], "a", [""], ["a b"], ["x"] * 17]),
+    (("issuers", 0, "algorithms"), [["RS256"], ["ES256", "PS256"]], [[], ["none"], ["HS256"], ["rs256"], "RS256"]),
+    (("callers", 0, "tokens"),
+     [[{"tenant": TENANT, "application": TENANT}], [{"tenant": TENANT.upper(), "object": TENANT.upper()}]],
+     [[], {}, [{}], [{"tenant": TENANT}], [{"object": TENANT}], [{"tenant": TENANT, "object": TENANT, "application": TENANT}],
+      [{"tenant": TENANT, "subject": "x", "issuer": ISSUER}], [{"subject": "x"}], [{"tenant": "contoso.com", "object": TENANT}]]),
     (("callers", 0, "keys", 0, "sha256"), ["AB" * 32], ["ab" * 31, "ab" * 33, "zz" * 32]),
     (("callers", 0, "keys", 0, "expires"), ["2027-01-31T00:00:00Z", "2027-01-31t12:00:00.5+05:30", "1999-12-31T23:59:59-00:00"],
      ["2027-01-31", "2027-01-31 00:00:00Z", "2027-01-31T00:00:00", "2027-1-31T00:00:00Z", "2027-01-31T00:00:00.Z", "tomorrow"]),

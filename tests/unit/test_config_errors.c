@@ -59,7 +59,7 @@ static const struct { const char *path, *value, *errors; } rows[] = {
 	{ "upstream.quota", NULL, "upstream.quota: is missing, and identity \"default\" has none of its own" },
 	{ "upstream.quota.window", NULL, "upstream.quota.window: is missing" },
 	{ "callers", NULL, "callers: is missing" },
-	{ "callers[0].keys", NULL, ETL ".keys: is missing" },
+	{ "callers[0].keys", NULL, ETL ": needs \"keys\" or \"tokens\", by which it is known" },
 	{ "callers[0].name", NULL, "callers[0].name: is missing" },
 	{ "admin", NULL, NULL },
 	{ "audit", NULL, NULL },
