@@ -74,7 +74,7 @@ check_listener(struct check_report *report, const struct config_listen *listen, 
 		return;
 	snprintf(where, sizeof(where), "listen[%zu].tls", i);
 	server = tls_server_new(listen->cert_file.p, listen->key_file.p, &error);
-	if (server == NULL)
+	if (server == NULL || (listen->client_ca_file.n && !tls_server_ask_client(server, listen->client_ca_file.p, &error)))
 		check_fault(report, where, &error);
 	else
 		check_expiry(report, where, listen->cert_file);

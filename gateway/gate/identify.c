@@ -53,15 +53,65 @@ identify_shown_key(struct request *request)
 	return first ? first->value : (struct str){ NULL, 0 };
 }
 
+/*
+ * Look at the certificate that the client has shown, if any. One that is not to be believed is refused, whatever else is shown; a good
+ * one that names no caller says nothing. The answer closes: another certificate needs another connection.
+ */
+static const struct config_caller *
+identify_by_certificate(struct request *request, const struct config_certificate **certificate)
+{
+	const struct tls_peer *peer = front_certificate(request->client);
+	const struct config_caller *caller;
+	const char *fault = peer ? peer->fault : NULL;
+	bool conflict;
+
+	if (peer == NULL)
+		return NULL;
+	if (fault == NULL && clock_now_wall().us >= peer->not_after_us)
+		fault = "certificate has expired";	/* since its handshake, which may have been long ago */
+	if (fault) {
+		request->must_close = true;
+		request->caller = NULL;
+		request->credential_failure = CREDENTIAL_CERTIFICATE;
+		request_refuse(request, REFUSAL_UNAUTHENTICATED, "The client certificate is not accepted: %s.", fault);
+		return NULL;
+	}
+	caller = policy_find_certificate(request->config, buf_str(&peer->names), peer->spki_sha256, certificate, &conflict);
+	if (conflict)
+		identify_refuse(request, CREDENTIAL_CONFLICT, "The client certificate names more than one caller.");
+	return caller;
+}
+
+/* Take the caller that the certificate names, unless a key has named another. */
+static void
+identify_agree(struct request *request, const struct config_caller *caller, struct str id)
+{
+	if (request->caller && request->caller != caller) {
+		identify_refuse(request, CREDENTIAL_CONFLICT, "The key and the client certificate name different callers.");
+		return;
+	}
+	if (request->caller == NULL)
+		request->credential = id;
+	request->caller = caller;
+}
+
 void
 identify_caller(struct request *request)
 {
 	struct str shown = identify_shown_key(request);
+	const struct config_certificate *certificate = NULL;
+	const struct config_caller *caller = NULL;
 
-	if (request->refusal != REFUSAL_NONE)
-		return;
-	if (shown.n == 0)
-		identify_refuse(request, CREDENTIAL_MISSING, "No key was given; send it as X-API-Key.");
-	else
+	if (request->refusal == REFUSAL_NONE && shown.n > 0)
 		identify_by_key(request, shown);
+	if (request->refusal == REFUSAL_NONE)
+		caller = identify_by_certificate(request, &certificate);
+	if (request->refusal == REFUSAL_NONE && caller)
+		identify_agree(request, caller, certificate->id);
+	if (request->refusal != REFUSAL_NONE || request->caller)
+		return;
+	if (front_certificate(request->client))
+		identify_refuse(request, CREDENTIAL_UNKNOWN, "The client certificate is nobody's here, and no key was given.");
+	else
+		identify_refuse(request, CREDENTIAL_MISSING, "No key was given; send it as X-API-Key.");
 }

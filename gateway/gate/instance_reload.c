@@ -44,7 +44,8 @@ instance_load_tls(const struct config *config, struct instance_tls *tls, struct 
 		if (!listen->tls)
 			continue;
 		tls->servers[i] = tls_server_new(listen->cert_file.p, listen->key_file.p, error);
-		if (tls->servers[i] == NULL)
+		if (tls->servers[i] == NULL
+		    || (listen->client_ca_file.n && !tls_server_ask_client(tls->servers[i], listen->client_ca_file.p, error)))
 			break;
 	}
 	if (error->n == 0)

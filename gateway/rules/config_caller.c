@@ -141,7 +141,8 @@ static const struct config_rule caller_wait_rules[] = {
 
 static const struct config_rule caller_rules[] = {
 	CONFIG_NEED("name", read_caller_name, struct config_caller, name, 0, 0),
-	{ STR_INIT("keys"), read_keys, 0, 0, 0, true, NULL, NULL },
+	{ STR_INIT("keys"), read_keys, 0, 0, 0, false, NULL, NULL },
+	{ STR_INIT("certificates"), config_read_certificates, 0, 0, 0, false, NULL, NULL },
 	{ STR_INIT("identity"), read_caller_identity, 0, 0, 0, false, NULL, NULL },
 	/* More than a thousand to one is no sharing; integers of this size keep the sums of a queue small. */
 	CONFIG_KEY("weight", config_read_int64, struct config_caller, weight, 1, 1000),
@@ -164,6 +165,8 @@ read_caller(struct config_reader *r, struct json_t *value, void *out, size_t i)
 	if (json_object_get(value, "identity"))
 		r->caller_identities[i] = (struct str){ NULL, 0 };
 	config_read_object(r, value, caller_rules, caller);
+	if (json_is_object(value) && !json_object_get(value, "keys") && !json_object_get(value, "certificates"))
+		config_error(r, "has neither \"keys\" nor \"certificates\", so that nobody could be it");
 }
 
 void

@@ -61,7 +61,8 @@ check_unique(struct config_reader *r, const void *elements, size_t size, size_t 
 }
 
 _Static_assert(offsetof(struct config_identity, name) == 0 && offsetof(struct config_caller, name) == 0 &&
-    offsetof(struct config_limit, name) == 0 && offsetof(struct config_key, id) == 0,
+    offsetof(struct config_limit, name) == 0 && offsetof(struct config_key, id) == 0 &&
+    offsetof(struct config_certificate, id) == 0,
     "check_unique reads a name at the beginning");
 
 /* The same for the list KEY at the top. */
@@ -74,17 +75,39 @@ check_names(struct config_reader *r, const char *key, const void *elements, size
 	config_leave(r, mark);
 }
 
-/* Records name a key by caller and id, so one caller's ids must differ. */
+/* Complain of each certificate that has the id of a key; the path is at their list. There are few of them. */
+static void
+check_certificate_ids(struct config_reader *r, const struct config_caller *caller)
+{
+	size_t list = r->path.n;
+
+	for (size_t i = 0; i < caller->certificate_count; i++)
+		for (size_t k = 0; k < caller->key_count; k++) {
+			if (!str_eq(caller->certificates[i].id, caller->keys[k].id) || caller->keys[k].id.n == 0)
+				continue;
+			config_enter_index(r, i, caller->certificates[i].id);
+			config_enter(r, STR("id"));
+			config_error(r, "is taken by the caller's keys[%zu]", k);
+			config_leave(r, list);
+		}
+}
+
+/* Records name a credential by caller and id, so one caller's ids must differ. */
 static void
 check_key_ids(struct config_reader *r, const struct config_caller *caller)
 {
 	size_t mark;
 
-	if (caller->key_count < 2)
+	if (caller->key_count + caller->certificate_count < 2)
 		return;
 	mark = config_enter_item(r, "callers", caller->index, caller->name);
 	config_enter(r, STR("keys"));
 	check_unique(r, caller->keys, sizeof(*caller->keys), caller->key_count, "id");
+	config_leave(r, mark);
+	mark = config_enter_item(r, "callers", caller->index, caller->name);
+	config_enter(r, STR("certificates"));
+	check_unique(r, caller->certificates, sizeof(*caller->certificates), caller->certificate_count, "id");
+	check_certificate_ids(r, caller);
 	config_leave(r, mark);
 }
 
@@ -226,6 +249,7 @@ finish_keys(struct config_reader *r)
 	size_t errors = r->error_count;
 
 	config_index_keys(r);
+	config_index_certificates(r);
 	if (r->error_count != errors)
 		return;
 	for (size_t i = 0; i < r->config->caller_count; i++)

@@ -90,7 +90,7 @@ static const struct config_rule upstream_rules[] = {
 static const struct config_rule tls_rules[] = {
 	CONFIG_NEED("cert_file", config_read_path, struct config_listen, cert_file, 0, 0),
 	CONFIG_NEED("key_file", config_read_path, struct config_listen, key_file, 0, 0),
-	CONFIG_LATER("client_ca_file", "identity"),
+	CONFIG_KEY("client_ca_file", config_read_path, struct config_listen, client_ca_file, 0, 0),
 	CONFIG_END,
 };
 

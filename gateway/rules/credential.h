@@ -17,6 +17,7 @@ enum credential_failure {
 	CREDENTIAL_EXPIRED,	/* a caller's, but its time is over */
 	CREDENTIAL_NETWORK,	/* a caller's, but shown from elsewhere */
 	CREDENTIAL_CONFLICT,	/* two were shown that disagree */
+	CREDENTIAL_CERTIFICATE,	/* a client certificate was shown that is not to be believed */
 	CREDENTIAL_FAILURES
 };
 struct str credential_failure_name(enum credential_failure failure);
