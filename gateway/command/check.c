@@ -128,6 +128,20 @@ check_store(struct check_report *report, const struct config *config)
 }
 
 static void
+check_admin(struct check_report *report, const struct config *config)
+{
+	struct buf token = BUF_EMPTY, error = BUF_EMPTY;
+
+	if (!settings_admin_token(config, &token, &error)) {
+		fprintf(stderr, "%s: %.*s\n", report->file, STR_ARG(buf_str(&error)));
+		report->faults++;
+	}
+	check_private(report, "admin.token", config->admin_token.file);
+	buf_wipe(&token);
+	buf_fini(&error);
+}
+
+static void
 check_audit(struct check_report *report, const struct config *config)
 {
 	struct buf directory = BUF_EMPTY, error = BUF_EMPTY;
@@ -166,6 +180,7 @@ check_config(const struct config *config, const char *file)
 	check_upstream(&report, config);
 	check_store(&report, config);
 	check_store_tls(&report, config);
+	check_admin(&report, config);
 	check_audit(&report, config);
 	check_keys(&report, config);
 	for (size_t i = 0; i < config->warning_count; i++)

@@ -108,7 +108,7 @@ instance_load_all_tls(struct instance *instance, const struct config *config, st
 void
 instance_reload(struct instance *instance)
 {
-	struct buf errors = BUF_EMPTY, password = BUF_EMPTY;
+	struct buf errors = BUF_EMPTY, password = BUF_EMPTY, token = BUF_EMPTY;
 	struct config *config = settings_load(instance->file, &errors);
 	const char *key = config ? instance_needs_restart(instance->config, config) : NULL;
 	struct instance_tls *sets = calloc(instance->worker_count, sizeof(*sets));
@@ -117,7 +117,7 @@ instance_reload(struct instance *instance)
 	if (key)
 		buf_printf(&errors, "%s cannot change without a restart", key);
 	if (config == NULL || key || !settings_secret(&config->store.password_secret, &password, &errors)
-	    || !instance_check_store_tls(config, &errors) || !instance_load_all_tls(instance, config, sets, &errors)) {
+	    || !settings_admin_token(config, &token, &errors) || !instance_check_store_tls(config, &errors) || !instance_load_all_tls(instance, config, sets, &errors)) {
 		instance_refuse_reload(&config, &errors);
 		goto out;
 	}
@@ -126,6 +126,7 @@ instance_reload(struct instance *instance)
 	limiter_reload(instance->limiter, config, buf_str(&password));
 	for (size_t i = 0; i < instance->worker_count; i++)
 		worker_reload(instance->workers[i], config, sets[i].client, sets[i].servers);
+	admin_set_access(instance->admin, buf_str(&instance->name), buf_str(&token));
 	audit_set_refusals(instance->audit, config->audit_refusals);
 	audit_config(instance->audit, config, "reload");
 	log_set_level((enum log_level)config->log_level);
@@ -135,5 +136,6 @@ instance_reload(struct instance *instance)
 	instance_say_expiring(config);
 out:
 	buf_wipe(&password);
+	buf_wipe(&token);
 	free(sets);
 }

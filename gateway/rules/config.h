@@ -136,6 +136,7 @@ struct config {
 	struct config_listen *listen;
 	size_t listen_count;
 	struct config_listen admin;	/* 127.0.0.1:8081 */
+	struct config_secret admin_token;
 	struct {
 		struct str url;		/* as written */
 		struct str host;	/* to connect to: name or numeric, without brackets */

@@ -73,7 +73,9 @@ static const struct { const char *path, *value, *errors; } rows[] = {
 	{ "listen[0].proxy_protocol", "true", "listen[0]: has \"proxy_protocol\" and needs \"trusted_proxies\": who may say for whom it "
 	    "connects" },
 	{ "listen[0].proxy_protocol", "2", "listen[0].proxy_protocol: must be true or false, is 2" },
-	{ "admin.token", "{}", "admin.token: " LATER("identity") },
+	{ "admin.token", "{\"env\": \"TOKEN\"}", NULL },
+	{ "admin.token", "{}", "admin.token: must have exactly one of \"file\" and \"env\"" },
+	{ "admin.token", "\"hunter2\"", "admin.token: must be {\"file\": \"...\"} or {\"env\": \"...\"}; a secret does not stand here itself" },
 	{ "upstream.replay_429", "false", NULL },
 	{ "upstream.quota", "{\"requests\": 2, \"window\": \"60s\"}", NULL },
 	{ "upstream.quota.burst", "1", NULL },
