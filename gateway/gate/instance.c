@@ -267,16 +267,19 @@ instance_start(struct loop *loop, const char *file, struct config *config, struc
 {
 	static const struct admin_hooks hooks = { instance_readiness, on_metrics, instance_ask_status };
 	struct instance *instance = instance_new(loop, file, config);
+	struct buf token = BUF_EMPTY;
 
 	stats_label(&instance->labels, config);
-	if (!instance_addresses_are_free(instance, error) || !instance_open_journal(instance, error)
+	if (!settings_admin_token(config, &token, error) || !instance_addresses_are_free(instance, error) || !instance_open_journal(instance, error)
 	    || !instance_bind(instance, error)) {
+		buf_wipe(&token);
 		instance_free(&instance);
 		return NULL;
 	}
 	instance->audit = audit_new(loop, instance->journal, config->audit_refusals);
 	instance->shared.audit = instance->audit;
 	if (!instance_make_workers(instance, error)) {
+		buf_wipe(&token);
 		instance_free(&instance);
 		return NULL;
 	}
@@ -284,6 +287,8 @@ instance_start(struct loop *loop, const char *file, struct config *config, struc
 	audit_config(instance->audit, config, "start");
 	instance->admin = admin_new(loop, instance->admin_fd, &hooks, instance);
 	instance->admin_fd = -1;
+	admin_set_access(instance->admin, buf_str(&instance->name), buf_str(&token));
+	buf_wipe(&token);
 	for (size_t i = 0; i < instance->worker_count; i++)
 		worker_start(instance->workers[i]);
 	issuers_watch(instance->issuers);

@@ -44,7 +44,8 @@ instance_load_tls(const struct config *config, struct instance_tls *tls, struct 
 		if (!listen->tls)
 			continue;
 		tls->servers[i] = tls_server_new(listen->cert_file.p, listen->key_file.p, error);
-		if (tls->servers[i] == NULL)
+		if (tls->servers[i] == NULL
+		    || (listen->client_ca_file.n && !tls_server_ask_client(tls->servers[i], listen->client_ca_file.p, error)))
 			break;
 	}
 	if (error->n == 0)
@@ -117,7 +118,7 @@ instance_load_all_tls(struct instance *instance, const struct config *config, st
 
 /* What a reload needs beside the configuration, all of it or nothing. */
 struct instance_parts {
-	struct buf password;
+	struct buf password, admin_token;
 	struct issuers *issuers;
 	struct instance_tls *tls;	/* one per worker */
 };
@@ -127,7 +128,7 @@ static bool
 instance_load_parts(struct instance *instance, struct config *config, struct instance_parts *parts, struct buf *errors)
 {
 	if (!settings_secret(&config->store.password_secret, &parts->password, errors)
-	    || !instance_check_store_tls(config, errors))
+	    || !settings_admin_token(config, &parts->admin_token, errors) || !instance_check_store_tls(config, errors))
 		return false;
 	parts->issuers = issuers_new(instance->loop, config, instance_on_keys, instance, errors);
 	if (parts->issuers && instance_load_all_tls(instance, config, parts->tls, errors))
@@ -151,6 +152,7 @@ instance_take(struct instance *instance, struct config *config, struct instance_
 	issuers_free(&instance->issuers);
 	instance->issuers = parts->issuers;
 	issuers_watch(instance->issuers);
+	admin_set_access(instance->admin, buf_str(&instance->name), buf_str(&parts->admin_token));
 	audit_set_refusals(instance->audit, config->audit_refusals);
 	audit_config(instance->audit, config, "reload");
 	log_set_level((enum log_level)config->log_level);
@@ -166,7 +168,7 @@ instance_reload(struct instance *instance)
 	struct buf errors = BUF_EMPTY;
 	struct config *config = settings_load(instance->file, &errors);
 	const char *key = config ? instance_needs_restart(instance->config, config) : NULL;
-	struct instance_parts parts = { BUF_EMPTY, NULL, calloc(instance->worker_count, sizeof(*parts.tls)) };
+	struct instance_parts parts = { BUF_EMPTY, BUF_EMPTY, NULL, calloc(instance->worker_count, sizeof(*parts.tls)) };
 
 	check(parts.tls != NULL);
 	if (key)
@@ -176,5 +178,6 @@ instance_reload(struct instance *instance)
 	else
 		instance_take(instance, config, &parts);
 	buf_wipe(&parts.password);
+	buf_wipe(&parts.admin_token);
 	free(parts.tls);
 }
