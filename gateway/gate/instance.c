@@ -240,6 +240,7 @@ instance_new(struct loop *loop, const char *file, struct config *config)
 	instance->shared = (struct worker_shared){ .resolver = instance->resolver, .is_ready = instance_is_ready,
 		.arg = instance, .worker_count = instance->worker_count, .upstream = &instance->upstream,
 		.on_drained = instance_on_drained };
+	instance->shared.abuse = abuse_new();
 	instance_init_drain(instance);
 	loop_timer_init(&instance->look, loop, on_look, instance);
 	return instance;
@@ -299,6 +300,7 @@ instance_free(struct instance **instance_p)
 	audit_free(&instance->audit);
 	journal_close(&instance->journal);
 	resolver_free(&instance->resolver);
+	abuse_free(&instance->shared.abuse);
 	for (size_t i = 0; i < instance->worker_count * instance->config->listen_count; i++)
 		if (instance->fds[i] >= 0)
 			close(instance->fds[i]);

@@ -77,6 +77,7 @@ struct request {
 	struct str credential;		/* the id of what identified it, or of what was not to be used now or from there */
 	enum credential_failure credential_failure;
 	const struct config_caller *suspect;	/* whose credential it was that was refused; for the log alone */
+	struct mono_time slow_until;	/* its 401 waits until then; 0: it does not */
 	struct route route;
 	struct buf body;		/* as received, without transfer coding */
 	int64_t body_bytes;		/* -1 until it is whole */
