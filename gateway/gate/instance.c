@@ -254,6 +254,7 @@ instance_start(struct loop *loop, const char *file, struct config *config, struc
 	struct buf token = BUF_EMPTY;
 
 	stats_label(&instance->labels, config);
+	instance->watch = instance_watch_new(instance, config);
 	if (!settings_admin_token(config, &token, error) || !instance_addresses_are_free(instance, error) || !instance_open_journal(instance, error)
 	    || !instance_bind(instance, error)) {
 		buf_wipe(&token);
@@ -291,6 +292,7 @@ instance_free(struct instance **instance_p)
 		if (instance->workers[i])
 			worker_stop(instance->workers[i]);
 	loop_read_mail(instance->loop);	/* what they told when nobody waited for it any more */
+	instance_watch_free(&instance->watch);
 	limiter_free(&instance->limiter);
 	for (size_t i = 0; i < instance->worker_count; i++)
 		worker_free(&instance->workers[i]);

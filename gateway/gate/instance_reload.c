@@ -112,6 +112,7 @@ instance_reload(struct instance *instance)
 	struct config *config = settings_load(instance->file, &errors);
 	const char *key = config ? instance_needs_restart(instance->config, config) : NULL;
 	struct instance_tls *sets = calloc(instance->worker_count, sizeof(*sets));
+	struct instance_watch *watch = config ? instance_watch_new(instance, config) : NULL;
 
 	check(sets != NULL);
 	if (key)
@@ -132,10 +133,14 @@ instance_reload(struct instance *instance)
 	log_set_level((enum log_level)config->log_level);
 	config_unref(&instance->config);
 	instance->config = config;
+	instance_watch_free(&instance->watch);
+	instance->watch = watch;
+	watch = NULL;
 	log_line(LOG_INFO, "configuration reloaded");
 	instance_say_expiring(config);
 out:
 	buf_wipe(&password);
 	buf_wipe(&token);
+	instance_watch_free(&watch);
 	free(sets);
 }
