@@ -28,6 +28,9 @@ bool settings_secret(const struct config_secret *secret, struct buf *out, struct
  */
 bool settings_admin_token(const struct config *config, struct buf *out, struct buf *error);
 
+/* Show EACH the secrets, certificates and keys in files that CONFIG names: what is read at start and at a reload. */
+void settings_files(const struct config *config, void (*each)(void *arg, struct str file), void *arg);
+
 /* Append the journal's directory: the configured one, else $STATE_DIRECTORY/audit, else /var/lib/jobgate/audit. */
 void settings_audit_directory(const struct config *config, struct buf *out);
 
