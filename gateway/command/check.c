@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "command/arguments.h"
+#include "gate/bearer_request.h"
 #include "gate/settings.h"
 #include "io/file.h"
 #include "io/tls.h"
@@ -127,6 +128,23 @@ check_store(struct check_report *report, const struct config *config)
 }
 
 static void
+check_credential(struct check_report *report, const struct config_identity *identity, size_t i)
+{
+	const struct config_credential *credential = &identity->credential;
+	struct buf error = BUF_EMPTY;
+	char where[64];
+
+	snprintf(where, sizeof(where), "identities[%zu].credential", i);
+	if (!bearer_request_check(credential, &error))
+		check_fault(report, where, &error);
+	check_private(report, where, credential->secret.file);
+	check_private(report, where, credential->key_file);
+	if (credential->cert_file.n)
+		check_expiry(report, where, credential->cert_file);
+	buf_fini(&error);
+}
+
+static void
 check_audit(struct check_report *report, const struct config *config)
 {
 	struct buf directory = BUF_EMPTY, error = BUF_EMPTY;
@@ -150,6 +168,8 @@ check_config(const struct config *config, const char *file)
 	check_upstream(&report, config);
 	check_store(&report, config);
 	check_store_tls(&report, config);
+	for (size_t i = 0; i < config->identity_count; i++)
+		check_credential(&report, &config->identities[i], i);
 	check_audit(&report, config);
 	for (size_t i = 0; i < config->warning_count; i++)
 		fprintf(stderr, "%s: warning: %.*s\n", file, STR_ARG(config->warnings[i]));

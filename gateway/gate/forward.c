@@ -45,6 +45,8 @@ forward_add_callers(struct buf *out, const struct request *request, const struct
 			continue;
 		if (plain_list && str_eq_nocase(field->name, STR("Accept-Encoding")))
 			continue;
+		if ((authorize_is_ours(request) || request->key_in_authorization) && str_eq_nocase(field->name, STR("Authorization")))
+			continue;
 		forward_add(out, field->name, field->value);
 	}
 	if (plain_list)
@@ -89,13 +91,18 @@ forward_head_keep(struct request *request)
 	buf_fini(&out);
 }
 
-struct str
-forward_head_finish(struct request *request)
+void
+forward_head_finish(struct request *request, struct buf *out)
 {
-	if (!request->sends_length)
-		return arena_printf(&request->arena, "%.*s\r\n", STR_ARG(request->upstream_head));
-	return arena_printf(&request->arena, "%.*sContent-Length: %zu\r\n\r\n", STR_ARG(request->upstream_head),
-	    request->body.n);
+	struct str authorization = authorize_value(request);
+
+	buf_room(out, request->upstream_head.n + authorization.n + 64);	/* once, so that growing leaves no copy of a token */
+	buf_add(out, request->upstream_head);
+	if (authorization.n > 0)
+		forward_add(out, STR("Authorization"), authorization);
+	if (request->sends_length)
+		buf_printf(out, "Content-Length: %zu\r\n", request->body.n);
+	buf_add(out, STR("\r\n"));
 }
 
 /* The rule by which this configuration rewrites Locations. */
@@ -169,6 +176,13 @@ forward_take_error(struct request *request, const struct upstream_response *resp
 		request->upstream_error_code = error.error_code;
 }
 
+/* Whether FIELD challenges for a token that is ours to have: of no use to the caller. */
+static bool
+forward_is_challenge(const struct request *request, const struct http1_field *field)
+{
+	return authorize_is_ours(request) && str_eq_nocase(field->name, STR("WWW-Authenticate"));
+}
+
 /* Whether FIELD repeats Date: an answer has one (contract, "Requests"). */
 static bool
 forward_is_second_date(const struct http1_head *head, const struct http1_field *field)
@@ -185,7 +199,8 @@ forward_answer_take(struct request *request, const struct upstream_response *res
 	request->upstream_status = answer->status = head->status;
 	answer->fields = arena_alloc(&request->arena, (head->field_count + 1) * sizeof(*answer->fields));
 	for (size_t i = 0; i < head->field_count; i++)
-		if (header_is_relayed(head, &head->fields[i]) && !forward_is_second_date(head, &head->fields[i]))
+		if (header_is_relayed(head, &head->fields[i]) && !forward_is_second_date(head, &head->fields[i])
+		    && !forward_is_challenge(request, &head->fields[i]))
 			forward_take_field(request, &head->fields[i]);
 	if (str_eq(request->method, STR("HEAD")) && http1_count(head, STR("Content-Length")) == 1)
 		answer->fields[answer->field_count++] = (struct http1_field){ STR("Content-Length"),

@@ -1,4 +1,5 @@
 /* Who calls: what a request shows of its caller, each kind looked up by itself; two that disagree are nobody. */
+#include "gate/identify.h"
 #include "gate/steps.h"
 
 #include "io/tls.h"
@@ -35,11 +36,19 @@ void
 identify_caller(struct request *request)
 {
 	struct str shown = identify_shown_key(request);
+	struct buf other = BUF_EMPTY;
+	bool alone;
 
 	if (request->refusal != REFUSAL_NONE)
 		return;
-	if (shown.n == 0)
-		request_refuse(request, REFUSAL_UNAUTHENTICATED, "No key was given; send it as X-API-Key.");
-	else
+	alone = identify_authorization(request, &other);
+	if (shown.n > 0 && other.n > 0 && !str_eq(shown, buf_str(&other)))
+		request_refuse(request, REFUSAL_UNAUTHENTICATED, "Two keys were given that disagree.");
+	else if (shown.n > 0)
 		identify_by_key(request, shown);
+	else if (alone)
+		identify_by_key(request, buf_str(&other));
+	else
+		request_refuse(request, REFUSAL_UNAUTHENTICATED, "No key was given; send it as X-API-Key.");
+	buf_wipe(&other);
 }

@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "gate/admin.h"
+#include "gate/bearer_request.h"
 #include "gate/instance_private.h"
 #include "gate/settings.h"
 #include "io/machine.h"
@@ -127,7 +128,7 @@ instance_make_workers(struct instance *instance, struct buf *error)
 		instance->workers[i] = worker_new((unsigned)i, &instance->shared, instance->config, tls.client, tls.servers);
 		instance->loops[i] = instance->workers[i]->loop;
 	}
-	if (!instance_check_store_tls(instance->config, error)
+	if (!instance_check_store_tls(instance->config, error) || !bearer_request_check_all(instance->config, error)
 	    || !settings_secret(&instance->config->store.password_secret, &password, error))
 		return false;
 	instance->limiter = limiter_new(&settings, instance->resolver, instance->config, buf_str(&password));
@@ -224,7 +225,7 @@ instance_new(struct loop *loop, const char *file, struct config *config)
 	instance->resolver = resolver_new();
 	instance->shared = (struct worker_shared){ .resolver = instance->resolver, .is_ready = instance_is_ready,
 		.arg = instance, .worker_count = instance->worker_count, .upstream = &instance->upstream,
-		.on_drained = instance_on_drained };
+		.on_turned_away = instance_on_turned_away, .on_drained = instance_on_drained };
 	instance_init_drain(instance);
 	loop_timer_init(&instance->look, loop, on_look, instance);
 	return instance;
@@ -254,6 +255,7 @@ instance_start(struct loop *loop, const char *file, struct config *config, struc
 	instance->admin_fd = -1;
 	for (size_t i = 0; i < instance->worker_count; i++)
 		worker_start(instance->workers[i]);
+	instance_start_bearers(instance);
 	on_look(instance);
 	return instance;
 }
@@ -269,6 +271,7 @@ instance_free(struct instance **instance_p)
 	for (size_t i = 0; i < instance->worker_count; i++)
 		if (instance->workers[i])
 			worker_stop(instance->workers[i]);
+	bearers_free(&instance->bearers);
 	loop_read_mail(instance->loop);	/* what they told when nobody waited for it any more */
 	limiter_free(&instance->limiter);
 	for (size_t i = 0; i < instance->worker_count; i++)

@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 
 #include "gate/admin.h"
+#include "gate/bearers.h"
 #include "gate/instance.h"
 #include "gate/worker.h"
 #include "io/resolver.h"
@@ -19,6 +20,7 @@ struct instance {
 	struct journal *journal;
 	struct audit *audit;
 	struct limiter *limiter;
+	struct bearers *bearers;
 	struct admin *admin;
 	struct worker_shared shared;
 	struct worker **workers;
@@ -53,6 +55,10 @@ int instance_readiness(void *arg, struct buf *reasons);
 
 /* instance_status.c: have the admin listener told how it stands */
 void instance_ask_status(void *arg);
+
+/* instance_bearers.c: begin to fetch tokens for the workers, and what a worker tells of a refused one (any thread) */
+void instance_start_bearers(struct instance *instance);
+void instance_on_turned_away(void *arg, size_t identity, uint64_t version);
 
 /* instance_drain.c */
 void instance_init_drain(struct instance *instance);

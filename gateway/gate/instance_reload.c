@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "gate/bearer_request.h"
 #include "gate/instance_private.h"
 #include "gate/settings.h"
 #include "io/machine.h"
@@ -116,7 +117,8 @@ instance_reload(struct instance *instance)
 	if (key)
 		buf_printf(&errors, "%s cannot change without a restart", key);
 	if (config == NULL || key || !settings_secret(&config->store.password_secret, &password, &errors)
-	    || !instance_check_store_tls(config, &errors) || !instance_load_all_tls(instance, config, sets, &errors)) {
+	    || !instance_check_store_tls(config, &errors) || !bearer_request_check_all(config, &errors)
+	    || !instance_load_all_tls(instance, config, sets, &errors)) {
 		instance_refuse_reload(&config, &errors);
 		goto out;
 	}
@@ -125,6 +127,7 @@ instance_reload(struct instance *instance)
 	limiter_reload(instance->limiter, config, buf_str(&password));
 	for (size_t i = 0; i < instance->worker_count; i++)
 		worker_reload(instance->workers[i], config, sets[i].client, sets[i].servers);
+	bearers_reload(instance->bearers, config);
 	audit_set_refusals(instance->audit, config->audit_refusals);
 	audit_config(instance->audit, config, "reload");
 	log_set_level((enum log_level)config->log_level);

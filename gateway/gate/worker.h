@@ -8,6 +8,7 @@
 #include <pthread.h>
 
 #include "gate/audit.h"
+#include "gate/bearer.h"
 #include "gate/condition.h"
 #include "gate/limiter.h"
 #include "gate/request.h"
@@ -29,6 +30,8 @@ struct worker_shared {
 	size_t worker_count;
 	struct condition *upstream;	/* whether the upstream can be reached */
 	atomic_size_t connections;	/* of callers, on all workers: the limit is the instance's */
+	/* The upstream has answered 401 to the token of VERSION; on the worker's thread. */
+	void (*on_turned_away)(void *arg, size_t identity, uint64_t version);
 	void (*on_drained)(struct worker *worker);	/* on the worker's thread, once, when it has no request and no answer to write left */
 };
 
@@ -44,6 +47,8 @@ struct worker {
 	struct tls_server **tls_servers;	/* one per listener; NULL for plain ones */
 	struct upstream *upstream;
 	struct stats *stats;
+	struct bearer **bearers;	/* by identity; references, NULL where none has come */
+	size_t bearer_count;
 	/* Requests by slot; a ticket's generation tells a slot's tenants apart. */
 	struct request **slots;
 	uint32_t *free_slots;
@@ -67,6 +72,7 @@ void worker_free(struct worker **worker);
 void worker_open(struct worker *worker, int *fds);	/* begin to accept; FDS has a listening socket per listener, owned with its array */
 void worker_reload(struct worker *worker, struct config *config, struct tls_client *tls_client, struct tls_server **tls_servers);
 void worker_drain(struct worker *worker);	/* refuse who waits, finish what was sent, close the rest */
+void worker_set_bearer(struct worker *worker, size_t identity, struct bearer *bearer);	/* takes a reference of its own; worker_bearer.c */
 void worker_abort(struct worker *worker);	/* time is up: record what is open as unknown */
 
 /* Any thread: hand a limiter's event to its request. On the worker's own loop. */
@@ -76,6 +82,10 @@ void worker_on_limiter(struct worker *worker, const struct limiter_event *event)
 void worker_add(struct worker *worker, struct request *request);	/* gives it a slot */
 void worker_remove(struct worker *worker, struct request *request);
 void worker_make_ready(struct worker *worker, struct request *request);
+/* What IDENTITY calls the upstream with, as last heard; NULL where nothing was. */
+const struct bearer *worker_bearer(const struct worker *worker, size_t identity);
+/* Give the bearers back, at its end. */
+void worker_drop_bearers(struct worker *worker);
 /* A new ticket for its slot: verdicts for an older one no longer find it. */
 struct limiter_ticket worker_ticket(struct worker *worker, const struct request *request);
 

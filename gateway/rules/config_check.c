@@ -191,6 +191,22 @@ finish_caller_location(struct config_reader *r, struct config_caller *caller)
 	}
 }
 
+/* The gateway's own rights must not become everybody's by an omission. */
+static void
+finish_caller_allow(struct config_reader *r, const struct config_caller *caller)
+{
+	const struct config_identity *identity = &r->config->identities[caller->identity];
+	size_t mark;
+
+	if (caller->allow_given || identity->credential.kind == CONFIG_CREDENTIAL_NONE)
+		return;
+	mark = config_enter_item(r, "callers", caller->index, caller->name);
+	config_enter(r, STR("allow"));
+	config_error(r, "is missing, and identity \"%.*s\" has a credential: say what this caller may do with it ([{}] permits all)",
+	    STR_ARG(identity->name));
+	config_leave(r, mark);
+}
+
 static void
 finish_callers(struct config_reader *r)
 {
@@ -205,6 +221,8 @@ finish_callers(struct config_reader *r)
 			caller->wait_queue = config->wait_queue;
 		finish_identity(r, "callers", i, caller->name, r->caller_identities[i], &caller->identity);
 		finish_caller_location(r, caller);
+		if (!r->identities_bad)
+			finish_caller_allow(r, caller);
 	}
 }
 

@@ -133,6 +133,8 @@ const char *config_url_split(struct str s, struct config_url *out);
 bool config_split_host(struct str s, struct str *host, bool *ipv6, uint16_t *port);
 /* Whether S has only visible ASCII that a URL may have without quoting. */
 bool config_is_url_text(struct str s);
+/* A text that is a URL without user and password, at most CONFIG_URL_MAX bytes; else false, and the error is written. */
+bool config_read_url(struct config_reader *r, struct json_t *value, struct config_url *url);
 /* A DNS name or an IPv4 address; where IPV6 an IPv6 address instead. */
 bool config_is_host(struct str host, bool ipv6);
 
@@ -169,6 +171,8 @@ void config_read_rate(struct config_reader *r, struct json_t *value, const struc
 void config_read_callers(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
 void config_read_limits(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
 void config_read_quota(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
+/* config_credential.c: read a struct config_credential */
+void config_read_credential(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
 extern const struct config_rule config_store_rules[];
 extern const struct config_rule config_rules[];	/* of the top */
 

@@ -21,7 +21,7 @@ config_make(const char *const *names, struct config_quota quota, uint16_t port)
 	c->identities = arena_alloc(&c->arena, 8 * sizeof(*c->identities));
 	for (; names[c->identity_count]; c->identity_count++)
 		c->identities[c->identity_count] =
-		    (struct config_identity){ str_from(names[c->identity_count]), quota };
+		    (struct config_identity){ .name = str_from(names[c->identity_count]), .quota = quota };
 	c->callers = arena_alloc(&c->arena, sizeof(*c->callers));
 	c->callers[0] = (struct config_caller){ .name = STR("caller"), .weight = 1, .wait_queue = 1000 };
 	c->caller_count = 1;

@@ -72,7 +72,6 @@ static const struct { const char *path, *value, *errors; } rows[] = {
 	{ "upstream.quota.burst", "201", "upstream.quota: burst must be 1 to requests less outside" },
 	{ "upstream.quota.burst", "0", "upstream.quota.burst: must be 1 to 10000000, is 0" },
 	{ "callers[0].keys[0].expires", "\"x\"", ETL ".keys[0].expires: " LATER("identity") },
-	{ "identities", "[{\"name\": \"default\", \"credential\": {}}]", "identities[0] (\"default\").credential: " LATER("identity") },
 	{ "polls", "{}", "polls: " LATER("polls") },
 	/* kinds and bounds */
 	{ "workers", "0", "workers: must be 1 to 64, is 0" },

@@ -1,0 +1,45 @@
+/*
+ * Credentials: the tokens by which the gateway calls the upstream as itself, fetched ahead on main's loop, one request in flight for each
+ * identity, and handed out as bearers.
+ *
+ * A token is replaced 5 to 6 minutes before its end. While the endpoint is down the old one serves as long as it lives; it is asked again after
+ * 1 s, doubling to 60 s, or when it said. Down and back are announced once.
+ */
+#ifndef JOBGATE_GATE_BEARERS_H
+#define JOBGATE_GATE_BEARERS_H
+
+#include "gate/bearer.h"
+#include "io/loop.h"
+#include "io/resolver.h"
+#include "rules/config.h"
+
+struct bearers;
+
+struct bearers_settings {
+	struct loop *loop;
+	struct resolver *resolver;
+	/* Hand BEARER, which is borrowed for the call, to whoever sends requests of that identity. On the loop's thread. */
+	void (*publish)(void *arg, size_t identity, struct bearer *bearer);
+	void *arg;
+};
+
+/* Begin to fetch for every identity of CONFIG that has a credential; takes a reference of CONFIG. Nothing is published before this returns. */
+struct bearers *bearers_new(const struct bearers_settings *settings, struct config *config);
+void bearers_free(struct bearers **bearers);
+
+/*
+ * From now on by CONFIG: every token is fetched anew, so that new secrets are used. The old one of the same principal serves until then; that of
+ * another is taken away at once. Publishes inside the call.
+ */
+void bearers_reload(struct bearers *bearers, struct config *config);
+
+/*
+ * The upstream has answered 401 to the token of VERSION: fetch another one, unless there is one already or that was done just now; either way a
+ * bearer of another round is published, in the end.
+ */
+void bearers_turned_away(struct bearers *bearers, size_t identity, uint64_t version);
+
+/* Whether the endpoint of any identity could not be asked, or said no, the last time. */
+bool bearers_are_ill(const struct bearers *bearers);
+
+#endif
