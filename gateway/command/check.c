@@ -99,6 +99,21 @@ check_upstream(struct check_report *report, const struct config *config)
 }
 
 static void
+check_proxy(struct check_report *report, const struct config *config)
+{
+	struct buf url = BUF_EMPTY, error = BUF_EMPTY;
+	struct str proxy = config->upstream.proxy, user = str_sub(proxy, str_find(proxy, STR("://")) + 3, str_find_char(proxy, '@'));
+
+	if (!settings_proxy(config, &url, &error))
+		check_fault(report, "upstream.proxy_password", &error);
+	check_private(report, "upstream.proxy_password", config->upstream.proxy_password.file);
+	if (str_find_char(proxy, '@') < proxy.n && str_find_char(user, ':') < user.n)
+		check_private(report, "upstream.proxy (holds a password)", config->file);
+	buf_wipe(&url);
+	buf_fini(&error);
+}
+
+static void
 check_store_tls(struct check_report *report, const struct config *config)
 {
 	struct buf error = BUF_EMPTY;
@@ -166,6 +181,7 @@ check_config(const struct config *config, const char *file)
 	for (size_t i = 0; i < config->listen_count; i++)
 		check_listener(&report, &config->listen[i], i);
 	check_upstream(&report, config);
+	check_proxy(&report, config);
 	check_store(&report, config);
 	check_store_tls(&report, config);
 	for (size_t i = 0; i < config->identity_count; i++)

@@ -14,6 +14,8 @@
 #include "gate/condition.h"
 #include "gate/bearer_request.h"
 #include "io/tls.h"
+#include "io/url.h"
+#include "rules/proxy.h"
 #include "rules/retry.h"
 #include "rules/token.h"
 
@@ -37,6 +39,7 @@ struct bearer_source {
 struct bearers {
 	struct bearers_settings settings;
 	struct config *config;		/* referenced */
+	struct buf proxy;		/* the proxy's URL, wiped; empty: none */
 	struct bearer_source **list;	/* one per identity; its own allocation, since timers and fetches point to it */
 	size_t count;
 };
@@ -144,6 +147,18 @@ on_fetched(void *arg, const struct fetch_result *result)
 	}
 }
 
+/* The proxy for the endpoint at URL; never one for the machine's own (fetch takes none for http either). */
+static struct str
+source_proxy(const struct bearer_source *c, struct str text)
+{
+	struct url url;
+
+	if (source_config(c)->kind == CONFIG_CREDENTIAL_MANAGED_IDENTITY || url_split(text, &url) != NULL
+	    || !proxy_is_for(c->all->config, url.host))
+		return (struct str){ NULL, 0 };
+	return buf_str(&c->all->proxy);
+}
+
 /* Ask the endpoint, unless that is being done. */
 static void
 source_ask(struct bearer_source *c)
@@ -154,10 +169,12 @@ source_ask(struct bearer_source *c)
 	if (c->fetch != NULL || source_config(c)->kind == CONFIG_CREDENTIAL_NONE)
 		return;
 	loop_timer_clear(&c->timer);
-	if (bearer_request_make(source_config(c), clock_now_wall(), &request, &error))
+	if (bearer_request_make(source_config(c), clock_now_wall(), &request, &error)) {
+		request.fetch.proxy = source_proxy(c, request.fetch.url);
 		c->fetch = fetch_start(c->all->settings.loop, c->all->settings.resolver, &request.fetch, on_fetched, c);
-	else
+	} else {
 		source_failed(c, buf_str(&error), false, 0);
+	}
 	bearer_request_wipe(&request);
 	buf_fini(&error);
 }
@@ -194,13 +211,14 @@ bearers_grow(struct bearers *all)
 }
 
 struct bearers *
-bearers_new(const struct bearers_settings *settings, struct config *config)
+bearers_new(const struct bearers_settings *settings, struct config *config, struct str proxy)
 {
 	struct bearers *all = calloc(1, sizeof(*all));
 
 	check(all != NULL);
 	all->settings = *settings;
 	all->config = config_ref(config);
+	buf_add(&all->proxy, proxy);
 	bearers_grow(all);
 	return all;
 }
@@ -223,6 +241,7 @@ bearers_free(struct bearers **all_p)
 		free(c);
 	}
 	config_unref(&all->config);
+	buf_wipe(&all->proxy);
 	free(all->list);
 	free(all);
 }
@@ -253,12 +272,14 @@ source_reload(struct bearer_source *c, const struct config_credential *old)
 }
 
 void
-bearers_reload(struct bearers *all, struct config *config)
+bearers_reload(struct bearers *all, struct config *config, struct str proxy)
 {
 	struct config *old = all->config;
 	size_t count = all->count;
 
 	all->config = config_ref(config);
+	buf_wipe(&all->proxy);
+	buf_add(&all->proxy, proxy);
 	bearers_grow(all);
 	for (size_t i = 0; i < count; i++)
 		source_reload(all->list[i], &old->identities[i].credential);

@@ -23,15 +23,18 @@ struct bearers_settings {
 	void *arg;
 };
 
-/* Begin to fetch for every identity of CONFIG that has a credential; takes a reference of CONFIG. Nothing is published before this returns. */
-struct bearers *bearers_new(const struct bearers_settings *settings, struct config *config);
+/*
+ * Begin to fetch for every identity of CONFIG that has a credential; takes a reference of CONFIG and a copy of PROXY (its URL,
+ * by which Entra is reached where proxy_is_for it; empty: none). Nothing is published before this returns.
+ */
+struct bearers *bearers_new(const struct bearers_settings *settings, struct config *config, struct str proxy);
 void bearers_free(struct bearers **bearers);
 
 /*
  * From now on by CONFIG: every token is fetched anew, so that new secrets are used. The old one of the same principal serves until then; that of
  * another is taken away at once. Publishes inside the call.
  */
-void bearers_reload(struct bearers *bearers, struct config *config);
+void bearers_reload(struct bearers *bearers, struct config *config, struct str proxy);
 
 /*
  * The upstream has answered 401 to the token of VERSION: fetch another one, unless there is one already or that was done just now; either way a

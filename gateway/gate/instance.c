@@ -120,12 +120,15 @@ instance_make_workers(struct instance *instance, struct buf *error)
 		.deliver = on_limiter, .arg = instance, .member = journal_uuid(instance->journal), .sent_ago_us = instance_sent_ago_us(instance) };
 	struct buf password = BUF_EMPTY;
 
+	if (!settings_proxy(instance->config, &instance->proxy, error))
+		return false;
 	for (size_t i = 0; i < instance->worker_count; i++) {
 		struct instance_tls tls;
 
 		if (!instance_load_tls(instance->config, &tls, error))
 			return false;
-		instance->workers[i] = worker_new((unsigned)i, &instance->shared, instance->config, tls.client, tls.servers);
+		instance->workers[i] = worker_new((unsigned)i, &instance->shared, instance->config, buf_str(&instance->proxy), tls.client,
+		    tls.servers);
 		instance->loops[i] = instance->workers[i]->loop;
 	}
 	if (!instance_check_store_tls(instance->config, error) || !bearer_request_check_all(instance->config, error)
@@ -292,6 +295,7 @@ instance_free(struct instance **instance_p)
 	config_unref(&instance->config);
 	stats_labels_fini(&instance->labels);
 	buf_fini(&instance->name);
+	buf_wipe(&instance->proxy);
 	free(instance->workers);
 	free(instance->loops);
 	free(instance->fds);

@@ -27,7 +27,7 @@ instance_start_bearers(struct instance *instance)
 	struct bearers_settings settings = { .loop = instance->loop, .resolver = instance->resolver, .publish = on_publish,
 		.arg = instance };
 
-	instance->bearers = bearers_new(&settings, instance->config);
+	instance->bearers = bearers_new(&settings, instance->config, buf_str(&instance->proxy));
 }
 
 /* On main's loop; at the end of all nobody asks any more. */

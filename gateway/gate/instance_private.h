@@ -16,6 +16,7 @@ struct instance {
 	const char *file;
 	struct config *config;		/* referenced */
 	struct buf name;		/* label in records and metrics */
+	struct buf proxy;		/* upstream.proxy's URL with the password; wiped */
 	struct resolver *resolver;
 	struct journal *journal;
 	struct audit *audit;

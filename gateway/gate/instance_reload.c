@@ -108,7 +108,7 @@ instance_load_all_tls(struct instance *instance, const struct config *config, st
 void
 instance_reload(struct instance *instance)
 {
-	struct buf errors = BUF_EMPTY, password = BUF_EMPTY;
+	struct buf errors = BUF_EMPTY, password = BUF_EMPTY, proxy = BUF_EMPTY;
 	struct config *config = settings_load(instance->file, &errors);
 	const char *key = config ? instance_needs_restart(instance->config, config) : NULL;
 	struct instance_tls *sets = calloc(instance->worker_count, sizeof(*sets));
@@ -118,6 +118,7 @@ instance_reload(struct instance *instance)
 		buf_printf(&errors, "%s cannot change without a restart", key);
 	if (config == NULL || key || !settings_secret(&config->store.password_secret, &password, &errors)
 	    || !instance_check_store_tls(config, &errors) || !bearer_request_check_all(config, &errors)
+	    || !settings_proxy(config, &proxy, &errors)
 	    || !instance_load_all_tls(instance, config, sets, &errors)) {
 		instance_refuse_reload(&config, &errors);
 		goto out;
@@ -126,8 +127,10 @@ instance_reload(struct instance *instance)
 	/* First the limiter: it must know every identity that a worker may name. */
 	limiter_reload(instance->limiter, config, buf_str(&password));
 	for (size_t i = 0; i < instance->worker_count; i++)
-		worker_reload(instance->workers[i], config, sets[i].client, sets[i].servers);
-	bearers_reload(instance->bearers, config);
+		worker_reload(instance->workers[i], config, buf_str(&proxy), sets[i].client, sets[i].servers);
+	bearers_reload(instance->bearers, config, buf_str(&proxy));
+	buf_wipe(&instance->proxy);
+	instance->proxy = buf_take(&proxy);
 	audit_set_refusals(instance->audit, config->audit_refusals);
 	audit_config(instance->audit, config, "reload");
 	log_set_level((enum log_level)config->log_level);
@@ -136,5 +139,6 @@ instance_reload(struct instance *instance)
 	log_line(LOG_INFO, "configuration reloaded");
 out:
 	buf_wipe(&password);
+	buf_wipe(&proxy);
 	free(sets);
 }

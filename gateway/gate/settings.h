@@ -22,6 +22,12 @@ struct config *settings_load(const char *file, struct buf *errors);
  */
 bool settings_secret(const struct config_secret *secret, struct buf *out, struct buf *error);
 
+/*
+ * Append the URL of upstream.proxy with its password, nothing where there is none. False with a sentence in ERROR. The caller
+ * wipes OUT.
+ */
+bool settings_proxy(const struct config *config, struct buf *out, struct buf *error);
+
 /* Append the journal's directory: the configured one, else $STATE_DIRECTORY/audit, else /var/lib/jobgate/audit. */
 void settings_audit_directory(const struct config *config, struct buf *out);
 

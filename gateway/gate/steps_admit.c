@@ -175,9 +175,12 @@ admit_ask(struct request *request)
 static void
 admit_borrow(struct request *request, bool fresh)
 {
+	struct upstream *upstream = pool_upstream(request->worker->pool, request->config, request->route.workspace);
+
 	request->borrows++;
 	request->borrowed = request->call_failed = false;
-	request->call = upstream_borrow(request->worker->upstream, fresh, &hooks, request);
+	if (upstream != NULL)
+		request->call = upstream_borrow(upstream, fresh, &hooks, request);
 }
 
 /* How long it may wait: its caller's time, or less where it prefers that. */
@@ -249,6 +252,15 @@ admit_refuse_unreachable(struct request *request)
 	admit_fail(request);
 }
 
+/* Refuse because requests to so many workspaces' private links are under way that there is no place for another. */
+static void
+admit_refuse_crowded(struct request *request)
+{
+	request->retry_after_s = 1;
+	request_refuse(request, REFUSAL_UNAVAILABLE, "Requests to too many workspaces are under way on this instance; nothing was sent.");
+	admit_fail(request);
+}
+
 /* Have a connection borrowed or on its way, another one where the upstream closed ours unused; false where it was given up. */
 static bool
 admit_connect(struct request *request, bool fresh)
@@ -259,9 +271,11 @@ admit_connect(struct request *request, bool fresh)
 	}
 	if (request->call == NULL)
 		admit_borrow(request, fresh);
-	if (request->call_failed)
+	if (request->call == NULL)
+		admit_refuse_crowded(request);
+	else if (request->call_failed)
 		admit_refuse_unreachable(request);
-	return !request->call_failed;
+	return request->call != NULL && !request->call_failed;
 }
 
 /* Hand the intent to the journal; false where the journal takes none. */

@@ -11,6 +11,7 @@
 #include "gate/bearer.h"
 #include "gate/condition.h"
 #include "gate/limiter.h"
+#include "gate/pool.h"
 #include "gate/request.h"
 #include "gate/stats.h"
 #include "io/front.h"
@@ -43,9 +44,8 @@ struct worker {
 	struct worker_shared *shared;
 	struct config *config;		/* referenced */
 	struct front *front;
-	struct tls_client *tls_client;
 	struct tls_server **tls_servers;	/* one per listener; NULL for plain ones */
-	struct upstream *upstream;
+	struct pool *pool;
 	struct stats *stats;
 	struct bearer **bearers;	/* by identity; references, NULL where none has come */
 	size_t bearer_count;
@@ -60,9 +60,11 @@ struct worker {
 	bool draining, drained_told;
 };
 
-/* TLS_CLIENT and TLS_SERVERS (an array, an entry per listener, NULL for plain ones) are owned from now on. */
-struct worker *worker_new(unsigned index, struct worker_shared *shared, struct config *config, struct tls_client *tls_client,
-    struct tls_server **tls_servers);
+/*
+ * TLS_CLIENT and TLS_SERVERS (an array, an entry per listener, NULL for plain ones) are owned from now on; PROXY (pool.h) is copied.
+ */
+struct worker *worker_new(unsigned index, struct worker_shared *shared, struct config *config, struct str proxy,
+    struct tls_client *tls_client, struct tls_server **tls_servers);
 void worker_start(struct worker *worker);
 /* Ask its loop to end and wait for the thread. */
 void worker_stop(struct worker *worker);
@@ -70,7 +72,8 @@ void worker_free(struct worker **worker);
 
 /* --- by mail, from main --- */
 void worker_open(struct worker *worker, int *fds);	/* begin to accept; FDS has a listening socket per listener, owned with its array */
-void worker_reload(struct worker *worker, struct config *config, struct tls_client *tls_client, struct tls_server **tls_servers);
+void worker_reload(struct worker *worker, struct config *config, struct str proxy, struct tls_client *tls_client,
+    struct tls_server **tls_servers);
 void worker_drain(struct worker *worker);	/* refuse who waits, finish what was sent, close the rest */
 void worker_set_bearer(struct worker *worker, size_t identity, struct bearer *bearer);	/* takes a reference of its own; worker_bearer.c */
 void worker_abort(struct worker *worker);	/* time is up: record what is open as unknown */

@@ -149,6 +149,11 @@ struct config {
 		struct str ca_file;	/* empty: the system's */
 		int64_t timeout_us;	/* 30 s */
 		int64_t idle_timeout_us;	/* 10 s */
+		struct str proxy;	/* "http://[user[:password]@]host:port", percent-encoded; empty: none */
+		struct config_secret proxy_password;	/* in place of the URL's */
+		struct str *no_proxy;	/* domains, addresses, blocks: proxy_is_for tells which hosts they are for */
+		size_t no_proxy_count;
+		bool private_link;	/* each workspace is reached by a name of its own */
 		bool replay_429;		/* true: what was answered 429 waits and is sent again */
 	} upstream;
 	struct config_identity *identities;	/* at least one */

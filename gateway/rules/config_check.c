@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "rules/proxy.h"
 
 struct name_place {
 	struct str name;
@@ -88,6 +89,17 @@ check_key_ids(struct config_reader *r, const struct config_caller *caller)
 	config_leave(r, mark);
 }
 
+/* Complain of a key of upstream. */
+static void
+config_error_upstream(struct config_reader *r, const char *key, const char *text)
+{
+	size_t mark = config_enter(r, STR("upstream"));
+
+	config_enter(r, str_from(key));
+	config_error(r, "%s", text);
+	config_leave(r, mark);
+}
+
 /* Make Host, origin and verified name of the upstream out of url and server_name. */
 static void
 finish_upstream(struct config_reader *r)
@@ -107,6 +119,8 @@ finish_upstream(struct config_reader *r)
 			config->upstream.authority = arena_printf(arena, "%.*s:%u", STR_ARG(config->upstream.authority),
 			    config->upstream.port);
 	}
+	if (config->upstream.private_link && (r->upstream_ipv6 || proxy_is_address(host)))
+		config_error_upstream(r, "private_link", "needs a name in \"url\", before which the workspace's is put");
 	config->upstream.origin = arena_printf(arena, "https://%.*s", STR_ARG(config->upstream.authority));
 }
 

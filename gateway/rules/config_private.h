@@ -22,6 +22,7 @@ struct config_reader {
 	bool identities_given, identities_bad;
 	bool public_url_bad;		/* given, but wrong: do not also call it missing */
 	bool server_name_given;
+	bool proxy_bad;			/* upstream.proxy is given, but wrong: do not also call it missing */
 	bool upstream_ipv6;		/* upstream.host is an IPv6 address: brackets in authorities */
 	struct str *caller_identities;	/* one per caller; p NULL where not given or wrong */
 	struct str limit_identities[CONFIG_LIMITS_MAX];	/* one per rule, likewise */
@@ -173,6 +174,10 @@ void config_read_limits(struct config_reader *r, struct json_t *value, const str
 void config_read_quota(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
 /* config_credential.c: read a struct config_credential */
 void config_read_credential(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
+/* config_proxy.c */
+void config_read_proxy(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
+void config_read_proxy_password(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
+void config_read_no_proxy(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
 extern const struct config_rule config_store_rules[];
 extern const struct config_rule config_rules[];	/* of the top */
 

@@ -41,7 +41,8 @@ FULL = {
     "listen": [{"address": "127.0.0.1:8443", "tls": {"cert_file": "c.pem", "key_file": "k.pem"}, "plain": False}],
     "admin": {"address": "[::1]:8081"},
     "upstream": {"url": "https://api.example", "server_name": "api.example", "ca_file": "ca.pem", "timeout": "20s",
-                 "idle_timeout": "5s", "replay_429": False, "quota": dict(QUOTA)},
+                 "idle_timeout": "5s", "replay_429": False, "quota": dict(QUOTA), "proxy": "http://user@proxy.example:3128",
+                 "proxy_password": {"env": "P"}, "no_proxy": ["corp.example"], "private_link": False},
     "identities": [
         {"name": "sp", "quota": dict(QUOTA), "credential": {"scope": "api://x/.default", "client_secret": {
             "tenant": "t.example", "client_id": "c", "secret": {"env": "S"}, "authority": "https://login.example", "ca_file": "ca.pem"}}},
@@ -277,6 +278,8 @@ def test_both_require_the_same_members(tmp_path, steps):
         del config["callers"][0]["identity"], config["rules"][0]["identity"]
     if steps == ("callers", 0, "allow"):    # which callers of an identity with a credential need
         del config["identities"][0]["credential"]
+    if steps == ("upstream", "proxy"):      # whose password goes with it
+        del config["upstream"]["proxy_password"]
     if steps == ("callers", 0, "identity"):
         config["identities"][0]["name"] = config["rules"][0]["identity"] = "default"
     assert bool(schema_errors(config)) == bool(check(tmp_path, config))
