@@ -10,7 +10,7 @@
 
 #include "base/clock.h"
 #include "command/arguments.h"
-#include "gate/bearer_request.h"
+#include "gate/access_request.h"
 #include "gate/settings.h"
 #include "io/file.h"
 #include "io/tls.h"
@@ -150,7 +150,7 @@ check_credential(struct check_report *report, const struct config_identity *iden
 	char where[64];
 
 	snprintf(where, sizeof(where), "identities[%zu].credential", i);
-	if (!bearer_request_check(credential, &error))
+	if (!access_request_check(credential, &error))
 		check_fault(report, where, &error);
 	check_private(report, where, credential->secret.file);
 	check_private(report, where, credential->key_file);

@@ -12,31 +12,31 @@ authorize_is_ours(const struct request *request)
 }
 
 /* What the worker knows of the identity's token. */
-static const struct bearer *
-authorize_bearer(const struct request *request)
+static const struct access_token *
+authorize_access(const struct request *request)
 {
-	return worker_bearer(request->worker, request->caller->identity);
+	return worker_access(request->worker, request->caller->identity);
 }
 
 /* Whether there is a token that may be sent; after a 401 it must be another one. */
 static bool
 authorize_has_token(const struct request *request)
 {
-	const struct bearer *bearer = authorize_bearer(request);
+	const struct access_token *access = authorize_access(request);
 
-	return bearer_is_usable(bearer, loop_now(request->worker->loop))
-	    && (request->turned_back != 401 || bearer->version != request->bearer_version);
+	return access_token_is_usable(access, loop_now(request->worker->loop))
+	    && (request->turned_back != 401 || access->version != request->access_version);
 }
 
 /* Whether asking the endpoint has led to nothing, so that waiting is of no use. */
 static bool
 authorize_is_refused(const struct request *request)
 {
-	const struct bearer *bearer = authorize_bearer(request);
+	const struct access_token *access = authorize_access(request);
 
-	if (bearer == NULL)
+	if (access == NULL)
 		return false;
-	return bearer->refused || (request->turned_back == 401 && bearer->round > request->bearer_round);
+	return access->refused || (request->turned_back == 401 && access->round > request->access_round);
 }
 
 /* Refuse because there is no token; nothing was sent, or what was sent was answered 401. */
@@ -65,7 +65,7 @@ authorize_waiting(struct request *request)
 		return true;
 	if (authorize_is_refused(request) || request->timer_due)
 		authorize_refuse(request);
-	request->awaits_bearer = request->refusal == REFUSAL_NONE;
+	request->awaits_access = request->refusal == REFUSAL_NONE;
 	return false;
 }
 
@@ -78,7 +78,7 @@ authorize_now(struct request *request)
 		authorize_refuse(request);
 		return false;
 	}
-	request->bearer_version = authorize_bearer(request)->version;
+	request->access_version = authorize_access(request)->version;
 	return true;
 }
 
@@ -86,10 +86,10 @@ void
 authorize_again(struct request *request)
 {
 	struct worker_shared *shared = request->worker->shared;
-	const struct bearer *bearer = authorize_bearer(request);
+	const struct access_token *access = authorize_access(request);
 
-	request->bearer_round = bearer ? bearer->round : 0;
-	shared->on_turned_away(shared->arg, request->caller->identity, request->bearer_version);
+	request->access_round = access ? access->round : 0;
+	shared->on_turned_away(shared->arg, request->caller->identity, request->access_version);
 }
 
 struct str
@@ -97,5 +97,5 @@ authorize_value(const struct request *request)
 {
 	if (!authorize_is_ours(request))
 		return (struct str){ NULL, 0 };
-	return bearer_value(authorize_bearer(request));
+	return access_token_value(authorize_access(request));
 }

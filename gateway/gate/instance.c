@@ -8,7 +8,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "gate/admin.h"
-#include "gate/bearer_request.h"
+#include "gate/access_request.h"
 #include "gate/instance_private.h"
 #include "gate/settings.h"
 #include "io/machine.h"
@@ -131,7 +131,7 @@ instance_make_workers(struct instance *instance, struct buf *error)
 		    tls.servers);
 		instance->loops[i] = instance->workers[i]->loop;
 	}
-	if (!instance_check_store_tls(instance->config, error) || !bearer_request_check_all(instance->config, error)
+	if (!instance_check_store_tls(instance->config, error) || !access_request_check_all(instance->config, error)
 	    || !settings_secret(&instance->config->store.password_secret, &password, error))
 		return false;
 	instance->limiter = limiter_new(&settings, instance->resolver, instance->config, buf_str(&password));
@@ -258,7 +258,7 @@ instance_start(struct loop *loop, const char *file, struct config *config, struc
 	instance->admin_fd = -1;
 	for (size_t i = 0; i < instance->worker_count; i++)
 		worker_start(instance->workers[i]);
-	instance_start_bearers(instance);
+	instance_start_access(instance);
 	on_look(instance);
 	return instance;
 }
@@ -274,7 +274,7 @@ instance_free(struct instance **instance_p)
 	for (size_t i = 0; i < instance->worker_count; i++)
 		if (instance->workers[i])
 			worker_stop(instance->workers[i]);
-	bearers_free(&instance->bearers);
+	access_tokens_free(&instance->access);
 	loop_read_mail(instance->loop);	/* what they told when nobody waited for it any more */
 	limiter_free(&instance->limiter);
 	for (size_t i = 0; i < instance->worker_count; i++)

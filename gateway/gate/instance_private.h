@@ -5,7 +5,7 @@
 #include <stdatomic.h>
 
 #include "gate/admin.h"
-#include "gate/bearers.h"
+#include "gate/access_tokens.h"
 #include "gate/instance.h"
 #include "gate/worker.h"
 #include "io/resolver.h"
@@ -21,7 +21,7 @@ struct instance {
 	struct journal *journal;
 	struct audit *audit;
 	struct limiter *limiter;
-	struct bearers *bearers;
+	struct access_tokens *access;
 	struct admin *admin;
 	struct worker_shared shared;
 	struct worker **workers;
@@ -57,8 +57,8 @@ int instance_readiness(void *arg, struct buf *reasons);
 /* instance_status.c: have the admin listener told how it stands */
 void instance_ask_status(void *arg);
 
-/* instance_bearers.c: begin to fetch tokens for the workers, and what a worker tells of a refused one (any thread) */
-void instance_start_bearers(struct instance *instance);
+/* instance_access.c: begin to fetch tokens for the workers, and what a worker tells of a refused one (any thread) */
+void instance_start_access(struct instance *instance);
 void instance_on_turned_away(void *arg, size_t identity, uint64_t version);
 
 /* instance_drain.c */

@@ -65,7 +65,7 @@ instance_readiness(void *arg, struct buf *reasons)
 		ready_limiter(instance, reasons);
 	if (condition_is_ill(&instance->upstream))
 		ready_reason(reasons, "the upstream cannot be reached");
-	if (bearers_are_ill(instance->bearers))
+	if (access_tokens_are_ill(instance->access))
 		ready_reason(reasons, "the credential of an identity gets no token");
 	return instance_is_ready(instance) ? 200 : 503;
 }

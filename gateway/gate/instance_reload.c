@@ -5,7 +5,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
-#include "gate/bearer_request.h"
+#include "gate/access_request.h"
 #include "gate/instance_private.h"
 #include "gate/settings.h"
 #include "io/machine.h"
@@ -117,7 +117,7 @@ instance_reload(struct instance *instance)
 	if (key)
 		buf_printf(&errors, "%s cannot change without a restart", key);
 	if (config == NULL || key || !settings_secret(&config->store.password_secret, &password, &errors)
-	    || !instance_check_store_tls(config, &errors) || !bearer_request_check_all(config, &errors)
+	    || !instance_check_store_tls(config, &errors) || !access_request_check_all(config, &errors)
 	    || !settings_proxy(config, &proxy, &errors)
 	    || !instance_load_all_tls(instance, config, sets, &errors)) {
 		instance_refuse_reload(&config, &errors);
@@ -128,7 +128,7 @@ instance_reload(struct instance *instance)
 	limiter_reload(instance->limiter, config, buf_str(&password));
 	for (size_t i = 0; i < instance->worker_count; i++)
 		worker_reload(instance->workers[i], config, buf_str(&proxy), sets[i].client, sets[i].servers);
-	bearers_reload(instance->bearers, config, buf_str(&proxy));
+	access_tokens_reload(instance->access, config, buf_str(&proxy));
 	buf_wipe(&instance->proxy);
 	instance->proxy = buf_take(&proxy);
 	audit_set_refusals(instance->audit, config->audit_refusals);

@@ -102,9 +102,9 @@ struct request {
 	bool borrowed, retried, late;
 	int turned_back;		/* 429 or 401: its last sending was answered so, and it waits again; else 0 */
 	bool reauthorized;		/* it was sent again after a 401 */
-	bool awaits_bearer;		/* it waits for a token of its identity's credential */
-	uint64_t bearer_version;	/* the token that it was sent with */
-	uint64_t bearer_round;		/* the bearer's round when that was refused */
+	bool awaits_access;		/* it waits for a token of its identity's credential */
+	uint64_t access_version;	/* the token that it was sent with */
+	uint64_t access_round;		/* the token's round when that was refused */
 	int borrows;
 	bool call_failed;
 	struct upstream_failure failure;

@@ -202,7 +202,7 @@ static bool
 admit_authorized(struct request *request)
 {
 	if (authorize_waiting(request)) {
-		request->awaits_bearer = false;
+		request->awaits_access = false;
 		loop_timer_clear(&request->timer);
 		return true;
 	}

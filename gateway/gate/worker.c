@@ -181,7 +181,7 @@ worker_free(struct worker **worker_p)
 	loop_free(&worker->loop);
 	stats_free(&worker->stats);
 	config_unref(&worker->config);
-	worker_drop_bearers(worker);
+	worker_drop_access(worker);
 	free(worker->slots);
 	free(worker->free_slots);
 	free(worker);

@@ -8,7 +8,7 @@
 #include <pthread.h>
 
 #include "gate/audit.h"
-#include "gate/bearer.h"
+#include "gate/access_token.h"
 #include "gate/condition.h"
 #include "gate/limiter.h"
 #include "gate/pool.h"
@@ -47,8 +47,8 @@ struct worker {
 	struct tls_server **tls_servers;	/* one per listener; NULL for plain ones */
 	struct pool *pool;
 	struct stats *stats;
-	struct bearer **bearers;	/* by identity; references, NULL where none has come */
-	size_t bearer_count;
+	struct access_token **access;	/* by identity; references, NULL where none has come */
+	size_t access_count;
 	/* Requests by slot; a ticket's generation tells a slot's tenants apart. */
 	struct request **slots;
 	uint32_t *free_slots;
@@ -75,7 +75,7 @@ void worker_open(struct worker *worker, int *fds);	/* begin to accept; FDS has a
 void worker_reload(struct worker *worker, struct config *config, struct str proxy, struct tls_client *tls_client,
     struct tls_server **tls_servers);
 void worker_drain(struct worker *worker);	/* refuse who waits, finish what was sent, close the rest */
-void worker_set_bearer(struct worker *worker, size_t identity, struct bearer *bearer);	/* takes a reference of its own; worker_bearer.c */
+void worker_set_access(struct worker *worker, size_t identity, struct access_token *access);	/* takes a reference of its own; worker_access.c */
 void worker_abort(struct worker *worker);	/* time is up: record what is open as unknown */
 
 /* Any thread: hand a limiter's event to its request. On the worker's own loop. */
@@ -86,9 +86,9 @@ void worker_add(struct worker *worker, struct request *request);	/* gives it a s
 void worker_remove(struct worker *worker, struct request *request);
 void worker_make_ready(struct worker *worker, struct request *request);
 /* What IDENTITY calls the upstream with, as last heard; NULL where nothing was. */
-const struct bearer *worker_bearer(const struct worker *worker, size_t identity);
-/* Give the bearers back, at its end. */
-void worker_drop_bearers(struct worker *worker);
+const struct access_token *worker_access(const struct worker *worker, size_t identity);
+/* Give the tokens back, at its end. */
+void worker_drop_access(struct worker *worker);
 /* A new ticket for its slot: verdicts for an older one no longer find it. */
 struct limiter_ticket worker_ticket(struct worker *worker, const struct request *request);
 

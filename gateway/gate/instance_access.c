@@ -11,23 +11,23 @@ struct instance_turned_away {
 	uint64_t version;
 };
 
-/* Hand a bearer to every worker. */
+/* Hand a token to every worker. */
 static void
-on_publish(void *arg, size_t identity, struct bearer *bearer)
+on_publish(void *arg, size_t identity, struct access_token *access)
 {
 	struct instance *instance = arg;
 
 	for (size_t i = 0; i < instance->worker_count; i++)
-		worker_set_bearer(instance->workers[i], identity, bearer);
+		worker_set_access(instance->workers[i], identity, access);
 }
 
 void
-instance_start_bearers(struct instance *instance)
+instance_start_access(struct instance *instance)
 {
-	struct bearers_settings settings = { .loop = instance->loop, .resolver = instance->resolver, .publish = on_publish,
+	struct access_settings settings = { .loop = instance->loop, .resolver = instance->resolver, .publish = on_publish,
 		.arg = instance };
 
-	instance->bearers = bearers_new(&settings, instance->config, buf_str(&instance->proxy));
+	instance->access = access_tokens_new(&settings, instance->config, buf_str(&instance->proxy));
 }
 
 /* On main's loop; at the end of all nobody asks any more. */
@@ -36,8 +36,8 @@ on_turned_away(struct mail *mail)
 {
 	struct instance_turned_away *m = (struct instance_turned_away *)mail;
 
-	if (m->instance->bearers)
-		bearers_turned_away(m->instance->bearers, m->identity, m->version);
+	if (m->instance->access)
+		access_tokens_turned_away(m->instance->access, m->identity, m->version);
 	free(m);
 }
 

@@ -1,5 +1,5 @@
 /* Requests to token endpoints, one kind after the other. */
-#include "gate/bearer_request.h"
+#include "gate/access_request.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -12,13 +12,13 @@
 #include "rules/token.h"
 
 /* Instance metadata of Azure's machines, by its fixed link-local address. */
-#define BEARER_IMDS "http://169.254.169.254"
+#define ACCESS_IMDS "http://169.254.169.254"
 /* A slow endpoint costs nobody a request: tokens are asked for ahead. */
-#define BEARER_TIMEOUT_US (20 * (int64_t)CLOCK_SECOND)
+#define ACCESS_TIMEOUT_US (20 * (int64_t)CLOCK_SECOND)
 /* A token of Entra with many groups has 6 KB. */
-#define BEARER_ANSWER_BYTES 65536
-#define BEARER_TOKEN_FILE_BYTES 65536
-#define BEARER_JWT_BEARER "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+#define ACCESS_ANSWER_BYTES 65536
+#define ACCESS_TOKEN_FILE_BYTES 65536
+#define ACCESS_JWT_BEARER "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 /* What a workload identity is told by its configuration or else by the environment (Azure's webhook sets it). */
 struct request_place { struct str authority, tenant, client_id, token_file; };
@@ -55,22 +55,22 @@ request_place(const struct config_credential *credential, struct request_place *
 
 /* Add a field of HTTP to the request. */
 static void
-request_add(struct bearer_request *out, struct str name, struct str value)
+request_add(struct access_request *out, struct str name, struct str value)
 {
-	check(out->fetch.field_count < BEARER_FIELDS_MAX);
+	check(out->fetch.field_count < ACCESS_FIELDS_MAX);
 	out->fields[out->fetch.field_count++] = (struct http1_field){ name, value };
 }
 
 /* Add the client's proof to the form: SECRET as NAME. The form's room is made once, so that growing leaves no copy of it. */
 static void
-request_add_proof(struct bearer_request *out, struct str name, const struct buf *secret, struct str scope)
+request_add_proof(struct access_request *out, struct str name, const struct buf *secret, struct str scope)
 {
 	buf_room(&out->body, 3 * (secret->n + scope.n) + 4096);
 	token_add_field(&out->body, name, buf_str(secret));
 	token_add_field(&out->body, STR("scope"), scope);
 	token_add_field(&out->body, STR("grant_type"), STR("client_credentials"));
 	if (str_eq(name, STR("client_assertion")))
-		token_add_field(&out->body, STR("client_assertion_type"), STR(BEARER_JWT_BEARER));
+		token_add_field(&out->body, STR("client_assertion_type"), STR(ACCESS_JWT_BEARER));
 }
 
 /* Read the federated token, which is the assertion. */
@@ -81,7 +81,7 @@ read_token_file(struct str file, struct buf *out, struct buf *error)
 	bool ok;
 
 	check(path != NULL);
-	ok = file_read(path, BEARER_TOKEN_FILE_BYTES, out, error);
+	ok = file_read(path, ACCESS_TOKEN_FILE_BYTES, out, error);
 	while (out->n > 0 && (unsigned char)out->p[out->n - 1] <= ' ')
 		out->n--;
 	if (ok && out->n == 0)
@@ -106,7 +106,7 @@ request_proof(const struct config_credential *credential, const struct request_p
 
 /* The request to Entra's token endpoint. */
 static bool
-request_entra(const struct config_credential *credential, struct wall_time now, struct bearer_request *out, struct buf *error)
+request_entra(const struct config_credential *credential, struct wall_time now, struct access_request *out, struct buf *error)
 {
 	struct request_place place;
 	struct buf proof = BUF_EMPTY;
@@ -130,7 +130,7 @@ request_entra(const struct config_credential *credential, struct wall_time now, 
 
 /* The request to the machine: App Service and Container Apps where they say so, else instance metadata. */
 static bool
-request_machine(const struct config_credential *credential, struct bearer_request *out, struct buf *error)
+request_machine(const struct config_credential *credential, struct access_request *out, struct buf *error)
 {
 	struct str endpoint = str_from(getenv("IDENTITY_ENDPOINT")), header = str_from(getenv("IDENTITY_HEADER"));
 	struct buf query = BUF_EMPTY;
@@ -146,7 +146,7 @@ request_machine(const struct config_credential *credential, struct bearer_reques
 		request_add(out, STR("X-IDENTITY-HEADER"), header);
 	} else {
 		buf_printf(&out->url, "%.*s/metadata/identity/oauth2/token?%.*s",
-		    STR_ARG(credential->endpoint.n ? credential->endpoint : STR(BEARER_IMDS)), STR_ARG(buf_str(&query)));
+		    STR_ARG(credential->endpoint.n ? credential->endpoint : STR(ACCESS_IMDS)), STR_ARG(buf_str(&query)));
 		request_add(out, STR("Metadata"), STR("true"));
 	}
 	buf_fini(&query);
@@ -158,7 +158,7 @@ request_machine(const struct config_credential *credential, struct bearer_reques
 }
 
 bool
-bearer_request_make(const struct config_credential *credential, struct wall_time now, struct bearer_request *out,
+access_request_make(const struct config_credential *credential, struct wall_time now, struct access_request *out,
     struct buf *error)
 {
 	bool ok;
@@ -171,13 +171,13 @@ bearer_request_make(const struct config_credential *credential, struct wall_time
 	out->fetch.url = buf_str(&out->url);
 	out->fetch.body = buf_str(&out->body);
 	out->fetch.fields = out->fields;
-	out->fetch.timeout_us = BEARER_TIMEOUT_US;
-	out->fetch.body_bytes_max = BEARER_ANSWER_BYTES;
+	out->fetch.timeout_us = ACCESS_TIMEOUT_US;
+	out->fetch.body_bytes_max = ACCESS_ANSWER_BYTES;
 	return ok;
 }
 
 void
-bearer_request_wipe(struct bearer_request *request)
+access_request_wipe(struct access_request *request)
 {
 	buf_wipe(&request->body);
 	buf_fini(&request->url);
@@ -197,7 +197,7 @@ request_check_ca(const struct config_credential *credential, struct buf *error)
 }
 
 bool
-bearer_request_check(const struct config_credential *credential, struct buf *error)
+access_request_check(const struct config_credential *credential, struct buf *error)
 {
 	struct request_place place;
 	struct buf proof = BUF_EMPTY;
@@ -214,12 +214,12 @@ bearer_request_check(const struct config_credential *credential, struct buf *err
 }
 
 bool
-bearer_request_check_all(const struct config *config, struct buf *error)
+access_request_check_all(const struct config *config, struct buf *error)
 {
 	for (size_t i = 0; i < config->identity_count; i++) {
 		struct buf why = BUF_EMPTY;
 
-		if (!bearer_request_check(&config->identities[i].credential, &why))
+		if (!access_request_check(&config->identities[i].credential, &why))
 			buf_printf(error, "identities[%zu] (\"%.*s\").credential: %.*s", i, STR_ARG(config->identities[i].name),
 			    STR_ARG(buf_str(&why)));
 		buf_fini(&why);

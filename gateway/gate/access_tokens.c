@@ -4,7 +4,7 @@
  *   asking ──► answered: published, sleeps until 5 minutes before its end ──► asking
  *      └─────► failed: published that it was asked, sleeps 1 s to 60 s ──────────┘
  */
-#include "gate/bearers.h"
+#include "gate/access_tokens.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,93 +12,93 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "gate/condition.h"
-#include "gate/bearer_request.h"
+#include "gate/access_request.h"
 #include "io/tls.h"
 #include "io/url.h"
 #include "rules/proxy.h"
 #include "rules/retry.h"
 #include "rules/token.h"
 
-#define BEARER_SOURCE_MAGIC 0x63726564
+#define ACCESS_SOURCE_MAGIC 0x63726564
 /* Where the upstream refuses even fresh tokens, so often another one is fetched on its word. */
-#define BEARER_FORCED_EVERY_US (30 * (int64_t)CLOCK_SECOND)
+#define ACCESS_FORCED_EVERY_US (30 * (int64_t)CLOCK_SECOND)
 
-struct bearer_source {
+struct access_source {
 	uint32_t magic;
-	struct bearers *all;
+	struct access_tokens *all;
 	size_t identity;
 	struct fetch *fetch;		/* the one in flight */
 	struct loop_timer timer;	/* when it is asked next */
-	struct bearer *bearer;		/* what was last published; NULL before the first answer */
+	struct access_token *access;		/* what was last published; NULL before the first answer */
 	unsigned failures;		/* in a row */
 	bool forced;			/* FORCED_AT is set */
 	struct mono_time forced_at;	/* when the upstream's 401 made us ask */
 	struct condition condition;
 };
 
-struct bearers {
-	struct bearers_settings settings;
+struct access_tokens {
+	struct access_settings settings;
 	struct config *config;		/* referenced */
 	struct buf proxy;		/* the proxy's URL, wiped; empty: none */
-	struct bearer_source **list;	/* one per identity; its own allocation, since timers and fetches point to it */
+	struct access_source **list;	/* one per identity; its own allocation, since timers and fetches point to it */
 	size_t count;
 };
 
 /* How an identity's credential is configured. */
 static const struct config_credential *
-source_config(const struct bearer_source *c)
+source_config(const struct access_source *c)
 {
 	return &c->all->config->identities[c->identity].credential;
 }
 
-/* Publish BEARER, which is owned from now on, as the newest. */
+/* Publish ACCESS, which is owned from now on, as the newest. */
 static void
-source_publish(struct bearer_source *c, struct bearer *bearer)
+source_publish(struct access_source *c, struct access_token *access)
 {
-	bearer->round = c->bearer ? c->bearer->round + 1 : 1;
-	bearer_unref(&c->bearer);
-	c->bearer = bearer;
-	c->all->settings.publish(c->all->settings.arg, c->identity, bearer);
+	access->round = c->access ? c->access->round + 1 : 1;
+	access_token_unref(&c->access);
+	c->access = access;
+	c->all->settings.publish(c->all->settings.arg, c->identity, access);
 }
 
 /* Publish that there is no new token: OLD (NULL: none) goes on, and whether the endpoint REFUSED. */
 static void
-source_publish_old(struct bearer_source *c, const struct bearer *old, bool refused)
+source_publish_old(struct access_source *c, const struct access_token *old, bool refused)
 {
-	bool usable = bearer_is_usable(old, loop_now(c->all->settings.loop));
-	struct bearer *bearer = bearer_new(usable ? bearer_token(old) : (struct str){ NULL, 0 },
+	bool usable = access_token_is_usable(old, loop_now(c->all->settings.loop));
+	struct access_token *access = access_token_new(usable ? access_token_text(old) : (struct str){ NULL, 0 },
 	    usable ? old->expires : (struct mono_time){ 0 });
 
-	bearer->version = c->bearer ? c->bearer->version : 0;
-	bearer->refused = refused && !usable;
-	source_publish(c, bearer);
+	access->version = c->access ? c->access->version : 0;
+	access->refused = refused && !usable;
+	source_publish(c, access);
 }
 
 /* Ask again after a while. */
 static void
-source_sleep(struct bearer_source *c, int64_t us)
+source_sleep(struct access_source *c, int64_t us)
 {
 	loop_timer_at(&c->timer, mono_add(loop_now(c->all->settings.loop), us));
 }
 
 /* There is a new token. */
 static void
-source_succeeded(struct bearer_source *c, const struct token_answer *answer)
+source_succeeded(struct access_source *c, const struct token_answer *answer)
 {
-	struct bearer *bearer = bearer_new(answer->value, mono_add(loop_now(c->all->settings.loop), answer->life_us));
+	struct access_token *access = access_token_new(answer->value, mono_add(loop_now(c->all->settings.loop), answer->life_us));
 	uint32_t random;
 
 	random_bytes((uint8_t *)&random, sizeof(random));
-	bearer->version = c->bearer ? c->bearer->version + 1 : 1;
+	access->version = c->access ? c->access->version + 1 : 1;
 	c->failures = 0;
 	condition_set(&c->condition, true, "", loop_now(c->all->settings.loop));
 	source_sleep(c, token_refresh_us(answer->life_us, random));
-	source_publish(c, bearer);
+	source_publish(c, access);
 }
 
 /* There is none: WHY, and after how long the endpoint wants to be asked again (0: it did not say). */
 static void
-source_failed(struct bearer_source *c, struct str why, bool refused, int64_t asked_us)
+source_failed(struct access_source *c, struct str why, bool refused, int64_t asked_us)
 {
 	struct buf text = BUF_EMPTY;
 
@@ -107,12 +107,12 @@ source_failed(struct bearer_source *c, struct str why, bool refused, int64_t ask
 	condition_set(&c->condition, false, text.p, loop_now(c->all->settings.loop));
 	buf_fini(&text);
 	source_sleep(c, token_backoff_us(++c->failures, asked_us));
-	source_publish_old(c, c->bearer, refused);
+	source_publish_old(c, c->access, refused);
 }
 
 /* The endpoint has answered with something other than a token. */
 static void
-source_failed_status(struct bearer_source *c, const struct fetch_result *result)
+source_failed_status(struct access_source *c, const struct fetch_result *result)
 {
 	const struct http1_field *after = http1_find(result->head, STR("Retry-After"));
 	struct buf why = BUF_EMPTY;
@@ -128,11 +128,11 @@ source_failed_status(struct bearer_source *c, const struct fetch_result *result)
 static void
 on_fetched(void *arg, const struct fetch_result *result)
 {
-	struct bearer_source *c = arg;
+	struct access_source *c = arg;
 	struct token_answer answer;
 	const char *why;
 
-	check_magic(c, BEARER_SOURCE_MAGIC);
+	check_magic(c, ACCESS_SOURCE_MAGIC);
 	fetch_cancel(&c->fetch);
 	if (result->status == 0) {
 		source_failed(c, str_from(result->error), false, 0);
@@ -149,7 +149,7 @@ on_fetched(void *arg, const struct fetch_result *result)
 
 /* The proxy for the endpoint at URL; never one for the machine's own (fetch takes none for http either). */
 static struct str
-source_proxy(const struct bearer_source *c, struct str text)
+source_proxy(const struct access_source *c, struct str text)
 {
 	struct url url;
 
@@ -161,21 +161,21 @@ source_proxy(const struct bearer_source *c, struct str text)
 
 /* Ask the endpoint, unless that is being done. */
 static void
-source_ask(struct bearer_source *c)
+source_ask(struct access_source *c)
 {
-	struct bearer_request request;
+	struct access_request request;
 	struct buf error = BUF_EMPTY;
 
 	if (c->fetch != NULL || source_config(c)->kind == CONFIG_CREDENTIAL_NONE)
 		return;
 	loop_timer_clear(&c->timer);
-	if (bearer_request_make(source_config(c), clock_now_wall(), &request, &error)) {
+	if (access_request_make(source_config(c), clock_now_wall(), &request, &error)) {
 		request.fetch.proxy = source_proxy(c, request.fetch.url);
 		c->fetch = fetch_start(c->all->settings.loop, c->all->settings.resolver, &request.fetch, on_fetched, c);
 	} else {
 		source_failed(c, buf_str(&error), false, 0);
 	}
-	bearer_request_wipe(&request);
+	access_request_wipe(&request);
 	buf_fini(&error);
 }
 
@@ -183,23 +183,23 @@ source_ask(struct bearer_source *c)
 static void
 on_due(void *arg)
 {
-	struct bearer_source *c = arg;
+	struct access_source *c = arg;
 
-	check_magic(c, BEARER_SOURCE_MAGIC);
+	check_magic(c, ACCESS_SOURCE_MAGIC);
 	source_ask(c);
 }
 
 /* Make those that CONFIG has and the list has not, and have them ask in the next turn. */
 static void
-bearers_grow(struct bearers *all)
+access_tokens_grow(struct access_tokens *all)
 {
 	all->list = reallocarray(all->list, all->config->identity_count, sizeof(*all->list));
 	check(all->list != NULL);
 	while (all->count < all->config->identity_count) {
-		struct bearer_source *c = calloc(1, sizeof(*c));
+		struct access_source *c = calloc(1, sizeof(*c));
 
 		check(c != NULL);
-		c->magic = BEARER_SOURCE_MAGIC;
+		c->magic = ACCESS_SOURCE_MAGIC;
 		c->all = all;
 		c->identity = all->count;
 		c->condition = (struct condition)CONDITION_INIT("credential unavailable", "credential back");
@@ -210,33 +210,33 @@ bearers_grow(struct bearers *all)
 	}
 }
 
-struct bearers *
-bearers_new(const struct bearers_settings *settings, struct config *config, struct str proxy)
+struct access_tokens *
+access_tokens_new(const struct access_settings *settings, struct config *config, struct str proxy)
 {
-	struct bearers *all = calloc(1, sizeof(*all));
+	struct access_tokens *all = calloc(1, sizeof(*all));
 
 	check(all != NULL);
 	all->settings = *settings;
 	all->config = config_ref(config);
 	buf_add(&all->proxy, proxy);
-	bearers_grow(all);
+	access_tokens_grow(all);
 	return all;
 }
 
 void
-bearers_free(struct bearers **all_p)
+access_tokens_free(struct access_tokens **all_p)
 {
-	struct bearers *all = *all_p;
+	struct access_tokens *all = *all_p;
 
 	if (all == NULL)
 		return;
 	*all_p = NULL;
 	for (size_t i = 0; i < all->count; i++) {
-		struct bearer_source *c = all->list[i];
+		struct access_source *c = all->list[i];
 
 		fetch_cancel(&c->fetch);
 		loop_timer_fini(&c->timer);
-		bearer_unref(&c->bearer);
+		access_token_unref(&c->access);
 		c->magic = 0;
 		free(c);
 	}
@@ -256,7 +256,7 @@ source_is_same(const struct config_credential *a, const struct config_credential
 
 /* Ask anew by the new configuration; what was on its way asked by the old one. */
 static void
-source_reload(struct bearer_source *c, const struct config_credential *old)
+source_reload(struct access_source *c, const struct config_credential *old)
 {
 	bool same = source_is_same(old, source_config(c));
 
@@ -264,7 +264,7 @@ source_reload(struct bearer_source *c, const struct config_credential *old)
 	loop_timer_clear(&c->timer);
 	c->failures = 0;
 	c->forced = false;
-	if (!same && c->bearer != NULL)
+	if (!same && c->access != NULL)
 		source_publish_old(c, NULL, false);
 	if (source_config(c)->kind == CONFIG_CREDENTIAL_NONE)
 		condition_set(&c->condition, true, "", loop_now(c->all->settings.loop));
@@ -272,7 +272,7 @@ source_reload(struct bearer_source *c, const struct config_credential *old)
 }
 
 void
-bearers_reload(struct bearers *all, struct config *config, struct str proxy)
+access_tokens_reload(struct access_tokens *all, struct config *config, struct str proxy)
 {
 	struct config *old = all->config;
 	size_t count = all->count;
@@ -280,22 +280,22 @@ bearers_reload(struct bearers *all, struct config *config, struct str proxy)
 	all->config = config_ref(config);
 	buf_wipe(&all->proxy);
 	buf_add(&all->proxy, proxy);
-	bearers_grow(all);
+	access_tokens_grow(all);
 	for (size_t i = 0; i < count; i++)
 		source_reload(all->list[i], &old->identities[i].credential);
 	config_unref(&old);
 }
 
 void
-bearers_turned_away(struct bearers *all, size_t identity, uint64_t version)
+access_tokens_turned_away(struct access_tokens *all, size_t identity, uint64_t version)
 {
-	struct bearer_source *c = identity < all->count ? all->list[identity] : NULL;
+	struct access_source *c = identity < all->count ? all->list[identity] : NULL;
 	struct mono_time now = loop_now(all->settings.loop);
 
-	if (c == NULL || c->bearer == NULL || c->bearer->version != version || c->fetch != NULL)
+	if (c == NULL || c->access == NULL || c->access->version != version || c->fetch != NULL)
 		return;		/* there is another one already, or soon */
-	if (c->forced && mono_since(now, c->forced_at) < BEARER_FORCED_EVERY_US) {
-		source_publish_old(c, c->bearer, true);
+	if (c->forced && mono_since(now, c->forced_at) < ACCESS_FORCED_EVERY_US) {
+		source_publish_old(c, c->access, true);
 		return;
 	}
 	c->forced = true;
@@ -306,7 +306,7 @@ bearers_turned_away(struct bearers *all, size_t identity, uint64_t version)
 }
 
 bool
-bearers_are_ill(const struct bearers *all)
+access_tokens_are_ill(const struct access_tokens *all)
 {
 	for (size_t i = 0; all && i < all->count; i++)
 		if (condition_is_ill(&all->list[i]->condition))
