@@ -40,6 +40,12 @@ void clock_format_rfc3339(struct wall_time t, char out[CLOCK_RFC3339_BYTES]);
 /* Exactly that form; false where TEXT has another. */
 bool clock_parse_rfc3339(struct str text, struct wall_time *out);
 
+/*
+ * Any date-time of RFC 3339 5.6 from 1970 on: "2026-08-01T14:34:56+02:00", with or without a fraction, of which microseconds are kept.
+ * False where TEXT has another form or names a day or an hour that there is not.
+ */
+bool clock_parse_date_time(struct str text, struct wall_time *out);
+
 /* "Sat, 01 Aug 2026 12:34:56 GMT" and a NUL (RFC 9110 5.6.7, IMF-fixdate). */
 #define CLOCK_HTTP_BYTES 30
 void clock_format_http(struct wall_time t, char out[CLOCK_HTTP_BYTES]);

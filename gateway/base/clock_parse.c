@@ -72,3 +72,73 @@ clock_parse_http(struct str text, struct wall_time *out)
 	return parse_combine(parse_digits(p + 12, 4), month + 1, parse_digits(p + 5, 2), parse_digits(p + 17, 2),
 	    parse_digits(p + 20, 2), parse_digits(p + 23, 2), out);
 }
+
+/* How many days MONTH has. */
+static int
+parse_month_days(int year, int month)
+{
+	static const int days[] = { 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };
+	bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+
+	if (month < 1 || month > 12)
+		return 0;
+	return days[month - 1] + (month == 2 && leap);
+}
+
+/* Read a fraction of a second at *P up to END, if there is one; the microseconds, or -1 where it has no digit. */
+static int
+parse_fraction(const char **p, const char *end)
+{
+	int us = 0, digits = 0;
+
+	if (*p == end || **p != '.')
+		return 0;
+	for (++*p; *p < end && **p >= '0' && **p <= '9'; ++*p, digits++)
+		if (digits < 6)
+			us = us * 10 + (**p - '0');
+	for (int i = digits; i < 6; i++)
+		us *= 10;
+	return digits ? us : -1;
+}
+
+/* Read the offset from UTC that ends a date-time, in minutes. */
+static bool
+parse_offset(const char *p, size_t n, int *minutes)
+{
+	int hour, minute;
+
+	*minutes = 0;
+	if (n == 1)
+		return *p == 'Z' || *p == 'z';
+	if (n != 6 || (*p != '+' && *p != '-') || p[3] != ':')
+		return false;
+	hour = parse_digits(p + 1, 2);
+	minute = parse_digits(p + 4, 2);
+	*minutes = (hour * 60 + minute) * (*p == '-' ? -1 : 1);
+	return hour >= 0 && hour <= 23 && minute >= 0 && minute <= 59;
+}
+
+bool
+clock_parse_date_time(struct str text, struct wall_time *out)
+{
+	const char *p = text.p, *end = text.p + text.n;
+	int year, month, day, us, minutes;
+	struct wall_time t;
+
+	if (text.n < 20 || p[4] != '-' || p[7] != '-' || (p[10] != 'T' && p[10] != 't') || p[13] != ':' || p[16] != ':')
+		return false;
+	year = parse_digits(p, 4);
+	month = parse_digits(p + 5, 2);
+	day = parse_digits(p + 8, 2);
+	if (day > parse_month_days(year, month) || !parse_combine(year, month, day, parse_digits(p + 11, 2),
+	    parse_digits(p + 14, 2), parse_digits(p + 17, 2), &t))
+		return false;
+	p += 19;
+	us = parse_fraction(&p, end);
+	if (us < 0 || !parse_offset(p, (size_t)(end - p), &minutes))
+		return false;
+	t.us += us - minutes * INT64_C(60) * CLOCK_SECOND;
+	if (t.us > 0)
+		*out = t;
+	return t.us > 0;
+}

@@ -7,11 +7,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "command/audit_search.h"
 #include "io/journal.h"
 
 #define AUDIT_USAGE \
 	"usage: jobgate audit verify DIR...\n" \
-	"Check every record of the audit journals in the directories: form, sequence, hash chain,\n" \
+	"       jobgate audit search [OPTION]... DIR...   (jobgate audit search --help)\n\n" \
+	"verify checks every record of the audit journals in the directories: form, sequence, hash chain,\n" \
 	"one outcome per intent. They are only read; a gateway may be writing them.\n" \
 	"Exit code 0: all are good; 1: one is not; 2: usage.\n"
 
@@ -72,6 +74,8 @@ command_audit(int argc, char **argv)
 {
 	bool ok = true;
 
+	if (argc >= 2 && strcmp(argv[1], "search") == 0)
+		return audit_search(argc - 1, argv + 1);
 	if (argc >= 2 && (strcmp(argv[1], "--help") == 0 || (argc >= 3 && strcmp(argv[2], "--help") == 0))) {
 		fputs(AUDIT_USAGE, stdout);
 		return 0;

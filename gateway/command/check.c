@@ -7,22 +7,27 @@
 #include "command/command.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "command/arguments.h"
 #include "gate/access_request.h"
+#include "gate/issuers.h"
 #include "gate/settings.h"
 #include "io/file.h"
 #include "io/tls.h"
+#include "rules/credential.h"
+#include "rules/explain.h"
 
 /* Certificates live 47 days or more; two weeks is time to find out why the renewal failed. */
 #define CHECK_EXPIRY_US (INT64_C(14) * 86400 * CLOCK_SECOND)
 
 #define CHECK_USAGE \
-	"usage: jobgate check [--config FILE]\n\n" \
+	"usage: jobgate check [--config FILE] [--explain CALLER METHOD URL]\n\n" \
 	"Checks the configuration (default " COMMAND_CONFIG_DEFAULT ") and whether the files and\n" \
-	"directories that it names can be used by this user; writes nothing.\n\n" \
-	"Exit codes: 0 right, 1 something that it names cannot be used, 2 wrong.\n"
+	"directories that it names can be used by this user; writes nothing.\n" \
+	"With --explain it tells instead what becomes of a request, and which rule decides.\n\n" \
+	"Exit codes: 0 right (permitted), 1 something that it names cannot be used (refused), 2 wrong.\n"
 
 struct check_report {
 	const char *file;
@@ -74,7 +79,7 @@ check_listener(struct check_report *report, const struct config_listen *listen, 
 		return;
 	snprintf(where, sizeof(where), "listen[%zu].tls", i);
 	server = tls_server_new(listen->cert_file.p, listen->key_file.p, &error);
-	if (server == NULL)
+	if (server == NULL || (listen->client_ca_file.n && !tls_server_ask_client(server, listen->client_ca_file.p, &error)))
 		check_fault(report, where, &error);
 	else
 		check_expiry(report, where, listen->cert_file);
@@ -143,6 +148,20 @@ check_store(struct check_report *report, const struct config *config)
 }
 
 static void
+check_admin(struct check_report *report, const struct config *config)
+{
+	struct buf token = BUF_EMPTY, error = BUF_EMPTY;
+
+	if (!settings_admin_token(config, &token, &error)) {
+		fprintf(stderr, "%s: %.*s\n", report->file, STR_ARG(buf_str(&error)));
+		report->faults++;
+	}
+	check_private(report, "admin.token", config->admin_token.file);
+	buf_wipe(&token);
+	buf_fini(&error);
+}
+
+static void
 check_credential(struct check_report *report, const struct config_identity *identity, size_t i)
 {
 	const struct config_credential *credential = &identity->credential;
@@ -172,6 +191,39 @@ check_audit(struct check_report *report, const struct config *config)
 	buf_fini(&error);
 }
 
+/* Warn of keys that will soon be none. */
+static void
+check_keys(const struct check_report *report, const struct config *config)
+{
+	struct buf text = BUF_EMPTY;
+	struct str rest, line;
+
+	credential_warn_expiry(config, clock_now_wall(), &text);
+	rest = buf_str(&text);
+	while (str_next(&rest, '\n', &line))
+		if (line.n)
+			fprintf(stderr, "%s: warning: %.*s\n", report->file, STR_ARG(line));
+	buf_fini(&text);
+}
+
+/* Whether the key sets of issuers can be used. */
+static void
+check_issuers(struct check_report *report, const struct config *config)
+{
+	for (size_t i = 0; i < config->issuer_count; i++) {
+		struct buf error = BUF_EMPTY;
+		struct jose_keys *keys;
+		char where[40];
+
+		snprintf(where, sizeof(where), "issuers[%zu].jwks.file", i);
+		keys = issuers_read_file(config->issuers[i].jwks_file.p, config->issuers[i].algorithms, &error);
+		if (keys == NULL)
+			check_fault(report, where, &error);
+		jose_keys_unref(&keys);
+		buf_fini(&error);
+	}
+}
+
 /* Look at everything that CONFIG names. */
 static int
 check_config(const struct config *config, const char *file)
@@ -186,7 +238,10 @@ check_config(const struct config *config, const char *file)
 	check_store_tls(&report, config);
 	for (size_t i = 0; i < config->identity_count; i++)
 		check_credential(&report, &config->identities[i], i);
+	check_admin(&report, config);
 	check_audit(&report, config);
+	check_keys(&report, config);
+	check_issuers(&report, config);
 	for (size_t i = 0; i < config->warning_count; i++)
 		fprintf(stderr, "%s: warning: %.*s\n", file, STR_ARG(config->warnings[i]));
 	if (report.faults)
@@ -195,20 +250,62 @@ check_config(const struct config *config, const char *file)
 	return 0;
 }
 
+/* What is to be explained. */
+struct check_question { const char *caller, *method, *url; };
+
+/* Take --explain and its three words out of the arguments; false where they are not three. */
+static bool
+check_take_question(int *argc, char **argv, struct check_question *question)
+{
+	int at = 1;
+
+	while (at < *argc && strcmp(argv[at], "--explain") != 0)
+		at++;
+	if (at == *argc)
+		return true;
+	if (*argc - at < 4)
+		return false;
+	*question = (struct check_question){ argv[at + 1], argv[at + 2], argv[at + 3] };
+	for (*argc -= 4; at < *argc; at++)
+		argv[at] = argv[at + 4];
+	return true;
+}
+
+/* Explain; the exit code. */
+static int
+check_explain(const struct config *config, const char *file, const struct check_question *question)
+{
+	struct buf out = BUF_EMPTY;
+	enum explain_verdict verdict = explain(config, str_from(question->caller), str_from(question->method),
+	    str_from(question->url), &out);
+
+	if (verdict == EXPLAIN_NO_CALLER)
+		fprintf(stderr, "%s: no caller is called \"%s\"\n", file, question->caller);
+	printf("%.*s", STR_ARG(buf_str(&out)));
+	buf_fini(&out);
+	if (verdict == EXPLAIN_NO_CALLER)
+		return 2;
+	return verdict == EXPLAIN_PERMITTED && fflush(stdout) == 0 ? 0 : 1;
+}
+
 int
 command_check(int argc, char **argv)
 {
+	struct check_question question = { NULL, NULL, NULL };
 	struct buf errors = BUF_EMPTY;
 	struct config *config;
 	const char *file;
+	bool whole = check_take_question(&argc, argv, &question);
 	enum arguments arguments = arguments_config(argc, argv, CHECK_USAGE, &file);
 	int code = 2;
 
-	if (arguments != ARGUMENTS_RUN)
+	if (arguments == ARGUMENTS_RUN && !whole)
+		fputs(CHECK_USAGE, stderr);
+	if (!whole || arguments != ARGUMENTS_RUN)
 		return arguments == ARGUMENTS_HELP ? 0 : 2;
 	config = settings_load(file, &errors);
 	if (config)
-		code = check_config(config, file);
+		code = question.url ? check_explain(config, file, &question) : check_config(config, file);
 	else
 		fwrite(errors.p, 1, errors.n, stderr);
 	config_unref(&config);

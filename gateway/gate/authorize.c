@@ -8,7 +8,9 @@
 bool
 authorize_is_ours(const struct request *request)
 {
-	return request->caller && request->config->identities[request->caller->identity].credential.kind != CONFIG_CREDENTIAL_NONE;
+	/* Routes beside the job scheduler's go with the caller's own token alone. */
+	return request->caller && operation_is_metered(request->route.operation)
+	    && request->config->identities[request->caller->identity].credential.kind != CONFIG_CREDENTIAL_NONE;
 }
 
 /* What the worker knows of the identity's token. */

@@ -112,6 +112,29 @@ instance_sent_ago_us(const struct instance *instance)
 	return ago_us > 0 ? ago_us : 0;	/* the clock was set back */
 }
 
+/* Make the workers, and what they know of issuers. */
+static bool
+instance_new_workers(struct instance *instance, struct buf *error)
+{
+	struct keyring *keyring;
+
+	instance->issuers = issuers_new(instance->loop, instance->config, instance_on_keys, instance, error);
+	if (instance->issuers == NULL)
+		return false;
+	keyring = issuers_keyring(instance->issuers);
+	for (size_t i = 0; i < instance->worker_count; i++) {
+		struct instance_tls tls;
+
+		if (!instance_load_tls(instance->config, &tls, error))
+			break;
+		instance->workers[i] = worker_new((unsigned)i, &instance->shared, instance->config, keyring,
+		    buf_str(&instance->proxy), tls.client, tls.servers);
+		instance->loops[i] = instance->workers[i]->loop;
+	}
+	keyring_unref(&keyring);
+	return error->n == 0;
+}
+
 /* Make the limiter and the workers. */
 static bool
 instance_make_workers(struct instance *instance, struct buf *error)
@@ -120,17 +143,8 @@ instance_make_workers(struct instance *instance, struct buf *error)
 		.deliver = on_limiter, .arg = instance, .member = journal_uuid(instance->journal), .sent_ago_us = instance_sent_ago_us(instance) };
 	struct buf password = BUF_EMPTY;
 
-	if (!settings_proxy(instance->config, &instance->proxy, error))
+	if (!settings_proxy(instance->config, &instance->proxy, error) || !instance_new_workers(instance, error))
 		return false;
-	for (size_t i = 0; i < instance->worker_count; i++) {
-		struct instance_tls tls;
-
-		if (!instance_load_tls(instance->config, &tls, error))
-			return false;
-		instance->workers[i] = worker_new((unsigned)i, &instance->shared, instance->config, buf_str(&instance->proxy), tls.client,
-		    tls.servers);
-		instance->loops[i] = instance->workers[i]->loop;
-	}
 	if (!instance_check_store_tls(instance->config, error) || !access_request_check_all(instance->config, error)
 	    || !settings_secret(&instance->config->store.password_secret, &password, error))
 		return false;
@@ -190,10 +204,25 @@ on_look(void *arg)
 		loop_timer_at(&instance->look, mono_add(loop_now(instance->loop), INSTANCE_LOOK_US));
 }
 
+void
+instance_say_expiring(const struct config *config)
+{
+	struct buf text = BUF_EMPTY;
+	struct str rest, line;
+
+	credential_warn_expiry(config, clock_now_wall(), &text);
+	rest = buf_str(&text);
+	while (str_next(&rest, '\n', &line))
+		if (line.n)
+			log_line(LOG_WARN, "configuration", log_s("message", line));
+	buf_fini(&text);
+}
+
 /* Say the configuration's warnings once. */
 static void
 instance_say_warnings(const struct config *config)
 {
+	instance_say_expiring(config);
 	for (size_t i = 0; i < config->warning_count; i++)
 		log_line(LOG_WARN, "configuration", log_s("message", config->warnings[i]));
 }
@@ -239,16 +268,19 @@ instance_start(struct loop *loop, const char *file, struct config *config, struc
 {
 	static const struct admin_hooks hooks = { instance_readiness, on_metrics, instance_ask_status };
 	struct instance *instance = instance_new(loop, file, config);
+	struct buf token = BUF_EMPTY;
 
 	stats_label(&instance->labels, config);
-	if (!instance_addresses_are_free(instance, error) || !instance_open_journal(instance, error)
+	if (!settings_admin_token(config, &token, error) || !instance_addresses_are_free(instance, error) || !instance_open_journal(instance, error)
 	    || !instance_bind(instance, error)) {
+		buf_wipe(&token);
 		instance_free(&instance);
 		return NULL;
 	}
 	instance->audit = audit_new(loop, instance->journal, config->audit_refusals);
 	instance->shared.audit = instance->audit;
 	if (!instance_make_workers(instance, error)) {
+		buf_wipe(&token);
 		instance_free(&instance);
 		return NULL;
 	}
@@ -256,9 +288,12 @@ instance_start(struct loop *loop, const char *file, struct config *config, struc
 	audit_config(instance->audit, config, "start");
 	instance->admin = admin_new(loop, instance->admin_fd, &hooks, instance);
 	instance->admin_fd = -1;
+	admin_set_access(instance->admin, buf_str(&instance->name), buf_str(&token));
+	buf_wipe(&token);
 	for (size_t i = 0; i < instance->worker_count; i++)
 		worker_start(instance->workers[i]);
 	instance_start_access(instance);
+	issuers_watch(instance->issuers);
 	on_look(instance);
 	return instance;
 }
@@ -277,6 +312,7 @@ instance_free(struct instance **instance_p)
 	access_tokens_free(&instance->access);
 	loop_read_mail(instance->loop);	/* what they told when nobody waited for it any more */
 	limiter_free(&instance->limiter);
+	issuers_free(&instance->issuers);
 	for (size_t i = 0; i < instance->worker_count; i++)
 		worker_free(&instance->workers[i]);
 	admin_free(&instance->admin);

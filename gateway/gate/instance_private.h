@@ -7,6 +7,7 @@
 #include "gate/admin.h"
 #include "gate/access_tokens.h"
 #include "gate/instance.h"
+#include "gate/issuers.h"
 #include "gate/worker.h"
 #include "io/resolver.h"
 
@@ -22,6 +23,7 @@ struct instance {
 	struct audit *audit;
 	struct limiter *limiter;
 	struct access_tokens *access;
+	struct issuers *issuers;	/* of config */
 	struct admin *admin;
 	struct worker_shared shared;
 	struct worker **workers;
@@ -41,6 +43,9 @@ struct instance {
 	bool leaving;			/* all work is done: the store is told good-bye */
 };
 
+/* Warn of keys that have expired or soon will. */
+void instance_say_expiring(const struct config *config);
+
 /* What a worker needs of OpenSSL: one set each, since contexts are not shared between threads. */
 struct instance_tls {
 	struct tls_client *client;
@@ -49,6 +54,9 @@ struct instance_tls {
 bool instance_load_tls(const struct config *config, struct instance_tls *tls, struct buf *error);
 /* Whether the store's authorities can be read; the connection reads them itself, when it first connects. */
 bool instance_check_store_tls(const struct config *config, struct buf *error);
+
+/* instance_reload.c: hand the workers the keys that issuers have now (ARG: the instance) */
+void instance_on_keys(void *arg);
 
 /* instance_ready.c: whether callers should be sent here (ARG: the instance; any thread), and what is ill (main's thread) */
 bool instance_is_ready(void *arg);

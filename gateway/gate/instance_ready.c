@@ -63,6 +63,8 @@ instance_readiness(void *arg, struct buf *reasons)
 		ready_reason(reasons, "the audit journal cannot be written");
 	if (instance->limiter)
 		ready_limiter(instance, reasons);
+	if (instance->issuers && issuers_are_ill(instance->issuers))
+		ready_reason(reasons, "an issuer's keys cannot be read; the last good ones are in use");
 	if (condition_is_ill(&instance->upstream))
 		ready_reason(reasons, "the upstream cannot be reached");
 	if (access_tokens_are_ill(instance->access))

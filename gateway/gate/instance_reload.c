@@ -45,13 +45,25 @@ instance_load_tls(const struct config *config, struct instance_tls *tls, struct 
 		if (!listen->tls)
 			continue;
 		tls->servers[i] = tls_server_new(listen->cert_file.p, listen->key_file.p, error);
-		if (tls->servers[i] == NULL)
+		if (tls->servers[i] == NULL
+		    || (listen->client_ca_file.n && !tls_server_ask_client(tls->servers[i], listen->client_ca_file.p, error)))
 			break;
 	}
 	if (error->n == 0)
 		return true;
 	instance_free_tls(config, tls);
 	return false;
+}
+
+void
+instance_on_keys(void *arg)
+{
+	struct instance *instance = arg;
+	struct keyring *keyring = issuers_keyring(instance->issuers);
+
+	for (size_t i = 0; i < instance->worker_count; i++)
+		worker_set_keyring(instance->workers[i], keyring);
+	keyring_unref(&keyring);
 }
 
 /* What of the new configuration a running instance cannot take over, or NULL. */
@@ -105,40 +117,74 @@ instance_load_all_tls(struct instance *instance, const struct config *config, st
 	return true;
 }
 
-void
-instance_reload(struct instance *instance)
-{
-	struct buf errors = BUF_EMPTY, password = BUF_EMPTY, proxy = BUF_EMPTY;
-	struct config *config = settings_load(instance->file, &errors);
-	const char *key = config ? instance_needs_restart(instance->config, config) : NULL;
-	struct instance_tls *sets = calloc(instance->worker_count, sizeof(*sets));
+/* What a reload needs beside the configuration, all of it or nothing. */
+struct instance_parts {
+	struct buf password, admin_token, proxy;
+	struct issuers *issuers;
+	struct instance_tls *tls;	/* one per worker */
+};
 
-	check(sets != NULL);
-	if (key)
-		buf_printf(&errors, "%s cannot change without a restart", key);
-	if (config == NULL || key || !settings_secret(&config->store.password_secret, &password, &errors)
-	    || !instance_check_store_tls(config, &errors) || !access_request_check_all(config, &errors)
-	    || !settings_proxy(config, &proxy, &errors)
-	    || !instance_load_all_tls(instance, config, sets, &errors)) {
-		instance_refuse_reload(&config, &errors);
-		goto out;
-	}
+/* Load the PARTS of CONFIG; false with sentences in ERRORS. */
+static bool
+instance_load_parts(struct instance *instance, struct config *config, struct instance_parts *parts, struct buf *errors)
+{
+	if (!settings_secret(&config->store.password_secret, &parts->password, errors)
+	    || !settings_admin_token(config, &parts->admin_token, errors) || !instance_check_store_tls(config, errors)
+	    || !access_request_check_all(config, errors) || !settings_proxy(config, &parts->proxy, errors))
+		return false;
+	parts->issuers = issuers_new(instance->loop, config, instance_on_keys, instance, errors);
+	if (parts->issuers && instance_load_all_tls(instance, config, parts->tls, errors))
+		return true;
+	issuers_free(&parts->issuers);
+	return false;
+}
+
+/* Put CONFIG and its PARTS in the place of what is there. */
+static void
+instance_take(struct instance *instance, struct config *config, struct instance_parts *parts)
+{
+	struct keyring *keyring = issuers_keyring(parts->issuers);
+
 	stats_label(&instance->labels, config);
 	/* First the limiter: it must know every identity that a worker may name. */
-	limiter_reload(instance->limiter, config, buf_str(&password));
+	limiter_reload(instance->limiter, config, buf_str(&parts->password));
 	for (size_t i = 0; i < instance->worker_count; i++)
-		worker_reload(instance->workers[i], config, buf_str(&proxy), sets[i].client, sets[i].servers);
-	access_tokens_reload(instance->access, config, buf_str(&proxy));
+		worker_reload(instance->workers[i], config, keyring, buf_str(&parts->proxy), parts->tls[i].client,
+		    parts->tls[i].servers);
+	keyring_unref(&keyring);
+	issuers_free(&instance->issuers);
+	instance->issuers = parts->issuers;
+	issuers_watch(instance->issuers);
+	access_tokens_reload(instance->access, config, buf_str(&parts->proxy));
 	buf_wipe(&instance->proxy);
-	instance->proxy = buf_take(&proxy);
+	instance->proxy = buf_take(&parts->proxy);
+	admin_set_access(instance->admin, buf_str(&instance->name), buf_str(&parts->admin_token));
 	audit_set_refusals(instance->audit, config->audit_refusals);
 	audit_config(instance->audit, config, "reload");
 	log_set_level((enum log_level)config->log_level);
 	config_unref(&instance->config);
 	instance->config = config;
 	log_line(LOG_INFO, "configuration reloaded");
-out:
-	buf_wipe(&password);
-	buf_wipe(&proxy);
-	free(sets);
+	instance_say_expiring(config);
+}
+
+void
+instance_reload(struct instance *instance)
+{
+	struct buf errors = BUF_EMPTY;
+	struct config *config = settings_load(instance->file, &errors);
+	const char *key = config ? instance_needs_restart(instance->config, config) : NULL;
+	struct instance_parts parts = { BUF_EMPTY, BUF_EMPTY, BUF_EMPTY, NULL, calloc(instance->worker_count, sizeof(*parts.tls)) };
+
+	check(parts.tls != NULL);
+	if (key)
+		buf_printf(&errors, "%s cannot change without a restart", key);
+	if (config == NULL || key || !instance_load_parts(instance, config, &parts, &errors))
+		instance_refuse_reload(&config, &errors);
+	else
+		instance_take(instance, config, &parts);
+	buf_wipe(&parts.password);
+	buf_wipe(&parts.admin_token);
+	buf_wipe(&parts.proxy);
+	free(parts.tls);
 }

@@ -30,6 +30,7 @@ limiter_new(const struct limiter_settings *settings, struct resolver *resolver, 
 	if (settings->member.n > 0)
 		memcpy(limiter->self.id, settings->member.p, settings->member.n);
 	atomic_store(&limiter->refs, 1);
+	limiter_principal_init(limiter, settings->principal_idle_us);
 	limiter_config_init(limiter);
 	limiter_take_config(limiter, config, password);
 	return limiter;
@@ -62,7 +63,8 @@ limiter_free(struct limiter **limiter_p)
 
 /* Make the request that ASK describes. */
 static struct limiter_request *
-limiter_request_new(struct limiter *limiter, const struct limiter_ask *ask, const struct limiter_view *view)
+limiter_request_new(struct limiter *limiter, const struct limiter_ask *ask, const struct limiter_view *view,
+    struct limiter_identity *identity)
 {
 	struct limiter_request *request = limiter_table_find(limiter, ask->ticket);
 
@@ -77,7 +79,7 @@ limiter_request_new(struct limiter *limiter, const struct limiter_ask *ask, cons
 	request->entry.first = ask->first;
 	request->entry.stage = QUEUE_OUT;
 	request->ticket = ask->ticket;
-	request->identity = view->identities[ask->identity];
+	request->identity = identity;
 	request->view = view;
 	request->caller = ask->caller;
 	request->limits = ask->limits;
@@ -125,6 +127,7 @@ limiter_take_submit(struct limiter *limiter, const struct limiter_ask *ask)
 	const struct limiter_view *view = limiter_view_of(limiter, ask->config);
 	struct mono_time now = loop_now(limiter->loops[0]);
 	int64_t patience_us = mono_since(ask->deadline, now);
+	struct limiter_identity *identity;
 	struct limiter_request *request;
 	enum queue_verdict verdict;
 
@@ -133,7 +136,12 @@ limiter_take_submit(struct limiter *limiter, const struct limiter_ask *ask)
 			.ticket = ask->ticket, .verdict = LIMITER_NO_TOKEN, .retry_after_s = 1 });
 		return;
 	}
-	request = limiter_request_new(limiter, ask, view);
+	identity = limiter_principal(limiter, view->identities[ask->identity], ask->principal);
+	request = limiter_request_new(limiter, ask, view, identity ? identity : view->identities[ask->identity]);
+	if (identity == NULL) {		/* more principals than an instance keeps apart */
+		limiter_refuse(request, LIMITER_QUEUE_FULL, patience_us);
+		return;
+	}
 	if (!limiter_count_caller(view, request, ask->caller) && !ask->first) {
 		limiter_refuse(request, LIMITER_QUEUE_FULL, patience_us);
 		return;
@@ -185,6 +193,7 @@ limiter_counts(const struct limiter *limiter)
 		.store_tried = atomic_load(&limiter->store_tried),
 		.commands_ok = atomic_load(&limiter->commands_ok),
 		.commands_failed = atomic_load(&limiter->commands_failed),
+		.principals = atomic_load(&limiter->principal_count),
 	};
 }
 

@@ -21,11 +21,17 @@ struct limiter_ticket { uint16_t worker; uint32_t slot; uint32_t generation; };
 
 enum limiter_class { LIMITER_CANCEL, LIMITER_SUBMIT, LIMITER_POLL, LIMITER_CLASS_COUNT };	/* served in this order; polls have a floor of 10 % */
 
+/* A verified token's principal with a NUL: "tid+oid", or a hash in hex. */
+#define LIMITER_PRINCIPAL_BYTES 80
+/* So many at a time; each is 40 KB and a call every 650 ms while it is in use. One more is refused: LIMITER_QUEUE_FULL. */
+#define LIMITER_PRINCIPALS_MAX 1000
+
 struct limiter_ask {
 	struct limiter_ticket ticket;
 	size_t identity, caller;	/* indices of the configuration's */
 	const struct config *config;	/* whose indices these are (compared, never read); NULL: the limiter's present one */
 	uint32_t limits;		/* the rules that it is counted on (rules/limits) */
+	char principal[LIMITER_PRINCIPAL_BYTES];	/* whose bucket of that identity (per_token); "": the identity's own */
 	enum limiter_class class;
 	struct mono_time deadline;	/* not granted by then: refused */
 	bool first;			/* the upstream has thrown it back: it goes before others of its class, however many wait */
@@ -60,6 +66,7 @@ struct limiter_settings {
 	 * then on.
 	 */
 	int64_t sent_ago_us;
+	int64_t principal_idle_us;	/* a principal's bucket is given up so long after all its tokens are back; 0: 30 s */
 };
 
 /* Called before the workers run; CONFIG is borrowed by reference. PASSWORD: the store's secret as read by gate, or empty. */
@@ -83,10 +90,10 @@ void limiter_cancel(struct limiter *limiter, size_t identity, struct limiter_tic
 void limiter_leave(struct limiter *limiter, void (*done)(void *arg), void *arg);
 
 /*
- * The upstream has answered 429: nothing of that identity goes for PAUSE_US, on any instance. Any thread; by mail.
- * CONFIG: whose index IDENTITY is.
+ * The upstream has answered 429: nothing of that identity and principal goes for PAUSE_US, on any instance. Any thread; by mail.
+ * Of WHOSE identity, config and principal count.
  */
-void limiter_throttled(struct limiter *limiter, size_t identity, const struct config *config, int64_t pause_us);
+void limiter_throttled(struct limiter *limiter, const struct limiter_ask *whose, int64_t pause_us);
 
 /*
  * How it stands, for people: a JSON object (README, "Operate") of store, 429s and identities. Any thread; by mail. TOLD(arg, json)
@@ -96,7 +103,7 @@ void limiter_status(struct limiter *limiter, struct loop *asker, void (*told)(vo
 
 /* Readable from any thread (atomics). */
 /*
- * ALONE: its share is spent, without the store. SETTLING: nothing is granted until members were heard, or what they took has
+ * Grants and queued are those of its principals, too; the rest is its own bucket's. ALONE: its share is spent, without the store. SETTLING: nothing is granted until members were heard, or what they took has
  * come back.
  */
 struct limiter_identity_counts { uint64_t grants; uint64_t queued; int64_t limit; bool paused, alone, settling; };
@@ -106,6 +113,7 @@ struct limiter_counts {
 	bool store_evicts;		/* it may drop buckets when its memory is full */
 	bool store_tried;		/* the first attempt has ended, whatever its result */
 	uint64_t commands_ok, commands_failed;
+	size_t principals;		/* that have a bucket of their own here now */
 };
 struct limiter_counts limiter_counts(const struct limiter *limiter);
 struct limiter_identity_counts limiter_identity_counts(const struct limiter *limiter, size_t identity);

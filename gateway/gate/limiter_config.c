@@ -18,7 +18,7 @@ config_identity(struct limiter *limiter, const struct config_identity *stated, c
 {
 	struct limiter_identity *identity = limiter->identities;
 
-	while (identity && !str_eq(buf_str(&identity->name), stated->name))
+	while (identity && (identity->of || !str_eq(buf_str(&identity->name), stated->name)))
 		identity = identity->next;
 	if (identity == NULL) {
 		identity = calloc(1, sizeof(*identity));
@@ -29,6 +29,7 @@ config_identity(struct limiter *limiter, const struct config_identity *stated, c
 		limiter->identities = identity;
 	}
 	queue_set_quota(&identity->queue, quota, capacity, MEMBER_KEEP_US);
+	limiter_principal_set_quota(limiter, identity);
 	atomic_store(&identity->limit, quota->requests);
 	return identity;
 }
@@ -249,6 +250,7 @@ limiter_config_fini(struct limiter *limiter)
 	struct limiter_identity *identity;
 
 	loop_timer_fini(&limiter->still_down);
+	loop_timer_fini(&limiter->sweep);
 	store_free(&limiter->store);
 	while ((identity = limiter->identities) != NULL) {
 		limiter->identities = identity->next;

@@ -23,7 +23,7 @@ struct limiter_mail {
 	enum limiter_subject subject;
 	struct limiter_ask ask;			/* submit; ready and cancel use its ticket */
 	bool unused_token;			/* cancel */
-	int64_t pause_us;			/* throttled; ask has its identity and config */
+	int64_t pause_us;			/* throttled; ask says whose */
 	struct config *config;			/* reload: a reference */
 	struct buf password;
 	struct limiter_event event;
@@ -155,11 +155,11 @@ limiter_cancel(struct limiter *limiter, size_t identity, struct limiter_ticket t
 }
 
 void
-limiter_throttled(struct limiter *limiter, size_t identity, const struct config *config, int64_t pause_us)
+limiter_throttled(struct limiter *limiter, const struct limiter_ask *whose, int64_t pause_us)
 {
 	struct limiter_mail *m = mail_new(limiter, LIMITER_THROTTLED_MAIL);
 
-	m->ask = (struct limiter_ask){ .identity = identity, .config = config };
+	m->ask = *whose;
 	m->pause_us = pause_us;
 	loop_post(limiter->loops[0], &m->mail);
 }

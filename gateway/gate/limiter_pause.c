@@ -21,7 +21,8 @@ pause_note(struct limiter_identity *identity, int64_t pause_us, bool here)
 {
 	struct limiter *limiter = identity->limiter;
 
-	limiter->thrown[limiter->thrown_count++ % LIMITER_THROWN_COUNT] = (struct limiter_thrown){ clock_now_wall(), identity,
+	limiter->thrown[limiter->thrown_count++ % LIMITER_THROWN_COUNT] = (struct limiter_thrown){ clock_now_wall(),
+		limiter_counted(identity),
 		pause_us, here };
 	limiter->thrown_here += here;
 }
@@ -49,6 +50,7 @@ on_told(void *arg, const struct store_answer *answer)
 	if (answer->ok) {
 		identity->pause_untold = false;
 		member_hear(&identity->member, answer->ask, answer->answer, now, now);
+		atomic_store(&identity->limit, answer->answer->limit);
 	}
 	limiter_wake(identity);
 }
@@ -62,8 +64,9 @@ limiter_take_throttled(struct limiter *limiter, const struct limiter_ask *ask, i
 	struct bucket_ask *told = calloc(1, sizeof(*told));
 
 	check(told != NULL);
-	if (ask->identity < view->identity_count) {
-		identity = view->identities[ask->identity];
+	identity = ask->identity < view->identity_count ?
+	    limiter_principal(limiter, view->identities[ask->identity], ask->principal) : NULL;
+	if (identity) {
 		pause_note(identity, pause_us, true);
 		pause_begin(identity, pause_us, "here", now);
 		queue_pause(&identity->queue, mono_add(now, limiter_paused_us(identity, now)));

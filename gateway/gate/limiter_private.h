@@ -21,6 +21,7 @@
 #include "rules/member.h"
 #include "rules/queue.h"
 
+#define LIMITER_PRINCIPAL_TABLE_SIZE 256
 #define LIMITER_TABLE_SIZE 4096		/* chains; a few thousand requests wait at most */
 
 struct limiter_request {
@@ -52,11 +53,18 @@ struct limiter_thrown {
 
 #define LIMITER_THROWN_COUNT 10
 
-/* One bucket. Never freed before the limiter: requests of an older configuration may still want it. */
+/*
+ * One bucket. A configured one is never freed before the limiter: requests of an older configuration may still want it. A
+ * principal's goes when nobody has asked for it so long that nothing of it can be out.
+ */
 struct limiter_identity {
 	struct limiter_identity *next;
 	struct limiter *limiter;
 	struct buf name;
+	struct limiter_identity *of;		/* of a principal: the configured one whose quota it has; NULL: it is configured itself */
+	struct limiter_identity *principal_next;	/* in the limiter's table */
+	struct mono_time used;			/* of a principal: when it was asked for last */
+	uint64_t queued_told;			/* its part of `queued` of whom it counts for */
 	struct queue queue;
 	struct limiter_out out;			/* granted, in the order of their grants */
 	struct loop_hook hook;			/* its step at the end of the turn */
@@ -99,7 +107,11 @@ struct limiter {
 	void (*left)(void *arg);		/* tell that all identities are left; NULL: nobody leaves */
 	void *left_arg;
 	size_t leaving;				/* good-byes under way */
-	struct limiter_identity *identities;
+	struct limiter_identity *identities;	/* principals' included */
+	struct limiter_identity *principals[LIMITER_PRINCIPAL_TABLE_SIZE];
+	atomic_size_t principal_count;
+	int64_t principal_idle_us;
+	struct loop_timer sweep;		/* of principals that are idle */
 	_Atomic(struct limiter_view *) view;	/* the newest */
 	struct limiter_request *table[LIMITER_TABLE_SIZE];
 	struct loop_timer still_down;
@@ -130,6 +142,15 @@ void limiter_forget(struct limiter_request *request);
 /* Whose requests these are; the limits go into STORAGE. False where the configuration is too old to tell. */
 bool limiter_key(const struct limiter_view *view, size_t caller, uint32_t limits,
     struct bucket_limit storage[BUCKET_LANE_LIMITS_MAX], struct queue_lane_key *key);
+
+/* limiter_principal.c: buckets of verified tokens' principals */
+void limiter_principal_init(struct limiter *limiter, int64_t idle_us);
+/* The bucket of OF that PRINCIPAL has, made where there is none yet; OF itself for "", NULL where there are too many. */
+struct limiter_identity *limiter_principal(struct limiter *limiter, struct limiter_identity *of, const char *principal);
+/* The quota of OF has changed. */
+void limiter_principal_set_quota(struct limiter *limiter, const struct limiter_identity *of);
+/* Whose grants, waiting requests and 429s count as IDENTITY's. */
+struct limiter_identity *limiter_counted(struct limiter_identity *identity);
 
 /* limiter_pause.c: the upstream's 429 */
 int64_t limiter_paused_us(const struct limiter_identity *identity, struct mono_time now);

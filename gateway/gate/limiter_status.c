@@ -1,6 +1,9 @@
 /* How the limiter stands, as JSON for people: the store, the upstream's 429s, each identity. On the limiter's loop. */
 #include "gate/limiter_private.h"
 
+/* What a person would read. */
+#define STATUS_PRINCIPALS_MAX 20
+
 /* The Redis server's address, or what its Sentinels are asked for. */
 static void
 status_address(const struct config *config, struct buf *out)
@@ -70,6 +73,21 @@ status_throttled(const struct limiter *limiter, struct jsonw *w)
 	jsonw_end_object(w);
 }
 
+/* Principals of whom somebody waits, or whom the upstream has stopped: the first of them, as identities of their own. */
+static void
+status_principals(const struct limiter *limiter, struct jsonw *w)
+{
+	struct mono_time now = loop_now(limiter->loops[0]);
+	const struct limiter_identity *identity;
+	int shown = 0;
+
+	for (identity = limiter->identities; identity && shown < STATUS_PRINCIPALS_MAX; identity = identity->next)
+		if (identity->of && (identity->queue.count > 0 || limiter_paused_us(identity, now) > 0)) {
+			limiter_write_identity(identity, w);
+			shown++;
+		}
+}
+
 void
 limiter_write_status(struct limiter *limiter, struct buf *out)
 {
@@ -82,6 +100,7 @@ limiter_write_status(struct limiter *limiter, struct buf *out)
 	jsonw_array(&w, "identities");
 	for (size_t i = 0; i < view->identity_count; i++)
 		limiter_write_identity(view->identities[i], &w);
+	status_principals(limiter, &w);
 	jsonw_end_array(&w);
 	jsonw_end_object(&w);
 }

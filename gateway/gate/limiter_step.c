@@ -49,7 +49,7 @@ step_grant(struct limiter_request *request, struct mono_time asked_at)
 	request->granted = true;
 	request->asked_at = asked_at;
 	TAILQ_INSERT_TAIL(&identity->out, request, out_link);
-	atomic_fetch_add(&identity->grants, 1);
+	atomic_fetch_add(&limiter_counted(identity)->grants, 1);
 	limiter_tell(identity->limiter, &event);
 }
 
@@ -203,6 +203,14 @@ step_is_settling(const struct limiter_identity *identity)
 	return q->open && (q->closed == BUCKET_STRANGE || q->closed == BUCKET_SETTLING || q->closed == BUCKET_UNHEARD || q->closed == BUCKET_UNKNOWN);
 }
 
+/* Keep the count of those who wait; a principal's are its identity's. */
+static void
+step_count_waiting(struct limiter_identity *identity)
+{
+	atomic_fetch_add(&limiter_counted(identity)->queued, identity->queue.count - identity->queued_told);
+	identity->queued_told = identity->queue.count;
+}
+
 /* The turn ends. */
 static void
 on_step(void *arg)
@@ -223,7 +231,7 @@ on_step(void *arg)
 		limiter_tell(identity->limiter, &(struct limiter_event){
 			.ticket = ((struct limiter_request *)e)->ticket, .verdict = LIMITER_NEXT });
 	step_call(identity);
-	atomic_store(&identity->queued, q->count);
+	step_count_waiting(identity);
 	atomic_store(&identity->settling, step_is_settling(identity));
 	step_sleep(identity);
 }

@@ -56,11 +56,11 @@ request_new(struct worker *worker, struct front_request *client)
 	request->route.operation = OPERATION_NONE;
 	request->draining = worker->draining;
 	arena_init(&request->arena);
-	request->peer = arena_copy(&request->arena, front_peer(client));
 	random_bytes(random, sizeof(random));
 	uuid_v7(clock_now_wall(), random, request->id);
 	loop_timer_init(&request->timer, worker->loop, on_timer, request);
 	front_set_owner(client, request);
+	address_client(request);
 	worker_add(worker, request);
 	return request;
 }
@@ -163,7 +163,7 @@ request_record(const struct request *request)
 		.request_id = request_id(request),
 		.client_request_id = request->client_request_id,
 		.caller = caller ? caller->name : none,
-		.key = request->key ? request->key->id : none,
+		.key = caller ? request->credential : none,
 		.identity = caller ? request->config->identities[caller->identity].name : none,
 		.peer = request->peer,
 		.operation = request->route.operation,

@@ -21,6 +21,7 @@
 #include "io/journal.h"
 #include "io/upstream.h"
 #include "rules/config.h"
+#include "rules/credential.h"
 #include "rules/record.h"
 #include "rules/reply.h"
 #include "rules/route.h"
@@ -69,9 +70,15 @@ struct request {
 
 	/* What it is. */
 	char id[36];
-	struct str method, peer, client_request_id;
+	struct str method, client_request_id;
+	struct str peer;		/* the client's address, as text */
+	struct network_address address;	/* the same */
 	const struct config_caller *caller;	/* NULL: unknown */
-	const struct config_key *key;
+	struct str principal;		/* of the verified token that it shows; empty: none */
+	struct str credential;		/* the id of what identified it, or of what was not to be used now or from there */
+	enum credential_failure credential_failure;
+	const struct config_caller *suspect;	/* whose credential it was that was refused; for the log alone */
+	bool token_refused;		/* a 401 is for its token */
 	bool key_in_authorization;	/* Authorization carries a key of ours, which is never forwarded */
 	struct route route;
 	struct buf body;		/* as received, without transfer coding */

@@ -6,6 +6,7 @@
 
 #include "io/file.h"
 #include "io/tls.h"
+#include "rules/adminaccess.h"
 #include "rules/proxy.h"
 
 /* 10,000 callers with two keys each take 3 MB; beyond 8 MiB somebody has named the wrong file. */
@@ -106,6 +107,22 @@ settings_proxy(const struct config *config, struct buf *out, struct buf *error)
 	if (ok)
 		proxy_add_url(config, buf_str(&password), out);
 	buf_wipe(&password);
+	return ok;
+}
+
+bool
+settings_admin_token(const struct config *config, struct buf *out, struct buf *error)
+{
+	struct buf why = BUF_EMPTY;
+	bool ok = settings_secret(&config->admin_token, out, &why);
+
+	if (ok && out->n > 0 && !adminaccess_is_token(buf_str(out))) {
+		buf_add_z(&why, "must be 16 to 4096 letters, digits or any of - . _ ~ + / =");
+		ok = false;
+	}
+	if (!ok)
+		buf_printf(error, "admin.token: %.*s", STR_ARG(buf_str(&why)));
+	buf_fini(&why);
 	return ok;
 }
 

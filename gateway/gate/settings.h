@@ -28,6 +28,12 @@ bool settings_secret(const struct config_secret *secret, struct buf *out, struct
  */
 bool settings_proxy(const struct config *config, struct buf *out, struct buf *error);
 
+/*
+ * Append admin.token to OUT; nothing, and true, where there is none. False with a sentence in ERROR where it cannot be read or is none that
+ * can be sent. The caller wipes OUT.
+ */
+bool settings_admin_token(const struct config *config, struct buf *out, struct buf *error);
+
 /* Append the journal's directory: the configured one, else $STATE_DIRECTORY/audit, else /var/lib/jobgate/audit. */
 void settings_audit_directory(const struct config *config, struct buf *out);
 

@@ -4,6 +4,9 @@
 
 #include "gate/request.h"
 
+/* address.c: learn where the client is; at the request's birth */
+void address_client(struct request *request);
+
 /* steps_in.c: who calls, what is asked, whether it may */
 void step_head(struct request *request);
 void step_body(struct request *request);
@@ -11,10 +14,19 @@ void step_body(struct request *request);
 /* identify.c: find the caller by what the request shows of it, or refuse */
 void identify_caller(struct request *request);
 
+/*
+ * identify_token.c: the token in Authorization, where it is of a configured issuer. Refuses one that is not in order;
+ * where HAS_KEY a key is shown too, and one that nobody can judge is left to the upstream. *CALLER and the entry that
+ * matched, or NULL where it names nobody who is configured.
+ */
+const struct config_token *identify_token(struct request *request, bool has_key, const struct config_caller **caller);
+
 /* steps_admit.c: when */
 void step_waiting(struct request *request);
 void step_next(struct request *request);
 void step_ready(struct request *request);
+/* Fill in whose bucket it takes from: identity, and principal where each token has its own. */
+void admit_name_bucket(const struct request *request, struct limiter_ask *ask);
 
 /* steps_forward.c: what came of it */
 void step_forwarding(struct request *request);

@@ -1,6 +1,8 @@
 /* Steps of admission: wait for the token, borrow a connection, make the intent durable, take the token last. */
 #include "gate/steps.h"
 
+#include <string.h>
+
 #include "base/check.h"
 #include "gate/worker.h"
 #include "rules/limits.h"
@@ -138,6 +140,16 @@ admit_fail(struct request *request)
 	request_goto(request, REQUEST_RECORDING);
 }
 
+void
+admit_name_bucket(const struct request *request, struct limiter_ask *ask)
+{
+	ask->identity = request->caller->identity;
+	if (!request->config->identities[ask->identity].per_token || request->principal.n == 0)
+		return;
+	check(request->principal.n < sizeof(ask->principal));
+	memcpy(ask->principal, request->principal.p, request->principal.n);	/* the rest is zeros */
+}
+
 /* Get into the limiter's queue. */
 static void
 admit_ask(struct request *request)
@@ -161,13 +173,13 @@ admit_ask(struct request *request)
 	ask = (struct limiter_ask){
 		.ticket = request->ticket,
 		.config = request->config,
-		.identity = request->caller->identity,
 		.caller = request->caller->index,
 		.limits = limits_match(request->config, request->caller->identity, &request->route),
 		.class = classes[request->route.operation],
 		.deadline = mono_add(request->wait_began, request->wait_max_us),
 		.first = request->turned_back != 0,
 	};
+	admit_name_bucket(request, &ask);
 	limiter_submit(request->worker->shared->limiter, &ask);
 }
 
@@ -228,6 +240,11 @@ step_waiting(struct request *request)
 {
 	if (admit_interrupted(request))
 		return;
+	if (!operation_is_metered(request->route.operation)) {
+		request->wait_began = loop_now(request->worker->loop);
+		request_goto(request, REQUEST_NEXT);
+		return;
+	}
 	if (request->wait_max_us == 0) {
 		request->wait_began = loop_now(request->worker->loop);
 		request->wait_max_us = admit_patience_us(request);
@@ -372,6 +389,7 @@ step_ready(struct request *request)
 		request->said_ready = true;
 		limiter_ready(request->worker->shared->limiter, request->ticket);
 	}
-	if (request->granted && request->borrowed && admit_still_authorized(request))
+	if ((request->granted || !operation_is_metered(request->route.operation)) && request->borrowed
+	    && admit_still_authorized(request))
 		admit_send(request);
 }

@@ -89,13 +89,14 @@ forwarding_rewind(struct request *request)
 static bool
 forwarding_throttled(struct request *request)
 {
+	struct limiter_ask whose = { .config = request->config };
 	struct str after = { NULL, 0 };
 
+	admit_name_bucket(request, &whose);
 	for (size_t i = 0; i < request->answer.field_count; i++)
 		if (str_eq_nocase(request->answer.fields[i].name, STR("Retry-After")))
 			after = request->answer.fields[i].value;
-	limiter_throttled(request->worker->shared->limiter, request->caller->identity, request->config,
-	    retry_after_us(after, clock_now_wall()));
+	limiter_throttled(request->worker->shared->limiter, &whose, retry_after_us(after, clock_now_wall()));
 	if (!forwarding_may_replay(request))
 		return false;
 	forwarding_rewind(request);
@@ -190,7 +191,7 @@ forwarding_aborted(struct request *request)
 void
 step_forwarding(struct request *request)
 {
-	if (request->upstream_status == 429 && forwarding_throttled(request))
+	if (request->upstream_status == 429 && operation_is_metered(request->route.operation) && forwarding_throttled(request))
 		return;
 	if (request->upstream_status == 401 && authorize_is_ours(request)) {
 		forwarding_turned_away(request);

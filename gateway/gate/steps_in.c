@@ -133,11 +133,21 @@ in_take_client_id(struct request *request)
 	}
 }
 
+/* Whether another route of the API is asked for by one who may use those. */
+static bool
+in_take_other(struct request *request)
+{
+	if (!request->route.is_other || !policy_permits_other(request->caller, request->method))
+		return false;
+	request->route.operation = OPERATION_OTHER;
+	return true;
+}
+
 /* Refuse what the caller may not do. */
 static void
 in_permit(struct request *request)
 {
-	if (!policy_permits(request->caller, &request->route))
+	if (request->route.operation != OPERATION_OTHER && !policy_permits(request->caller, &request->route))
 		request_refuse(request, REFUSAL_FORBIDDEN, "Caller %.*s may not %.*s here.",
 		    STR_ARG(request->caller->name), STR_ARG(operation_name(request->route.operation)));
 }
@@ -158,7 +168,7 @@ step_head(struct request *request)
 	verdict = in_route(request);
 	if (request->refusal == REFUSAL_NONE)
 		identify_caller(request);
-	if (request->refusal == REFUSAL_NONE && verdict != ROUTE_OK)
+	if (request->refusal == REFUSAL_NONE && verdict != ROUTE_OK && !in_take_other(request))
 		in_refuse_route(request, verdict);
 	if (request->refusal == REFUSAL_NONE && header_is_loop(front_head(request->client), IN_PSEUDONYM))
 		request_refuse(request, REFUSAL_BAD_REQUEST, "The request has passed this gateway before.");

@@ -111,7 +111,8 @@ out_add_refusal(struct request *request, struct out_fields *fields)
 	if (request->allow)
 		out_add(fields, STR("Allow"), str_from(request->allow));
 	if (request->refusal == REFUSAL_UNAUTHENTICATED)
-		out_add(fields, STR("WWW-Authenticate"), STR("ApiKey realm=\"jobgate\""));
+		out_add(fields, STR("WWW-Authenticate"), request->token_refused ? STR("Bearer error=\"invalid_token\"") :
+		    STR("ApiKey realm=\"jobgate\""));
 	if (request->refusal == REFUSAL_OUTCOME_UNKNOWN)
 		location = forward_instances_location(request);
 	if (location.p)
@@ -249,7 +250,8 @@ out_account(struct request *request)
 	if (request->caller) {
 		size_t identity = stats_identity_slot(request->caller->identity);
 
-		stats_observe(&stats->wait[identity], out_wait_us(request));
+		if (operation_is_metered(op))
+			stats_observe(&stats->wait[identity], out_wait_us(request));
 		if (request->upstream_status && request->turned_back == 0)	/* that one was counted when it came */
 			stats_add(&stats->upstream[identity][stats_code_slot(request->upstream_status)], 1);
 	}
@@ -258,6 +260,8 @@ out_account(struct request *request)
 	log_line(request->refusal == REFUSAL_NONE ? LOG_INFO : LOG_WARN, "request",
 	    log_s("request_id", request_id(request)), log_s("client_request_id", request->client_request_id),
 	    log_s("caller", request->caller ? request->caller->name : STR("unknown")), log_s("peer", request->peer),
+	    log_s("credential", request->credential), log_s("reason", credential_failure_name(request->credential_failure)),
+	    log_s("suspect", request->suspect ? request->suspect->name : STR("")),
 	    log_s("operation", operation_name(op)), log_s("method", request->method),
 	    log_s("workspace", request->route.workspace), log_s("item", request->route.item),
 	    log_s("job_type", request->route.job_type), log_i("status", request->answered),

@@ -24,7 +24,7 @@ struct store_embedded {
 	struct store store;
 	struct loop *loop;
 	struct loop_hook hook;
-	struct embedded_bucket *buckets;	/* one for each identity ever asked for */
+	struct embedded_bucket *buckets;	/* one for each identity and principal that is in use */
 	struct embedded_answer *answers, **answers_tail;	/* of this turn */
 	bool dead, answering;			/* freed by a completion */
 };
@@ -57,6 +57,20 @@ embedded_bucket(struct store_embedded *store, struct str identity)
 	return b;
 }
 
+/* Forget the bucket of an identity that nobody asks for any more. */
+static void
+embedded_forget(struct store_embedded *store, struct embedded_bucket *bucket)
+{
+	struct embedded_bucket **p = &store->buckets;
+
+	while (*p != bucket)
+		p = &(*p)->next;
+	*p = bucket->next;
+	bucket_free(&bucket->bucket);
+	buf_fini(&bucket->identity);
+	free(bucket);
+}
+
 /* The turn ends: give the answers. */
 static void
 on_turn_end(void *arg)
@@ -84,13 +98,16 @@ embedded_take(struct store *base, struct str identity, const struct bucket_ask *
 {
 	struct store_embedded *store = (struct store_embedded *)base;
 	struct embedded_answer *answer = calloc(1, sizeof(*answer));
+	struct embedded_bucket *bucket = embedded_bucket(store, identity);
 
 	check(answer != NULL);
 	answer->on_answer = on_answer;
 	answer->arg = arg;
 	answer->ask = *ask;
 	answer->ask.id[0] = '\0';	/* alone */
-	bucket_take(embedded_bucket(store, identity)->bucket, &answer->ask, loop_now(store->loop).us, &answer->answer);
+	bucket_take(bucket->bucket, &answer->ask, loop_now(store->loop).us, &answer->answer);
+	if (ask->leave)
+		embedded_forget(store, bucket);
 	*store->answers_tail = answer;
 	store->answers_tail = &answer->next;
 	loop_at_turn_end(store->loop, &store->hook);
@@ -103,7 +120,6 @@ store_embedded_free(struct store *base)
 {
 	struct store_embedded *store = (struct store_embedded *)base;
 	struct embedded_answer *answer;
-	struct embedded_bucket *bucket;
 
 	store->dead = true;
 	if (store->answering)
@@ -113,12 +129,8 @@ store_embedded_free(struct store *base)
 		store->answers = answer->next;
 		free(answer);
 	}
-	while ((bucket = store->buckets) != NULL) {
-		store->buckets = bucket->next;
-		bucket_free(&bucket->bucket);
-		buf_fini(&bucket->identity);
-		free(bucket);
-	}
+	while (store->buckets)
+		embedded_forget(store, store->buckets);
 	free(store);
 }
 

@@ -101,6 +101,18 @@ on_sent(void *arg, struct front_request *client, bool delivered)
 		log_line(LOG_DEBUG, "answer not delivered", log_s("peer", front_peer(client)));
 }
 
+/* Whether who connects to a listener is one of its trusted proxies. */
+static bool
+on_is_proxy(void *arg, size_t listener, struct str peer)
+{
+	const struct worker *worker = arg;
+	struct network_address address;
+	struct str host;
+
+	return network_parse_hop(peer, &address, &host)
+	    && network_any_holds(&worker->config->listen[listener].trusted_proxies, &address);
+}
+
 /* The front's limits of a configuration. */
 static struct front_limits
 worker_limits(const struct config *config)
@@ -120,20 +132,22 @@ worker_limits(const struct config *config)
 static void on_drain_look(void *arg);
 
 struct worker *
-worker_new(unsigned index, struct worker_shared *shared, struct config *config, struct str proxy, struct tls_client *tls_client,
-    struct tls_server **tls_servers)
+worker_new(unsigned index, struct worker_shared *shared, struct config *config, struct keyring *keyring, struct str proxy,
+    struct tls_client *tls_client, struct tls_server **tls_servers)
 {
 	struct worker *worker = calloc(1, sizeof(*worker));
 	struct front_settings settings = {
 		.limits = worker_limits(config),
 		.connections = &shared->connections,
-		.hooks = { on_request, on_body, on_fault, on_gone, on_sent },
+		.hooks = { on_request, on_body, on_fault, on_gone, on_sent, on_is_proxy },
 	};
 
 	check(worker != NULL);
 	worker->index = index;
 	worker->shared = shared;
 	worker->config = config_ref(config);
+	worker->keyring = keyring_ref(keyring);
+	worker->bearers = bearer_cache_new();
 	worker->loop = loop_new();
 	worker->stats = stats_new();
 	worker->tls_servers = tls_servers;
@@ -182,6 +196,8 @@ worker_free(struct worker **worker_p)
 	stats_free(&worker->stats);
 	config_unref(&worker->config);
 	worker_drop_access(worker);
+	keyring_unref(&worker->keyring);
+	bearer_cache_free(&worker->bearers);
 	free(worker->slots);
 	free(worker->free_slots);
 	free(worker);
@@ -258,7 +274,7 @@ worker_on_limiter(struct worker *worker, const struct limiter_event *event)
 
 /* --- mail from main --- */
 
-enum worker_order { WORKER_OPEN, WORKER_RELOAD, WORKER_DRAIN, WORKER_ABORT, WORKER_STOP };
+enum worker_order { WORKER_OPEN, WORKER_RELOAD, WORKER_KEYRING, WORKER_DRAIN, WORKER_ABORT, WORKER_STOP };
 
 struct worker_mail {
 	struct mail mail;
@@ -267,9 +283,19 @@ struct worker_mail {
 	int *fds;			/* OPEN; owned */
 	struct config *config;		/* RELOAD; a reference */
 	struct buf proxy;		/* RELOAD; owned, wiped */
+	struct keyring *keyring;	/* RELOAD, KEYRING; a reference */
 	struct tls_client *tls_client;	/* RELOAD; owned */
 	struct tls_server **tls_servers;
 };
+
+/* Take over other keys; what was good by the old ones is judged again. */
+static void
+worker_take_keyring(struct worker *worker, struct keyring *keyring)
+{
+	keyring_unref(&worker->keyring);
+	worker->keyring = keyring;
+	bearer_cache_clear(worker->bearers);
+}
 
 /* Take over a new configuration. Requests under way keep the snapshot they came under. */
 static void
@@ -281,6 +307,7 @@ worker_take_config(struct worker *worker, struct worker_mail *m)
 	front_set_limits(worker->front, &limits);
 	for (size_t i = 0; i < count; i++) {
 		front_set_tls(worker->front, i, m->tls_servers[i]);
+		front_set_proxied(worker->front, i, m->config->listen[i].proxy_protocol);
 		tls_server_free(&worker->tls_servers[i]);
 	}
 	free(worker->tls_servers);
@@ -289,6 +316,7 @@ worker_take_config(struct worker *worker, struct worker_mail *m)
 	buf_wipe(&m->proxy);
 	config_unref(&worker->config);
 	worker->config = m->config;
+	worker_take_keyring(worker, m->keyring);
 }
 
 /* Tell main once that nothing is left here. */
@@ -331,6 +359,14 @@ worker_begin_abort(struct worker *worker)
 	front_abort(worker->front);
 }
 
+/* Accept on listener I, whose socket is FD. */
+static void
+worker_listen(struct worker *worker, size_t i, int fd)
+{
+	front_listen(worker->front, fd, worker->tls_servers[i]);
+	front_set_proxied(worker->front, i, worker->config->listen[i].proxy_protocol);
+}
+
 /* An order from main. */
 static void
 on_order(struct mail *mail)
@@ -341,11 +377,14 @@ on_order(struct mail *mail)
 	switch (m->order) {
 	case WORKER_OPEN:
 		for (size_t i = 0; i < worker->config->listen_count; i++)
-			front_listen(worker->front, m->fds[i], worker->tls_servers[i]);
+			worker_listen(worker, i, m->fds[i]);
 		free(m->fds);
 		break;
 	case WORKER_RELOAD:
 		worker_take_config(worker, m);
+		break;
+	case WORKER_KEYRING:
+		worker_take_keyring(worker, m->keyring);
 		break;
 	case WORKER_DRAIN:
 		worker_begin_drain(worker);
@@ -383,15 +422,25 @@ worker_open(struct worker *worker, int *fds)
 }
 
 void
-worker_reload(struct worker *worker, struct config *config, struct str proxy, struct tls_client *tls_client,
+worker_reload(struct worker *worker, struct config *config, struct keyring *keyring, struct str proxy, struct tls_client *tls_client,
     struct tls_server **tls_servers)
 {
 	struct worker_mail *m = worker_mail(worker, WORKER_RELOAD);
 
 	m->config = config_ref(config);
 	buf_add(&m->proxy, proxy);
+	m->keyring = keyring_ref(keyring);
 	m->tls_client = tls_client;
 	m->tls_servers = tls_servers;
+	loop_post(worker->loop, &m->mail);
+}
+
+void
+worker_set_keyring(struct worker *worker, struct keyring *keyring)
+{
+	struct worker_mail *m = worker_mail(worker, WORKER_KEYRING);
+
+	m->keyring = keyring_ref(keyring);
 	loop_post(worker->loop, &m->mail);
 }
 

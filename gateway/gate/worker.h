@@ -9,7 +9,9 @@
 
 #include "gate/audit.h"
 #include "gate/access_token.h"
+#include "gate/bearer_cache.h"
 #include "gate/condition.h"
+#include "gate/keyring.h"
 #include "gate/limiter.h"
 #include "gate/pool.h"
 #include "gate/request.h"
@@ -43,6 +45,8 @@ struct worker {
 	bool running;
 	struct worker_shared *shared;
 	struct config *config;		/* referenced */
+	struct keyring *keyring;	/* of that configuration's issuers; a reference */
+	struct bearer_cache *bearers;	/* tokens that were good by both */
 	struct front *front;
 	struct tls_server **tls_servers;	/* one per listener; NULL for plain ones */
 	struct pool *pool;
@@ -61,9 +65,11 @@ struct worker {
 };
 
 /*
- * TLS_CLIENT and TLS_SERVERS (an array, an entry per listener, NULL for plain ones) are owned from now on; PROXY (pool.h) is copied.
+ * TLS_CLIENT and TLS_SERVERS (an array, an entry per listener, NULL for plain ones) are owned from now on; KEYRING, of the
+ * issuers of CONFIG, is referenced; PROXY (pool.h) is copied.
  */
-struct worker *worker_new(unsigned index, struct worker_shared *shared, struct config *config, struct str proxy,
+struct worker *worker_new(unsigned index, struct worker_shared *shared, struct config *config, struct keyring *keyring,
+    struct str proxy,
     struct tls_client *tls_client, struct tls_server **tls_servers);
 void worker_start(struct worker *worker);
 /* Ask its loop to end and wait for the thread. */
@@ -72,8 +78,9 @@ void worker_free(struct worker **worker);
 
 /* --- by mail, from main --- */
 void worker_open(struct worker *worker, int *fds);	/* begin to accept; FDS has a listening socket per listener, owned with its array */
-void worker_reload(struct worker *worker, struct config *config, struct str proxy, struct tls_client *tls_client,
-    struct tls_server **tls_servers);
+void worker_reload(struct worker *worker, struct config *config, struct keyring *keyring, struct str proxy,
+    struct tls_client *tls_client, struct tls_server **tls_servers);
+void worker_set_keyring(struct worker *worker, struct keyring *keyring);	/* of the configuration it has; referenced */
 void worker_drain(struct worker *worker);	/* refuse who waits, finish what was sent, close the rest */
 void worker_set_access(struct worker *worker, size_t identity, struct access_token *access);	/* takes a reference of its own; worker_access.c */
 void worker_abort(struct worker *worker);	/* time is up: record what is open as unknown */

@@ -184,10 +184,12 @@ on_accept_error(struct evconnlistener *evlistener, void *arg)
 void
 front_listen(struct front *front, int fd, struct tls_server *tls)
 {
-	struct front_listener *listener = calloc(1, sizeof(*listener));
+	struct front_listener *listener = calloc(1, sizeof(*listener)), *other;
 	struct event_base *base = loop_base(front->loop);
 
 	check(listener != NULL);
+	for (other = front->listeners; other; other = other->next)
+		listener->index++;
 	listener->front = front;
 	listener->tls = tls;
 	loop_timer_init(&listener->retry, front->loop, on_accept_retry, listener);
@@ -208,15 +210,34 @@ front_listen(struct front *front, int fd, struct tls_server *tls)
 	front->listeners_tail = &listener->next;
 }
 
-void
-front_set_tls(struct front *front, size_t index, struct tls_server *tls)
+/* Listener INDEX; NULL before front_listen. */
+static struct front_listener *
+front_listener_at(struct front *front, size_t index)
 {
 	struct front_listener *listener = front->listeners;
 
 	for (; listener && index > 0; index--)
 		listener = listener->next;
+	return listener;
+}
+
+void
+front_set_tls(struct front *front, size_t index, struct tls_server *tls)
+{
+	struct front_listener *listener = front_listener_at(front, index);
+
 	if (listener)
 		listener->tls = tls;
+}
+
+void
+front_set_proxied(struct front *front, size_t index, bool proxied)
+{
+	struct front_listener *listener = front_listener_at(front, index);
+
+	check(!proxied || front->settings.hooks.is_proxy != NULL);
+	if (listener)
+		listener->proxied = proxied;
 }
 
 void

@@ -45,6 +45,8 @@ struct front_hooks {
 	void (*on_gone)(void *arg, struct front_request *request);
 	/* The answer was handed to the kernel (DELIVERED) or the client went while it was written. */
 	void (*on_sent)(void *arg, struct front_request *request, bool delivered);
+	/* Whether PEER may say for whom it connects; asked on listeners of proxies alone (front_set_proxied). May be NULL without such. */
+	bool (*is_proxy)(void *arg, size_t listener, struct str peer);
 };
 
 struct front_limits {
@@ -72,6 +74,12 @@ void front_listen(struct front *front, int fd, struct tls_server *tls);
 /* New connections of listener INDEX (in the order of front_listen) take TLS from now on. */
 void front_set_tls(struct front *front, size_t index, struct tls_server *tls);
 
+/*
+ * New connections of listener INDEX begin with a header of the PROXY protocol, version 2, before TLS too, and their peer is the client
+ * that it names. Who does not send one, or is no proxy by the hook, is closed without a byte. It has head_timeout_us for it, TLS included.
+ */
+void front_set_proxied(struct front *front, size_t index, bool proxied);
+
 void front_set_limits(struct front *front, const struct front_limits *limits);
 
 /* Accept what waits already, then close the listeners; close idle connections, and every other one behind its answer. */
@@ -88,7 +96,13 @@ void front_free(struct front **front);
 const struct http1_head *front_head(const struct front_request *request);	/* as far as it was understood after a fault */
 enum http1_fault front_http1_fault(const struct front_request *request);
 struct buf *front_body(struct front_request *request);				/* may be taken */
-struct str front_peer(const struct front_request *request);			/* "127.0.0.1:40312" */
+struct str front_peer(const struct front_request *request);			/* "127.0.0.1:40312", "[::1]:40312" */
+size_t front_listener_index(const struct front_request *request);		/* where it came in, in the order of front_listen */
+/*
+ * What the client's certificate says; NULL on a plain listener and where it has shown none. The front's, until the request is answered
+ * or gone. Verified by the authorities that the listener has now.
+ */
+const struct tls_peer *front_certificate(struct front_request *request);
 void front_set_owner(struct front_request *request, void *owner);
 void *front_owner(const struct front_request *request);
 

@@ -33,7 +33,7 @@ on_input(struct evbuffer *input, const struct evbuffer_cb_info *info, void *arg)
 	check_magic(conn, FRONT_CONN_MAGIC);
 	if (info->n_added == 0 || conn->injecting || n == 0)
 		return;
-	if (!conn->handshaken) {
+	if (!conn->handshaken && !conn->proxied) {
 		conn->handshaken = true;
 		front_guard_forget_deadline(conn);	/* the handshake's; the head has one of its own */
 	}
@@ -80,7 +80,8 @@ front_conn_new(struct front_listener *listener, struct bufferevent *bev)
 	conn->listener = listener;
 	conn->bev = bev;
 	conn->tls = listener->tls != NULL;
-	conn->handshaken = !conn->tls;
+	conn->proxied = listener->proxied;
+	conn->handshaken = !conn->tls && !conn->proxied;
 	conn->shed = front_conn_count(front) >= front->settings.limits.connections;
 	bufferevent_incref(bev);
 	check(evbuffer_add_cb(bufferevent_get_input(bev), on_input, conn) != NULL);
@@ -208,6 +209,7 @@ front_conn_adopt(struct front_conn *conn)
 	conn->evcon = evcon;
 	evhttp_connection_set_closecb(conn->evcon, on_close, conn);
 	front_conn_name_peer(conn);
+	front_proxy_begin(conn);
 	if (conn->shed && front_conn_count(conn->front) > conn->front->settings.limits.connections + FRONT_SHED_MAX)
 		conn->dead = true;
 	else
@@ -227,6 +229,7 @@ front_conn_free(struct front_conn *conn)
 	bufferevent_decref(conn->bev);
 	loop_timer_fini(&conn->timer);
 	buf_fini(&conn->raw);
+	tls_peer_free(&conn->certificate);
 	conn->magic = 0;
 	free(conn);
 }

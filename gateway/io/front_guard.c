@@ -22,6 +22,7 @@ guard_request_new(struct front_conn *conn)
 	check(request != NULL);
 	request->magic = FRONT_REQUEST_MAGIC;
 	request->conn = conn;
+	request->listener = conn->listener->index;
 	memcpy(request->peer, conn->peer, sizeof(request->peer));
 	conn->request = request;
 	return request;
@@ -226,10 +227,23 @@ guard_next(struct front_conn *conn)
 	return true;
 }
 
+/* Read the header of the PROXY protocol in front of everything else; true when there is more to do. */
+static bool
+guard_read_proxy(struct front_conn *conn)
+{
+	if (conn->tls || !front_proxy_take(conn))
+		return false;
+	conn->handshaken = true;
+	front_guard_forget_deadline(conn);	/* the header's; the head has one of its own */
+	return true;
+}
+
 /* Read on as far as the bytes go; true when another step may follow. */
 static bool
 guard_step(struct front_conn *conn)
 {
+	if (conn->proxied)
+		return guard_read_proxy(conn);
 	switch (conn->reading) {
 	case READING_HEAD:
 		if (conn->shed) {
@@ -266,6 +280,8 @@ front_guard_process(struct front_conn *conn)
 void
 front_guard_posthumous(struct front_conn *conn)
 {
+	if (conn->proxied && !guard_read_proxy(conn))
+		return;
 	if (conn->reading == READING_DONE)
 		guard_expect_head(conn);
 	while (!conn->closing && conn->reading == READING_HEAD && guard_read_head(conn)) {
@@ -353,6 +369,12 @@ struct str
 front_peer(const struct front_request *request)
 {
 	return str_from(request->peer);
+}
+
+size_t
+front_listener_index(const struct front_request *request)
+{
+	return request->listener;
 }
 
 void

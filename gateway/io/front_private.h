@@ -42,6 +42,7 @@ struct front_request {
 	struct http1_chunked chunked;
 	uint64_t body_left;		/* of a Content-Length body */
 	bool fault_told;
+	size_t listener;
 	char peer[64];
 	void *owner;
 };
@@ -75,13 +76,16 @@ struct front_conn {
 	enum front_answer answer;
 	enum front_deadline deadline;
 	bool tls, shed;
+	bool proxied;				/* the header of the PROXY protocol is still to come */
 	bool crlf_dropped;			/* the one empty line that may stand before a request line */
 	bool continued;				/* 100 Continue was sent for the present request */
 	bool closing;				/* no further request on this connection */
 	bool lingering, dead, injecting;
 	bool adopted;
 	bool gone;				/* the client closed between two requests; what it had sent is still looked at */
-	bool handshaken;			/* plain, or the TLS handshake is known to have ended */
+	bool handshaken;			/* the TLS handshake is known to have ended; plain: behind a header of the PROXY protocol */
+	struct tls_peer *certificate;		/* of the client, as last looked at; owned */
+	uint64_t certificate_by;		/* the server that verified it (tls_server_number); 0: not looked at yet */
 	size_t lingered_bytes;
 	struct loop_timer timer;		/* the deadline of what the connection is doing */
 	struct loop_hook hook;			/* work at the end of the turn */
@@ -94,7 +98,9 @@ struct front_listener {
 	struct evhttp *http;
 	struct evconnlistener *listener;	/* evhttp's with BOUND; NULL once closed */
 	struct evhttp_bound_socket *bound;
+	size_t index;				/* in the order of front_listen */
 	struct tls_server *tls;			/* borrowed */
+	bool proxied;				/* connections begin with a header of the PROXY protocol */
 	struct loop_timer retry;		/* re-enables accepting after descriptors ran out */
 	struct front_listener *next;
 	LIST_ENTRY(front_listener) link;	/* in the registry of all listeners */
@@ -130,6 +136,10 @@ void front_guard_forget_deadline(struct front_conn *conn);	/* the next one is ar
 void front_guard_timeout(struct front_conn *conn);
 void front_guard_posthumous(struct front_conn *conn);	/* the client has gone: show the owner whole requests that it left */
 bool front_guard_must_close(const struct front_conn *conn);	/* behind an answer that is given now */
+
+/* front_proxy.c: the PROXY protocol */
+void front_proxy_begin(struct front_conn *conn);	/* its peer is known now: expect its header, or refuse it */
+bool front_proxy_take(struct front_conn *conn);		/* take the header off the raw bytes; false while it is not whole, or wrong (dead) */
 
 /* front_carrier.c: the dealings with evhttp */
 void front_carrier_open(struct front_conn *conn, bool head_request);	/* make evhttp hold a request to answer */

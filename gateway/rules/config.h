@@ -10,11 +10,15 @@
 
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/clock.h"
 
+#include "rules/network.h"
 /* Operations of the API, and so what a rule, a record and a metric can name. */
 #include "rules/operation.h"
 
 enum config_location { CONFIG_LOCATION_PRESERVE, CONFIG_LOCATION_REWRITE };
+/* Routes of the API beside the job scheduler's: which of them a caller may use. */
+enum config_other { CONFIG_OTHER_REFUSE, CONFIG_OTHER_READ, CONFIG_OTHER_ALL };
 enum config_validate { CONFIG_VALIDATE_ENFORCE, CONFIG_VALIDATE_REPORT, CONFIG_VALIDATE_OFF };
 
 struct config_secret {		/* {"file": path} or {"env": name}; both empty where absent */
@@ -54,6 +58,7 @@ struct config_identity {
 	struct str name;
 	struct config_quota quota;
 	struct config_credential credential;
+	bool per_token;			/* each verified token's principal has a quota of its own */
 };
 
 struct config_listen {
@@ -62,17 +67,49 @@ struct config_listen {
 	uint16_t port;
 	bool tls;
 	struct str cert_file, key_file;	/* resolved */
+	struct str client_ca_file;	/* whose clients' certificates are believed; empty: none are asked for */
 	bool plain;			/* "plain": true was said */
+	struct network_list trusted_proxies;	/* who may say for whom it asks */
+	bool proxy_protocol;		/* and says it by the PROXY protocol, version 2 */
 };
 
 struct config_key {
 	struct str id;			/* given, or the first 8 hex digits of the hash */
 	uint8_t sha256[32];
+	struct wall_time expires;	/* from then on it is no key any more; 0: never */
+	struct network_list networks;	/* from where it may be shown; empty: from anywhere */
 };
 
-struct config_key_slot {	/* of an open-addressed table; policy_find_key reads it */
+struct config_certificate {
+	struct str id;			/* given, or what it is known by, cut to CONFIG_NAME_MAX */
+	struct str match;		/* "DNS:a.example" (in lower case), "URI:...", "email:...", or "SPKI:" and 64 hex digits */
+};
+
+struct config_certificate_slot {	/* of an open-addressed table; policy_find_certificate reads it */
 	uint32_t caller;		/* its index + 1; 0: free */
-	uint32_t key;			/* index into the caller's keys */
+	uint32_t certificate;		/* index into the caller's certificates */
+};
+
+struct config_key_slot {	/* of an open-addressed table; policy_find_key and policy_find_token read them */
+	uint32_t caller;		/* its index + 1; 0: free */
+	uint32_t key;			/* index into the caller's keys or tokens */
+};
+
+struct config_issuer {			/* whose tokens are verified */
+	struct str issuer;		/* their `iss`, to the letter; no other issuer has it */
+	struct str tenant;		/* of an issuer of Entra, in lower case; empty: another one */
+	struct str *audiences;		/* one of them must be the token's */
+	size_t audience_count;
+	unsigned algorithms;		/* bits 1u << enum jwa; RS256 */
+	struct str jwks_file;		/* its key set; resolved */
+};
+
+/* A principal by whose tokens a caller is known: of Entra by tenant and object or application, else by issuer and subject. */
+struct config_token {
+	struct str id;			/* given, or 8 digits of what it names */
+	struct str issuer;		/* of Entra: empty where any issuer of the tenant will do */
+	struct str tenant, object, application;	/* UUIDs in lower case */
+	struct str subject;
 };
 
 struct config_endpoint { struct str host; uint16_t port; };	/* host: a name or an address, without brackets */
@@ -102,6 +139,10 @@ struct config_caller {
 	size_t label;			/* its slot in the metrics; set by gate/ before the snapshot is shared */
 	struct config_key *keys;
 	size_t key_count;
+	struct config_token *tokens;
+	size_t token_count;
+	struct config_certificate *certificates;
+	size_t certificate_count;
 	size_t identity;		/* index into config.identities */
 	int64_t weight;			/* 1 to 1000: its part of what the callers of one identity share; 1 */
 	struct config_rate rate;
@@ -113,6 +154,7 @@ struct config_caller {
 	size_t allow_count;
 	bool allow_given;		/* with allow_count 0: nothing is permitted */
 	enum config_validate validate;
+	enum config_other other_routes;	/* refuse */
 };
 
 /* A rule of `rules`: a rate for what it matches, beside the identity's quota. What it matches shares one bucket. */
@@ -138,6 +180,7 @@ struct config {
 	struct config_listen *listen;
 	size_t listen_count;
 	struct config_listen admin;	/* 127.0.0.1:8081 */
+	struct config_secret admin_token;
 	struct {
 		struct str url;		/* as written */
 		struct str host;	/* to connect to: name or numeric, without brackets */
@@ -158,12 +201,18 @@ struct config {
 	} upstream;
 	struct config_identity *identities;	/* at least one */
 	size_t identity_count;
+	struct config_issuer *issuers;
+	size_t issuer_count;
 	struct config_caller *callers;
 	size_t caller_count;
 	struct config_limit *rate_limits;	/* `rules`, in their order */
 	size_t rate_limit_count;		/* at most CONFIG_LIMITS_MAX */
 	struct config_key_slot *key_slots;	/* all keys of all callers, by the first 8 bytes of the hash */
 	size_t key_slot_count;		/* a power of two, at least twice the number of keys */
+	struct config_key_slot *token_slots;	/* the same of all tokens, by what they name */
+	size_t token_slot_count;
+	struct config_certificate_slot *certificate_slots;	/* all certificates of all callers, by what they are known by */
+	size_t certificate_slot_count;	/* likewise */
 	struct {
 		bool redis;		/* false: embedded */
 		struct str host;	/* empty with Sentinels */

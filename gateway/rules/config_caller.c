@@ -31,7 +31,8 @@ read_sha256(struct config_reader *r, struct json_t *value, const struct config_r
 static const struct config_rule key_rules[] = {
 	CONFIG_KEY("id", config_read_name, struct config_key, id, 0, 0),
 	CONFIG_NEED("sha256", read_sha256, struct config_key, sha256, 0, 0),
-	CONFIG_LATER("expires", "identity"),
+	CONFIG_KEY("expires", config_read_date_time, struct config_key, expires, 0, 0),
+	CONFIG_KEY("networks", config_read_networks, struct config_key, networks, 0, 0),
 	CONFIG_END,
 };
 
@@ -111,6 +112,17 @@ read_validate(struct config_reader *r, struct json_t *value, const struct config
 		*(enum config_validate *)out = (enum config_validate)word;
 }
 
+static void
+read_other_routes(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out)
+{
+	static const char *const words[] = { "refuse", "read", "all", NULL };
+	int word;
+
+	(void)rule;
+	if (config_word(r, value, words, &word))
+		*(enum config_other *)out = (enum config_other)word;
+}
+
 /* The metrics' words for callers without a name and beyond the 200th: one so called could not be told from them. */
 static void
 read_caller_name(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out)
@@ -140,7 +152,9 @@ static const struct config_rule caller_wait_rules[] = {
 
 static const struct config_rule caller_rules[] = {
 	CONFIG_NEED("name", read_caller_name, struct config_caller, name, 0, 0),
-	{ STR_INIT("keys"), read_keys, 0, 0, 0, true, NULL, NULL },
+	{ STR_INIT("keys"), read_keys, 0, 0, 0, false, NULL, NULL },
+	{ STR_INIT("tokens"), config_read_tokens, 0, 0, 0, false, NULL, NULL },
+	{ STR_INIT("certificates"), config_read_certificates, 0, 0, 0, false, NULL, NULL },
 	{ STR_INIT("identity"), read_caller_identity, 0, 0, 0, false, NULL, NULL },
 	/* More than a thousand to one is no sharing; integers of this size keep the sums of a queue small. */
 	CONFIG_KEY("weight", config_read_int64, struct config_caller, weight, 1, 1000),
@@ -149,8 +163,22 @@ static const struct config_rule caller_rules[] = {
 	{ STR_INIT("location"), read_location, 0, 0, 0, false, NULL, NULL },
 	{ STR_INIT("allow"), read_allow, 0, 0, 0, false, NULL, NULL },
 	CONFIG_KEY("validate", read_validate, struct config_caller, validate, 0, 0),
+	CONFIG_KEY("other_routes", read_other_routes, struct config_caller, other_routes, 0, 0),
 	CONFIG_END,
 };
+
+/* Complain of a caller that nothing is known by. */
+static void
+check_credentials(struct config_reader *r, struct json_t *value)
+{
+	static const char *const kinds[] = { "keys", "tokens", "certificates" };
+
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+		if (json_object_get(value, kinds[i]))
+			return;
+	if (json_is_object(value))
+		config_error(r, "needs \"keys\", \"tokens\" or \"certificates\", by which it is known");
+}
 
 static void
 read_caller(struct config_reader *r, struct json_t *value, void *out, size_t i)
@@ -163,6 +191,7 @@ read_caller(struct config_reader *r, struct json_t *value, void *out, size_t i)
 	if (json_object_get(value, "identity"))
 		r->caller_identities[i] = (struct str){ NULL, 0 };
 	config_read_object(r, value, caller_rules, caller);
+	check_credentials(r, value);
 }
 
 void

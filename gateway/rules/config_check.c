@@ -62,7 +62,9 @@ check_unique(struct config_reader *r, const void *elements, size_t size, size_t 
 }
 
 _Static_assert(offsetof(struct config_identity, name) == 0 && offsetof(struct config_caller, name) == 0 &&
-    offsetof(struct config_limit, name) == 0 && offsetof(struct config_key, id) == 0,
+    offsetof(struct config_limit, name) == 0 && offsetof(struct config_key, id) == 0 &&
+    offsetof(struct config_issuer, issuer) == 0 && offsetof(struct config_token, id) == 0 &&
+    offsetof(struct config_certificate, id) == 0,
     "check_unique reads a name at the beginning");
 
 /* The same for the list KEY at the top. */
@@ -75,18 +77,74 @@ check_names(struct config_reader *r, const char *key, const void *elements, size
 	config_leave(r, mark);
 }
 
-/* Records name a key by caller and id, so one caller's ids must differ. */
+/* No issuer may stand twice: a token says its issuer, and that must tell its keys. */
+static void
+check_issuers(struct config_reader *r)
+{
+	size_t mark = config_enter(r, STR("issuers"));
+
+	check_unique(r, r->config->issuers, sizeof(*r->config->issuers), r->config->issuer_count, "issuer");
+	config_leave(r, mark);
+}
+
+/* Complain of the tokens of CALLER that have the id of one of its keys. */
+static void
+check_token_ids(struct config_reader *r, const struct config_caller *caller)
+{
+	struct name_place *keys = sorted_names(r, caller->keys, sizeof(*caller->keys), caller->key_count);
+	struct name_place *tokens = sorted_names(r, caller->tokens, sizeof(*caller->tokens), caller->token_count);
+	size_t list = r->path.n;
+
+	for (size_t k = 0, t = 0; k < caller->key_count && t < caller->token_count;) {
+		if (!str_eq(keys[k].name, tokens[t].name)) {
+			struct name_place key = { keys[k].name, 0 }, token = { tokens[t].name, 0 };
+
+			*(name_place_compare(&key, &token) < 0 ? &k : &t) += 1;
+			continue;
+		}
+		config_enter_index(r, tokens[t].index, (struct str){ NULL, 0 });
+		config_enter(r, STR("id"));
+		config_error(r, "\"%.*s\" is taken by keys[%zu]", STR_ARG(tokens[t].name), keys[k].index);
+		config_leave(r, list);
+		t++;
+	}
+}
+
+/* Complain of each certificate that has the id of a key; the path is at their list. There are few of them. */
+static void
+check_certificate_ids(struct config_reader *r, const struct config_caller *caller)
+{
+	size_t list = r->path.n;
+
+	for (size_t i = 0; i < caller->certificate_count; i++)
+		for (size_t k = 0; k < caller->key_count; k++) {
+			if (!str_eq(caller->certificates[i].id, caller->keys[k].id) || caller->keys[k].id.n == 0)
+				continue;
+			config_enter_index(r, i, caller->certificates[i].id);
+			config_enter(r, STR("id"));
+			config_error(r, "is taken by the caller's keys[%zu]", k);
+			config_leave(r, list);
+		}
+}
+
+/* Records name what identified a caller by its id, so one caller's ids must differ. */
 static void
 check_key_ids(struct config_reader *r, const struct config_caller *caller)
 {
-	size_t mark;
+	size_t caller_mark = config_enter_item(r, "callers", caller->index, caller->name), mark;
 
-	if (caller->key_count < 2)
-		return;
-	mark = config_enter_item(r, "callers", caller->index, caller->name);
-	config_enter(r, STR("keys"));
+	mark = config_enter(r, STR("keys"));
 	check_unique(r, caller->keys, sizeof(*caller->keys), caller->key_count, "id");
 	config_leave(r, mark);
+	mark = config_enter(r, STR("tokens"));
+	check_unique(r, caller->tokens, sizeof(*caller->tokens), caller->token_count, "id");
+	check_token_ids(r, caller);
+	config_leave(r, mark);
+	mark = config_enter(r, STR("certificates"));
+	check_unique(r, caller->certificates, sizeof(*caller->certificates), caller->certificate_count, "id");
+	check_certificate_ids(r, caller);
+	config_leave(r, mark);
+	config_leave(r, caller_mark);
 }
 
 /* Complain of a key of upstream. */
@@ -251,17 +309,20 @@ finish_limits(struct config_reader *r)
 	}
 }
 
-/* Make the table of keys. One that stands twice has its id twice too, which need not be said. */
+/* Make the tables of keys and tokens. One that stands twice has its id twice too, which need not be said. */
 static void
 finish_keys(struct config_reader *r)
 {
 	size_t errors = r->error_count;
 
 	config_index_keys(r);
+	config_index_tokens(r);
+	config_index_certificates(r);
 	if (r->error_count != errors)
 		return;
 	for (size_t i = 0; i < r->config->caller_count; i++)
-		check_key_ids(r, &r->config->callers[i]);
+		if (r->config->callers[i].key_count + r->config->callers[i].token_count + r->config->callers[i].certificate_count > 1)
+			check_key_ids(r, &r->config->callers[i]);
 }
 
 /* Complain where listener I is on the address of OTHER, which WHO names. */
@@ -303,6 +364,7 @@ config_finish(struct config_reader *r)
 	finish_upstream(r);
 	finish_identities(r);
 	check_names(r, "identities", config->identities, sizeof(*config->identities), config->identity_count);
+	check_issuers(r);
 	check_names(r, "callers", config->callers, sizeof(*config->callers), config->caller_count);
 	check_names(r, "rules", config->rate_limits, sizeof(*config->rate_limits), config->rate_limit_count);
 	finish_callers(r);

@@ -107,6 +107,7 @@ void config_read_duration(struct config_reader *r, struct json_t *value, const s
 void config_read_name(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
 void config_read_path(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
 void config_read_secret(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
+void config_read_date_time(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
 void config_read_ignored(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
 
 /* A text of MIN to MAX bytes as a slice of VALUE's own; else false, and the error is written. */
@@ -163,6 +164,11 @@ void config_read_items(struct config_reader *r, struct json_t *value, const stru
 void config_read_job_types(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
 void config_read_operations(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
 
+/* --- config_network.c --- */
+
+/* Read a list of at least one network into a struct network_list. */
+void config_read_networks(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
+
 /* --- config_rate.c --- */
 
 /* Read a struct config_rate, complete where nothing is wrong. */
@@ -181,12 +187,40 @@ void config_read_no_proxy(struct config_reader *r, struct json_t *value, const s
 extern const struct config_rule config_store_rules[];
 extern const struct config_rule config_rules[];	/* of the top */
 
+/* --- config_issuer.c: issuers, and tokens of callers --- */
+void config_read_issuers(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
+void config_read_tokens(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
+
+/* --- config_tokens.c --- */
+
+/* What a token names: two texts, and what they are. */
+enum config_principal_kind { CONFIG_OBJECT, CONFIG_APPLICATION, CONFIG_SUBJECT };
+struct config_principal {
+	enum config_principal_kind kind;
+	struct str realm, principal;	/* tenant and object or application; issuer and subject */
+};
+
+struct config_principal config_token_principal(const struct config_token *token);
+bool config_same_principal(const struct config_principal *a, const struct config_principal *b);
+/* Where the search for a principal in the table begins, before it is cut to the table's size. */
+uint64_t config_token_hash(struct str realm, struct str principal);
+/* Make the table; a principal that stands twice, and a token that no issuer can have made, are errors. */
+void config_index_tokens(struct config_reader *r);
+
 /* --- config_keys.c --- */
 
 /* Where a key's search in the table begins, before it is cut to the table's size. */
 uint64_t config_key_hash(const uint8_t sha256[32]);
 /* Make the table; a key that stands twice is an error. */
 void config_index_keys(struct config_reader *r);
+
+/* --- config_certificate.c --- */
+
+void config_read_certificates(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
+/* Where the search for MATCH begins, before it is cut to the table's size. */
+uint64_t config_certificate_hash(struct str match);
+/* Make the table; what stands twice is an error. */
+void config_index_certificates(struct config_reader *r);
 
 /* --- config_check.c: what no single value shows --- */
 

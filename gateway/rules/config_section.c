@@ -94,7 +94,7 @@ static const struct config_rule upstream_rules[] = {
 static const struct config_rule tls_rules[] = {
 	CONFIG_NEED("cert_file", config_read_path, struct config_listen, cert_file, 0, 0),
 	CONFIG_NEED("key_file", config_read_path, struct config_listen, key_file, 0, 0),
-	CONFIG_LATER("client_ca_file", "identity"),
+	CONFIG_KEY("client_ca_file", config_read_path, struct config_listen, client_ca_file, 0, 0),
 	CONFIG_END,
 };
 
@@ -112,13 +112,14 @@ static const struct config_rule listen_rules[] = {
 	{ STR_INIT("address"), config_read_address, 0, 0, 0, true, NULL, NULL },
 	{ STR_INIT("tls"), read_tls, 0, 0, 0, false, NULL, NULL },
 	CONFIG_KEY("plain", config_read_bool, struct config_listen, plain, 0, 0),
-	CONFIG_LATER("trusted_proxies", "identity"),
+	CONFIG_KEY("trusted_proxies", config_read_networks, struct config_listen, trusted_proxies, 0, 0),
+	CONFIG_KEY("proxy_protocol", config_read_bool, struct config_listen, proxy_protocol, 0, 0),
 	CONFIG_END,
 };
 
 static const struct config_rule admin_rules[] = {
-	{ STR_INIT("address"), config_read_address, 0, 0, 0, false, NULL, NULL },
-	CONFIG_LATER("token", "identity"),
+	CONFIG_KEY("address", config_read_address, struct config, admin, 0, 0),
+	CONFIG_KEY("token", config_read_secret, struct config, admin_token, 0, 0),
 	CONFIG_END,
 };
 
@@ -133,6 +134,8 @@ read_listener(struct config_reader *r, struct json_t *value, void *out, size_t i
 	config_read_object(r, value, listen_rules, listen);
 	if (r->error_count != errors)
 		return;
+	if (listen->proxy_protocol && listen->trusted_proxies.count == 0)
+		config_error(r, "has \"proxy_protocol\" and needs \"trusted_proxies\": who may say for whom it connects");
 	if (listen->tls && listen->plain)
 		config_error(r, "has both \"tls\" and \"plain\": true");
 	if (!listen->tls && !listen->plain && !config_is_loopback(listen))
@@ -235,9 +238,10 @@ const struct config_rule config_rules[] = {
 	CONFIG_KEY("workers", config_read_int, struct config, workers, 1, 64),
 	{ STR_INIT("public_url"), config_read_public_url, 0, 0, 0, false, NULL, NULL },
 	{ STR_INIT("listen"), read_listen, 0, 0, 0, true, NULL, NULL },
-	{ STR_INIT("admin"), config_read_section, offsetof(struct config, admin), 0, 0, false, NULL, admin_rules },
+	CONFIG_SECTION("admin", admin_rules, false),
 	CONFIG_SECTION("upstream", upstream_rules, true),
 	{ STR_INIT("identities"), read_identities, 0, 0, 0, false, NULL, NULL },
+	{ STR_INIT("issuers"), config_read_issuers, 0, 0, 0, false, NULL, NULL },
 	{ STR_INIT("callers"), config_read_callers, 0, 0, 0, true, NULL, NULL },
 	{ STR_INIT("rules"), config_read_limits, 0, 0, 0, false, NULL, NULL },
 	CONFIG_SECTION("store", config_store_rules, false),

@@ -160,6 +160,16 @@ config_read_duration(struct config_reader *r, struct json_t *value, const struct
 	config_error_is(r, must, value);
 }
 
+void
+config_read_date_time(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out)
+{
+	struct str s = { json_string_value(value), json_string_length(value) };
+
+	(void)rule;
+	if (!json_is_string(value) || !clock_parse_date_time(s, out))
+		config_error_is(r, "must be a date and a time with its offset (RFC 3339), as \"2027-01-31T00:00:00Z\"", value);
+}
+
 bool
 config_is_name(struct str s)
 {

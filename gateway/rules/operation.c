@@ -15,6 +15,7 @@ static const struct {
 	[OPERATION_SCHEDULE_CREATE] = { STR_INIT("schedule_create"), true, true, RIGHT_SCHEDULE },
 	[OPERATION_SCHEDULE_UPDATE] = { STR_INIT("schedule_update"), true, false, RIGHT_SCHEDULE },
 	[OPERATION_SCHEDULE_DELETE] = { STR_INIT("schedule_delete"), true, false, RIGHT_SCHEDULE },
+	[OPERATION_OTHER] = { STR_INIT("other"), false, false, RIGHT_READ },
 	[OPERATION_NONE] = { STR_INIT("none"), false, false, RIGHT_READ },
 };
 
@@ -28,6 +29,12 @@ bool
 operation_is_trigger(enum operation op)
 {
 	return operations[op].trigger;
+}
+
+bool
+operation_is_metered(enum operation op)
+{
+	return op != OPERATION_OTHER;
 }
 
 bool

@@ -18,6 +18,7 @@ enum operation {
 	OPERATION_SCHEDULE_CREATE,
 	OPERATION_SCHEDULE_UPDATE,
 	OPERATION_SCHEDULE_DELETE,
+	OPERATION_OTHER,	/* another route of the API, for callers that may use them (other_routes) */
 	OPERATION_NONE,		/* no route was recognised */
 	OPERATION_COUNT
 };
@@ -30,6 +31,9 @@ struct str operation_name(enum operation op);
 
 /* Whether it is a trigger: has an intent and an outcome in the journal. */
 bool operation_is_trigger(enum operation op);
+
+/* Whether it takes a token of its identity's quota: all but other. */
+bool operation_is_metered(enum operation op);
 
 /* Whether a retry could start something twice, so that an ambiguous 5xx is unknown: run and schedule_create. */
 bool operation_starts_job(enum operation op);

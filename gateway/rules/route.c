@@ -284,6 +284,47 @@ rewrite_run(struct parse *p)
 	return result;
 }
 
+/*
+ * Whether some server could take SEGMENT for the scheduler's "jobs": in any case, encoded once or more, with parameters behind
+ * it. A segment that stays encoded when it is decoded is not worth the risk.
+ */
+static bool
+may_be_jobs(struct arena *arena, struct str segment)
+{
+	struct str word;
+
+	if (!target_decode(arena, segment, &word) || str_find_char(word, '%') < word.n)
+		return true;
+	word = str_trim(word);
+	return word.n >= 4 && str_eq_nocase(str_sub(word, 0, 4), STR("jobs")) && (word.n == 4 || word.p[4] == ';' || word.p[4] == ' ');
+}
+
+/* Whether the target is under /v1 and none of the scheduler's, however it may be read. */
+static bool
+is_other_route(const struct parse *p)
+{
+	const struct target *target = &p->target;
+
+	if (target->segment_count < 2 || !str_eq(target->segments[AT_VERSION], STR("v1")))
+		return false;
+	for (size_t i = 1; i < target->segment_count; i++)
+		if (may_be_jobs(p->arena, target->segments[i]))
+			return false;
+	return true;
+}
+
+/* No route of the scheduler: another one of the API's, or none. */
+static enum route_verdict
+recognise_other(struct parse *p, struct str plain)
+{
+	p->out->is_other = is_other_route(p);
+	if (p->out->is_other)
+		p->out->upstream_target = plain;
+	return refuse(p->out, ROUTE_UNKNOWN, p->out->is_other ?
+	    "This is no route of the job scheduler; others pass only for callers whose callers[].other_routes says so" :
+	    "There is no such route");
+}
+
 /* Recognise the split target; PLAIN is it as it would go upstream without a rewrite. */
 static enum route_verdict
 recognise(struct parse *p, struct str method, struct str plain)
@@ -295,7 +336,7 @@ recognise(struct parse *p, struct str method, struct str plain)
 
 	p->shape = find_route(&p->target);
 	if (p->shape == SHAPE_NONE)
-		return refuse(out, ROUTE_UNKNOWN, "There is no such route");
+		return recognise_other(p, plain);
 	verdict = take_ids(p);
 	if (verdict != ROUTE_OK)
 		return verdict;

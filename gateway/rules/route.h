@@ -29,6 +29,7 @@ struct route {
 	struct str instance;		/* job instance or schedule id in lower case; p NULL where none */
 	bool legacy;			/* the job type came by query alone */
 	struct str upstream_target;	/* path and query as sent upstream, public path removed */
+	bool is_other;			/* with ROUTE_UNKNOWN: a route under /v1 that is none of the scheduler's; upstream_target is set */
 	struct str instances_path;	/* "/v1/.../jobs/instances" of the item: Location of an unknown outcome */
 };
 

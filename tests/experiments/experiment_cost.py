@@ -1,4 +1,4 @@
-"""What the limiter costs: Redis commands under overload, the processor's time of a refusal."""
+"""What it costs: Redis commands under overload, the processor's time of a refusal and of ten thousand callers."""
 
 import asyncio
 import os
@@ -106,9 +106,35 @@ def run_refusing(e):
     e.shows("Redis commands for refusals", max(0, int(extra)), exactly=0)
 
 
+async def turns(o, meters):
+    """Each in its turn, in the other order every time, so that all meet the same machine."""
+    for n in range(o.rounds * 2):
+        for meter in meters if n % 2 else reversed(meters):
+            await meter.run(o.exchanges)
+
+
+def run_callers(e):
+    """Whether a request costs more where many callers are configured."""
+    o = e.options
+    redis = e.fleet.redis()
+    meters = []
+    for count in (1, o.callers):
+        names = [f"caller{n}" for n in range(count)]
+        sim = e.fleet.simulator("--job-seconds", 3600)
+        gateway, = start_gateways(e, sim, redis, 10000000, 10, 1, callers=callers_config(names), audit={"directory": "audit"},
+                                  store={"redis": redis.url, "prefix": f"with{count}"})
+        meters.append(Meter(gateway, redis, names[-1]))
+    few, many = meters
+    asyncio.run(turns(o, meters))
+    for name, meter in (("1 caller", few), (f"{o.callers} callers", many)):
+        e.none(f"{name}: other answers than 202", [f for f in meter.fates if f.status != 202])
+        e.figure(f"{name}: processor time of the gateway, each of {len(meter.fates)}", meter.each, unit="us")
+    e.shows(f"processor time of a request with {o.callers} callers, of that with one", many.each / few.each, at_most=1.05)
+
+
 def main():
-    with Experiment("cost: commands, refusals", {"commands": run_commands, "refusing": run_refusing}, quota=200, window=10.0,
-                    times=10.0, seconds=40.0, idle=5.0, exchanges=3000, rounds=3) as e:
+    with Experiment("cost: commands, refusals, callers", {"commands": run_commands, "refusing": run_refusing, "callers": run_callers},
+                    quota=200, window=10.0, times=10.0, seconds=40.0, idle=5.0, exchanges=3000, rounds=3, callers=10000) as e:
         e.run_cases()
     sys.exit(e.finish())
 

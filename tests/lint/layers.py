@@ -16,8 +16,8 @@ MAY = {
 }
 # Outside libraries by the beginning of their headers' names.
 LIBRARIES = {"event2/": "libevent", "event.h": "libevent", "openssl/": "OpenSSL", "hiredis/": "hiredis",
-             "jansson": "jansson", "cmocka": "cmocka"}
-KNOWN = {"base": set(), "rules": {"jansson"}, "io": {"libevent", "OpenSSL", "hiredis"}, "gate": set(),
+             "jansson": "jansson", "cmocka": "cmocka", "cjose/": "cjose"}
+KNOWN = {"base": set(), "rules": {"jansson"}, "io": {"libevent", "OpenSSL", "hiredis", "cjose"}, "gate": set(),
          "command": set(), "main.c": set()}
 # What decides may not look at the world: these headers have no place in rules/.
 IMPURE = re.compile(r"^(sys/(socket|epoll|eventfd|select|time|stat|file|mman|uio|wait)|netinet/|poll|pthread|time|"

@@ -19,11 +19,11 @@ IMPURE = re.compile(r"""^(
     setlocale|strtok|
     event_\w+|evbuffer_\w+|bufferevent_\w+|evhttp_\w+|evutil_\w+|
     SSL_\w+|EVP_\w+|X509_\w+|BIO_\w+|ERR_\w+|RAND_\w+|SHA\w+|
-    redis\w+|hi_\w+|
+    redis\w+|hi_\w+|cjose_\w+|
     clock_now_\w+|log_\w+|random_bytes|loop_\w+|journal_\w+|upstream_\w+|front_\w+
 )$""", re.X)
 # Of base, these format or compute and ask the machine nothing.
-PURE = {"clock_civil", "clock_format_rfc3339", "clock_format_http", "clock_parse_rfc3339", "clock_parse_http", "log_level_from"}
+PURE = {"clock_civil", "clock_format_rfc3339", "clock_format_http", "clock_parse_rfc3339", "clock_parse_date_time", "clock_parse_http", "log_level_from"}
 
 
 def archive():

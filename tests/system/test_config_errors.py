@@ -65,8 +65,9 @@ def test_all_errors_at_once(tmp_path, certificates):
     ("callers.0.weight", "5"), ("callers.0.rate", {"requests": 1}),
     ("store", {"redis": "redis://127.0.0.1:1", "ca_file": "ca.pem"}),
     ("store", {"redis": "redis://127.0.0.1:1", "on_failure": "open"}),
+    ("listen.0.trusted_proxies", ["10.0.0.1/8"]), ("listen.0.proxy_protocol", True),
     # What later work brings is named, and says so.
-    ("polls", {}), ("admin.token", {"env": "X"}), ("listen.0.trusted_proxies", ["10.0.0.0/8"])])
+    ("polls", {}), ("identities", [{"name": "default", "credential": {}}])])
 def test_each_wrong_value(tmp_path, certificates, path, value):
     config = make_config(certificates, 1)
     change(config, path, value)

@@ -32,14 +32,17 @@ LEAST = {
 }
 
 QUOTA = {"requests": 100, "window": "1m", "burst": 20, "jitter": "100ms", "outside": 3}
+TENANT = "11111111-2222-3333-4444-555555555555"
+ISSUER = f"https://sts.windows.net/{TENANT}/"
 RATE = {"requests": 60, "window": "1m", "burst": 10}
 FULL = {
     "$schema": "./jobgate.schema.json",
     "instance": "gate-1",
     "workers": 2,
     "public_url": "https://gate.example/fabric",
-    "listen": [{"address": "127.0.0.1:8443", "tls": {"cert_file": "c.pem", "key_file": "k.pem"}, "plain": False}],
-    "admin": {"address": "[::1]:8081"},
+    "listen": [{"address": "127.0.0.1:8443", "tls": {"cert_file": "c.pem", "key_file": "k.pem", "client_ca_file": "ca.pem"}, "plain": False,
+                "trusted_proxies": ["10.0.0.0/8"], "proxy_protocol": True}],
+    "admin": {"address": "[::1]:8081", "token": {"file": "token"}},
     "upstream": {"url": "https://api.example", "server_name": "api.example", "ca_file": "ca.pem", "timeout": "20s",
                  "idle_timeout": "5s", "replay_429": False, "quota": dict(QUOTA), "proxy": "http://user@proxy.example:3128",
                  "proxy_password": {"env": "P"}, "no_proxy": ["corp.example"], "private_link": False},
@@ -54,9 +57,14 @@ FULL = {
         {"name": "sp4", "quota": dict(QUOTA), "credential": {"scope": "s", "workload_identity": {
             "tenant": "t", "client_id": "c", "token_file": "t", "authority": "https://login.example", "ca_file": "ca.pem"}}},
     ],
+    "issuers": [{"issuer": ISSUER, "audiences": ["https://api.fabric.microsoft.com"], "algorithms": ["RS256", "ES256"],
+                 "jwks": {"file": "jwks.json"}}],
     "callers": [{
-        "name": "etl", "keys": [{"id": "k1", "sha256": "ab" * 32}], "identity": "sp", "location": "rewrite",
-        "weight": 3, "rate": dict(RATE), "validate": "report", "wait": {"max": "30s", "queue": 5},
+        "name": "etl", "keys": [{"id": "k1", "sha256": "ab" * 32, "expires": "2099-01-31T00:00:00Z", "networks": ["10.0.0.0/8"]}],
+        "identity": "sp", "location": "rewrite",
+        "weight": 3, "rate": dict(RATE), "validate": "report", "other_routes": "read", "wait": {"max": "30s", "queue": 5},
+        "tokens": [{"id": "t1", "issuer": ISSUER, "tenant": TENANT, "object": "5b218778-e7a5-4d73-8187-f10824047715"}],
+        "certificates": [{"id": "c1", "san": "DNS:etl.example"}, {"id": "c2", "spki_sha256": "cd" * 32}],
         "allow": [{"workspace": "cfafbeb1-8037-4d0c-896e-a46fb27ff229", "operations": ["run"],
                    "items": ["5b218778-e7a5-4d73-8187-f10824047715"], "job_types": ["RunNotebook"]}],
     }],
@@ -74,9 +82,7 @@ FULL = {
 
 # The contract's "(later: X)": the parser says so, the schema does not have them.
 LATER = [
-    ("listen[0]", "trusted_proxies", "identity"), ("listen[0].tls", "client_ca_file", "identity"),
-    ("admin", "token", "identity"),
-    ("callers[0].keys[0]", "expires", "identity"),
+    ("issuers[0].jwks", "url", "identity"),
     ("", "polls", "polls"),
 ]
 
@@ -169,6 +175,10 @@ def test_full_has_every_key_of_the_schema():
         missing = set(node["properties"]) - set(value) - {"comment"}
         if "oneOf" in node:     # of these one at a time
             missing -= {name for choice in node["oneOf"] for name in choice["required"]}
+        if path_text(steps) == "callers[0].tokens[0]":
+            missing -= {"application", "subject"}
+        if steps[:1] == ("callers",) and "certificates" in steps:       # the other stands in the one beside it
+            missing -= {"san", "spki_sha256"}
         assert not missing, f"{path_text(steps)}: add {missing} to FULL"
         assert node["additionalProperties"] is False and "comment" in node["properties"]
         seen_objects.add(json.dumps(node["properties"], sort_keys=True))
@@ -250,6 +260,10 @@ def test_both_judge_every_value_alike(tmp_path, junk):
             continue            # the identity of that name is not there
         if re.fullmatch(r"identities\[[1-9]\]\.name", leaf) and isinstance(junk, str) and not schema_says:
             continue            # the first one has that name
+        if leaf == "callers[0].tokens[0].id" and isinstance(junk, str) and not schema_says:
+            continue            # the key has that id
+        if "certificates" in steps and steps[-1] == "id" and isinstance(junk, str) and not schema_says:
+            continue            # the one beside it has it too
         if parser_says != schema_says:
             different.append((leaf, f"parser refuses: {parser_says}, schema refuses: {schema_says}"))
     assert different == []
@@ -280,6 +294,8 @@ def test_both_require_the_same_members(tmp_path, steps):
         del config["identities"][0]["credential"]
     if steps == ("upstream", "proxy"):      # whose password goes with it
         del config["upstream"]["proxy_password"]
+    if steps == ("issuers",):           # the one that made them goes with them
+        del config["callers"][0]["tokens"]
     if steps == ("callers", 0, "identity"):
         config["identities"][0]["name"] = config["rules"][0]["identity"] = "default"
     assert bool(schema_errors(config)) == bool(check(tmp_path, config))
@@ -367,7 +383,21 @@ GOOD_AND_BAD = [
     (("callers", 0, "allow"), [[], [{}], [{"workspace": "*", "items": "*", "job_types": "*", "operations": "*"}]], [{}, [{"items": []}], [{"job_types": ["*"]}], [[]]]),
     (("rules", 0, "workspace"), ["*", "CFAFBEB1-8037-4d0c-896e-a46fb27ff229"], ["", "x", ["*"]]),
     (("rules", 0, "job_types"), ["*", ["A", "b"]], [[], ["*"], "A"]),
+    (("issuers", 0, "audiences"), [["a"], ["https://api.fabric.microsoft.com/", "b"], ["x"] * 16], [[], "a", [""], ["a b"], ["x"] * 17]),
+    (("issuers", 0, "algorithms"), [["RS256"], ["ES256", "PS256"]], [[], ["none"], ["HS256"], ["rs256"], "RS256"]),
+    (("callers", 0, "tokens"),
+     [[{"tenant": TENANT, "application": TENANT}], [{"tenant": TENANT.upper(), "object": TENANT.upper()}]],
+     [[], {}, [{}], [{"tenant": TENANT}], [{"object": TENANT}], [{"tenant": TENANT, "object": TENANT, "application": TENANT}],
+      [{"tenant": TENANT, "subject": "x", "issuer": ISSUER}], [{"subject": "x"}], [{"tenant": "contoso.com", "object": TENANT}]]),
     (("callers", 0, "keys", 0, "sha256"), ["AB" * 32], ["ab" * 31, "ab" * 33, "zz" * 32]),
+    (("callers", 0, "keys", 0, "expires"), ["2027-01-31T00:00:00Z", "2027-01-31t12:00:00.5+05:30", "1999-12-31T23:59:59-00:00"],
+     ["2027-01-31", "2027-01-31 00:00:00Z", "2027-01-31T00:00:00", "2027-1-31T00:00:00Z", "2027-01-31T00:00:00.Z", "tomorrow"]),
+    (("callers", 0, "keys", 0, "networks"), [["10.0.0.0/8", "::1"], ["2001:db8::/32"], ["0.0.0.0/0", "::/0"], ["192.0.2.7"]],
+     [[], ["10.0.0.0/33"], ["x"], ["10.0.0"], ["::/129"], ["10.0.0.0/"], ["10.0.0.0/08"], [""], "10.0.0.0/8"]),
+    (("callers", 0, "certificates", 0), [{"san": "DNS:A.example"}, {"san": "URI:spiffe://a/b"}, {"san": "email:a@b.example"},
+                                         {"spki_sha256": "AB" * 32}],
+     [{}, {"id": "a"}, {"san": "a.example"}, {"san": "DNS:*.example"}, {"san": "DNS:"}, {"san": "URI:"}, {"san": "URI:a b"},
+      {"san": "email:a"}, {"san": "IP:10.0.0.1"}, {"san": "dns:a"}, {"spki_sha256": "ab"}, {"san": "DNS:a", "spki_sha256": "ab" * 32}]),
     (("store", "password"), [{"env": "P_1"}, {"file": "/x"}], [{}, {"env": "1"}, {"env": "A", "file": "b"}, "hunter2"]),
     (("upstream", "server_name"), ["a", "a.b-c.d", "10.0.0.1"], ["a..b", "-a", "a-", "*.a", "a b", "x" * 64]),
     (("store", "on_failure"), ["closed", "share"], ["open", "Share"]),

@@ -21,6 +21,7 @@ static struct limiter_event events[EVENTS];
 static size_t event_count, wanted_count;
 static bool auto_ready;
 static int64_t sent_ago_us = -1;	/* by the instance before */
+static int64_t principal_idle_us;	/* 0: as long as ever */
 
 static void
 on_event(void *arg, const struct limiter_event *event)
@@ -64,7 +65,8 @@ open_one(struct config *config)
 	loop = loop_new();
 	resolver = resolver_new();
 	settings = (struct limiter_settings){ .loops = &loop, .loop_count = 1, .deliver = on_event, .arg = events,
-		.member = STR("0190c2f0-0000-7000-8000-000000000001"), .sent_ago_us = sent_ago_us };
+		.member = STR("0190c2f0-0000-7000-8000-000000000001"), .sent_ago_us = sent_ago_us,
+		.principal_idle_us = principal_idle_us };
 	event_count = 0;
 	auto_ready = true;
 	limiter = limiter_new(&settings, resolver, config, STR(""));

@@ -397,6 +397,29 @@ test_warnings_count_what_they_do_not_name(void **state)
 	buf_fini(&errors);
 }
 
+/* Proxies among all addresses are nobody's to trust; a half of them is somebody's choice. */
+static void
+test_proxies_of_all_addresses(void **state)
+{
+	static const struct { const char *network; size_t warnings; } rows[] = { { "0.0.0.0/0", 3 }, { "::/0", 3 }, { "0.0.0.0/1", 2 },
+		{ "8000::/1", 2 } };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct buf value = BUF_EMPTY;
+		struct config *c;
+		char *text;
+
+		buf_printf(&value, "[\"%s\"]%c", rows[i].network, '\0');
+		text = change(LEAST, "listen[0].trusted_proxies", value.p);
+		c = parse_good(text);
+		assert_int_equal(c->warning_count, rows[i].warnings);
+		config_unref(&c);
+		free(text);
+		buf_fini(&value);
+	}
+}
+
 /* Names, hashes and identities of 10,000 callers are compared without comparing each with each. */
 static void
 test_ten_thousand_callers(void **state)
@@ -503,6 +526,7 @@ main(void)
 		cmocka_unit_test(test_defaults_follow_public_url),
 		cmocka_unit_test(test_identities_take_the_upstreams_quota),
 		cmocka_unit_test(test_warnings_count_what_they_do_not_name),
+		cmocka_unit_test(test_proxies_of_all_addresses),
 		cmocka_unit_test(test_ten_thousand_callers),
 		cmocka_unit_test(test_long_lists_are_refused_at_once),
 		cmocka_unit_test(test_the_last_reference_frees),

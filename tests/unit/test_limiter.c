@@ -220,7 +220,7 @@ test_throttled(void **state)
 	run(2, MS(500));
 	expect(1, LIMITER_GRANTED);
 	before = loop_now(loop);
-	limiter_throttled(limiter, 0, config, MS(1000));
+	limiter_throttled(limiter, &(struct limiter_ask){ .config = config }, MS(1000));
 	submit_to(2, 0, config, MS(5000));
 	limiter_submit(limiter, &(struct limiter_ask){ .ticket = ticket(3), .config = config, .class = LIMITER_SUBMIT,
 		.deadline = mono_add(before, MS(5000)), .first = true });

@@ -239,7 +239,7 @@ test_tried_without_pause(void **state)
 	expect(1, LIMITER_GRANTED);
 	fd = loopback_connect(server.port);
 	redis_ask(fd, text, "CONFIG", "SET", "maxmemory", "1");
-	limiter_throttled(limiter, 0, config, MS(1500));
+	limiter_throttled(limiter, &(struct limiter_ask){ .config = config }, MS(1500));
 	for (int i = 0; i < 500 && limiter_counts(limiter).store_up; i++)
 		run(EVENTS, MS(2));
 	assert_true(limiter_identity_counts(limiter, 0).paused);

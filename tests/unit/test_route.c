@@ -338,12 +338,59 @@ test_job_type_length(void **state)
 	arena_fini(&arena);
 }
 
+/*
+ * Other routes of the API are told apart from what some server could read as the scheduler's: nobody reaches a job by them, past
+ * the quota and the record.
+ */
+static void
+test_other_routes(void **state)
+{
+	static const struct { const char *target; bool is_other; } cases[] = {
+		{ "/v1/workspaces", true },
+		{ "/v1/workspaces/" WS "/items?type=Notebook", true },
+		{ "/v1/workspaces/" WS "/notebooks/" ITEM "/getDefinition", true },
+		{ "/v1/workspaces/" WS "/dataBuildToolJobs/" ITEM, true },
+		{ "/v1/operations/" ID "/result", true },
+		{ "/v1/workspaces/" WS "/items/" ITEM "/Jobs%2Dlike", true },
+		{ "/v2/workspaces", false },
+		{ "/V1/workspaces", false },
+		{ "/v1", false },
+		{ "/healthz", false },
+		{ "/v1/workspaces/" WS "/newKind/" ITEM "/jobs/Execute/instances", false },
+		{ "/v1/workspaces/" WS "/newKind/" ITEM "/JOBS/Execute/instances", false },
+		{ "/v1/workspaces/" WS "/items/" ITEM "/job%73/Execute/instances", false },
+		{ "/v1/workspaces/" WS "/items/" ITEM "/%6A%6f%62%73/Execute/instances", false },
+		{ "/v1/workspaces/" WS "/items/" ITEM "/job%2573/Execute/instances", false },
+		{ "/v1/workspaces/" WS "/items/" ITEM "/jobs;x=1/Execute/instances", false },
+		{ "/v1/workspaces/" WS "/items/" ITEM "/jobs%3Bx=1/Execute/instances", false },
+		{ "/v1/workspaces/" WS "/items/" ITEM "/jobs%20/Execute/instances", false },
+		{ "/v1/workspaces/" WS "/items/" ITEM "/%20jobs/Execute/instances", false },
+		{ "/v1/workspaces/" WS "/items/" ITEM "/jobs", false },
+		{ "/v1/workspaces/" WS "/items/" ITEM "/jobs/", false },
+		{ BASE "/Run%4eotebook/instances/x/y", false },
+	};
+	struct route_origin origin = { { NULL, 0 } };
+	struct route route;
+	struct arena arena;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		arena_init(&arena);
+		assert_int_equal(route_parse(&arena, STR("POST"), str_from(cases[i].target), &origin, &route), ROUTE_UNKNOWN);
+		if (route.is_other != cases[i].is_other)
+			fail_msg("%s", cases[i].target);
+		assert_true(!route.is_other || str_eq(route.upstream_target, str_from(cases[i].target)));
+		assert_true(route.operation == OPERATION_NONE);
+		arena_fini(&arena);
+	}
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_routes), cmocka_unit_test(test_parts),
 		cmocka_unit_test(test_methods), cmocka_unit_test(test_public_path),
-		    cmocka_unit_test(test_job_type_length) };
+		    cmocka_unit_test(test_job_type_length), cmocka_unit_test(test_other_routes) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

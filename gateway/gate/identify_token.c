@@ -1,0 +1,110 @@
+/* Who calls, by the token that a request shows in Authorization. */
+#include "gate/steps.h"
+
+#include "base/check.h"
+#include "base/log.h"
+#include "gate/bearer.h"
+#include "gate/worker.h"
+#include "io/tls.h"
+#include "rules/policy.h"
+
+/* Seconds after which keys that are not known yet may have come. */
+#define IDENTIFY_KEYS_RETRY_S 5
+
+/* Refuse the token that is shown. Who shows it is told why only where its signature holds, and so it is its own. */
+static void
+identify_refuse_token(struct request *request, const struct bearer *bearer)
+{
+	bool expired = bearer->verified && bearer->fault == JWT_EXPIRED;
+
+	request->token_refused = true;
+	request->credential_failure = expired ? CREDENTIAL_EXPIRED : CREDENTIAL_INVALID;
+	log_line(LOG_INFO, "token refused", log_s("request_id", request_id(request)), log_s("issuer", bearer->jwt.issuer),
+	    log_s("token", bearer->jwt.id), log_z("why", jwt_fault_text(bearer->fault)));
+	if (bearer->verified)
+		request_refuse(request, REFUSAL_UNAUTHENTICATED, "%s.", jwt_fault_text(bearer->fault));
+	else
+		request_refuse(request, REFUSAL_UNAUTHENTICATED, "The token is not accepted here.");
+}
+
+/* What is known of the good token that BEARER is. */
+static struct bearer_known
+identify_principal(const struct config *config, const struct bearer *bearer)
+{
+	const struct jwt *jwt = &bearer->jwt;
+	struct policy_bearer principal = { jwt->issuer, { NULL, 0 }, jwt->object, jwt->application, jwt->subject };
+	struct bearer_known known = { .expires_s = jwt->expires_s };
+
+	if (bearer->issuer->tenant.n)
+		principal.tenant = jwt->tenant;
+	known.caller = policy_find_token(config, &principal, &known.token);
+	return known;
+}
+
+/* Refuse where a token that is not good must be. Beside a key only one that says it is of an issuer of ours, and lies, must. */
+static void
+identify_bad_token(struct request *request, const struct bearer *bearer, bool has_key)
+{
+	if (bearer->result == BEARER_NO_KEYS && !has_key) {
+		request->retry_after_s = IDENTIFY_KEYS_RETRY_S;
+		request_refuse(request, REFUSAL_UNAVAILABLE, "The keys of the token's issuer are not known at present.");
+	} else if (bearer->result == BEARER_BAD || (bearer->result == BEARER_FOREIGN && !has_key)) {
+		identify_refuse_token(request, bearer);
+	}
+}
+
+/* What is known of TOKEN, or NULL where it is not good; the request is then refused where it must be. */
+static const struct bearer_known *
+identify_judge(struct request *request, struct str token, bool has_key)
+{
+	struct worker *worker = request->worker;
+	struct wall_time now = clock_now_wall();
+	struct bearer_known known;
+	struct bearer bearer;
+	const struct bearer_known *found;
+	uint8_t digest[32];
+
+	check(request->config == worker->config);	/* a head is read in the turn in which it came */
+	digest_sha256(token, digest);
+	found = bearer_cache_find(worker->bearers, digest, now);
+	if (found)
+		return found;
+	bearer_judge(&request->arena, request->config, worker->keyring, token, now, &bearer);
+	if (bearer.result != BEARER_GOOD) {
+		identify_bad_token(request, &bearer, has_key);
+		return NULL;
+	}
+	known = identify_principal(request->config, &bearer);
+	return bearer_cache_put(worker->bearers, digest, &known);
+}
+
+const struct config_token *
+identify_token(struct request *request, bool has_key, const struct config_caller **caller)
+{
+	const struct http1_head *head = front_head(request->client);
+	const struct http1_field *field = http1_find(head, STR("Authorization"));
+	const struct bearer_known *known;
+	struct str token;
+
+	*caller = NULL;
+	if (request->config->issuer_count == 0 || field == NULL)
+		return NULL;
+	if (http1_count(head, STR("Authorization")) > 1) {
+		request->credential_failure = CREDENTIAL_CONFLICT;
+		request_refuse(request, REFUSAL_UNAUTHENTICATED, "Authorization was given more than once.");
+		return NULL;
+	}
+	token = jwt_of_authorization(field->value);
+	if (token.p == NULL)
+		return NULL;
+	known = identify_judge(request, token, has_key);
+	if (known == NULL)
+		return NULL;
+	*caller = known->caller;
+	if (known->caller == NULL && !has_key) {
+		request->token_refused = true;
+		request->credential_failure = CREDENTIAL_UNKNOWN;
+		request_refuse(request, REFUSAL_UNAUTHENTICATED, "The token is valid, but its principal is no caller here.");
+	}
+	return known->token;
+}

@@ -1,0 +1,169 @@
+/* A journal's triggers put together from its lines. */
+#include "rules/audit_join.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+
+void
+audit_join_init(struct audit_join *join, const struct audit_filter *filter)
+{
+	*join = (struct audit_join){ .filter = filter };
+	TAILQ_INIT(&join->triggers);
+}
+
+void
+audit_join_fini(struct audit_join *join)
+{
+	struct audit_trigger *trigger;
+
+	while ((trigger = TAILQ_FIRST(&join->triggers)) != NULL)
+		audit_join_drop(join, trigger);
+}
+
+/* Where the search for an open trigger of that request begins (FNV-1a). */
+static struct audit_trigger **
+join_chain(struct audit_join *join, struct str request_id)
+{
+	uint32_t hash = 2166136261u;
+
+	for (size_t i = 0; i < request_id.n; i++)
+		hash = (hash ^ (uint8_t)request_id.p[i]) * 16777619u;
+	return &join->open[hash % AUDIT_JOIN_CHAINS];
+}
+
+/* Take a trigger out of the open ones. */
+static void
+join_close(struct audit_join *join, struct audit_trigger *trigger)
+{
+	struct audit_trigger **p = join_chain(join, trigger->record.values[AUDIT_REQUEST_ID].text);
+
+	while (*p && *p != trigger)
+		p = &(*p)->chain_next;
+	if (*p == NULL)
+		return;
+	*p = trigger->chain_next;
+	join->open_count--;
+}
+
+void
+audit_join_drop(struct audit_join *join, struct audit_trigger *trigger)
+{
+	if (!trigger->whole)
+		join_close(join, trigger);
+	TAILQ_REMOVE(&join->triggers, trigger, link);
+	buf_fini(&trigger->lines);
+	free(trigger);
+}
+
+/* Keep LINE, an intent or a refusal. */
+static void
+join_keep(struct audit_join *join, struct str line, bool whole)
+{
+	struct audit_trigger *trigger = calloc(1, sizeof(*trigger)), **chain;
+
+	check(trigger != NULL);
+	buf_add(&trigger->lines, line);
+	check(audit_record_read(buf_str(&trigger->lines), &trigger->record) == NULL);
+	trigger->whole = whole;
+	TAILQ_INSERT_TAIL(&join->triggers, trigger, link);
+	if (whole)
+		return;
+	chain = join_chain(join, trigger->record.values[AUDIT_REQUEST_ID].text);
+	trigger->chain_next = *chain;
+	*chain = trigger;
+	join->open_count++;
+}
+
+/* An outcome: put it to its intent, and drop both where they turn out not to be looked for. */
+static void
+join_outcome(struct audit_join *join, struct str line, const struct audit_record *outcome)
+{
+	struct str id = outcome->values[AUDIT_REQUEST_ID].text;
+	struct audit_trigger *trigger = *join_chain(join, id);
+	struct audit_record intent, again;
+	size_t intent_bytes;
+
+	while (trigger && !str_eq(trigger->record.values[AUDIT_REQUEST_ID].text, id))
+		trigger = trigger->chain_next;
+	if (trigger == NULL)
+		return;		/* its intent is not looked for, or older than what is read */
+	join_close(join, trigger);
+	intent_bytes = trigger->lines.n;
+	buf_add(&trigger->lines, line);		/* which may move the intent's line */
+	check(audit_record_read(str_sub(buf_str(&trigger->lines), 0, intent_bytes), &intent) == NULL);
+	check(audit_record_read(str_sub(buf_str(&trigger->lines), intent_bytes, trigger->lines.n), &again) == NULL);
+	audit_record_join(&intent, &again);
+	trigger->record = intent;
+	trigger->whole = true;
+	if (!audit_filter_matches(join->filter, &trigger->record))
+		audit_join_drop(join, trigger);
+}
+
+/* Note what seq this record has, and which are missing before it. */
+static void
+join_count(struct audit_join *join, const struct audit_record *record)
+{
+	struct str journal = record->values[AUDIT_JOURNAL].text;
+
+	if (join->first_seq == 0)
+		join->first_seq = record->seq;
+	else if (record->seq > join->last_seq + 1 && join->gap_count++ < AUDIT_JOIN_GAPS)
+		join->gaps[join->gap_count - 1] = (struct audit_gap){ join->last_seq + 1, record->seq - 1 };
+	join->last_seq = record->seq;
+	join->last_time = record->time;
+	if (journal.n < sizeof(join->journal))
+		memcpy(join->journal, journal.p, journal.n);
+}
+
+bool
+audit_join_line(struct audit_join *join, struct str line)
+{
+	struct audit_record record;
+
+	if (audit_record_read(line, &record) != NULL) {
+		join->bad_lines++;
+		return false;
+	}
+	join_count(join, &record);
+	if (record.kind == AUDIT_OUTCOME)
+		join_outcome(join, line, &record);
+	else if (record.kind == AUDIT_INTENT && audit_filter_may_match(join->filter, &record))
+		join_keep(join, line, false);
+	else if (record.kind == AUDIT_REFUSAL && audit_filter_matches(join->filter, &record))
+		join_keep(join, line, true);
+	return true;
+}
+
+struct audit_trigger *
+audit_join_first(struct audit_join *join)
+{
+	struct audit_trigger *first = TAILQ_FIRST(&join->triggers);
+
+	return first && first->whole ? first : NULL;
+}
+
+struct audit_trigger *
+audit_join_any_whole(struct audit_join *join)
+{
+	struct audit_trigger *trigger;
+
+	TAILQ_FOREACH(trigger, &join->triggers, link)
+		if (trigger->whole)
+			return trigger;
+	return NULL;
+}
+
+struct audit_trigger *
+audit_join_as_it_is(struct audit_join *join)
+{
+	struct audit_trigger *first;
+
+	while ((first = TAILQ_FIRST(&join->triggers)) != NULL) {
+		if (first->whole || audit_filter_matches(join->filter, &first->record))
+			return first;
+		audit_join_drop(join, first);
+	}
+	return NULL;
+}

@@ -1,0 +1,56 @@
+/*
+ * A journal's triggers put together from its lines: intents with their outcomes, in the order of the intents.
+ *
+ * Pure. An intent waits for its outcome; what came after it waits behind it, so that triggers come out in order; what is not
+ * looked for is never kept. Memory is that of the triggers between the oldest open one and the newest.
+ */
+#ifndef JOBGATE_RULES_AUDIT_JOIN_H
+#define JOBGATE_RULES_AUDIT_JOIN_H
+
+#include <sys/queue.h>
+
+#include "rules/audit_record.h"
+
+#define AUDIT_JOIN_CHAINS 1024
+/* So many gaps are told one by one. */
+#define AUDIT_JOIN_GAPS 8
+
+struct audit_trigger {
+	TAILQ_ENTRY(audit_trigger) link;	/* in the order of the journal */
+	struct audit_trigger *chain_next;	/* while it waits for its outcome */
+	struct buf lines;			/* the intent's line, then the outcome's; owned */
+	struct audit_record record;		/* of both; slices of LINES */
+	bool whole;
+};
+
+TAILQ_HEAD(audit_triggers, audit_trigger);
+
+struct audit_gap { uint64_t from, to; };	/* seqs that are missing, both included */
+
+struct audit_join {
+	const struct audit_filter *filter;	/* borrowed */
+	struct audit_triggers triggers;
+	struct audit_trigger *open[AUDIT_JOIN_CHAINS];
+	size_t open_count;
+	char journal[40];			/* the UUID, with a NUL */
+	uint64_t first_seq, last_seq;		/* 0: nothing was read */
+	struct wall_time last_time;
+	struct audit_gap gaps[AUDIT_JOIN_GAPS];
+	uint64_t gap_count, bad_lines;
+};
+
+void audit_join_init(struct audit_join *join, const struct audit_filter *filter);
+void audit_join_fini(struct audit_join *join);
+
+/* Read one line; false where it is no record (counted, and nothing else). */
+bool audit_join_line(struct audit_join *join, struct str line);
+
+/* The oldest trigger, if it is whole; else NULL. It stays the join's until audit_join_drop. */
+struct audit_trigger *audit_join_first(struct audit_join *join);
+/* The oldest one that is whole, wherever it stands. */
+struct audit_trigger *audit_join_any_whole(struct audit_join *join);
+/* The oldest one as it is, for who knows that no outcome will come. */
+struct audit_trigger *audit_join_as_it_is(struct audit_join *join);
+void audit_join_drop(struct audit_join *join, struct audit_trigger *trigger);
+
+#endif

@@ -1,0 +1,21 @@
+/*
+ * For whom a proxy asks: X-Forwarded-For, the list of hops to which each proxy adds at the end whom it was asked by.
+ *
+ * Only what trusted proxies added can be believed, and so it is read from the right: the first hop that is no trusted proxy is the
+ * client. What is left of it the client may have invented.
+ */
+#ifndef JOBGATE_RULES_FORWARDED_H
+#define JOBGATE_RULES_FORWARDED_H
+
+#include "base/http1.h"
+#include "rules/network.h"
+
+/*
+ * The client of a request that came from one of TRUSTED, as *ADDRESS and as a slice of HEAD; where all hops are trusted, the first.
+ * False, and nothing is set, where there is no such field or where a hop that counts is no address: the peer itself is then all that
+ * is known.
+ */
+bool forwarded_client(const struct http1_head *head, const struct network_list *trusted, struct network_address *address,
+    struct str *host);
+
+#endif
