@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "command/arguments.h"
+#include "gate/access_request.h"
 #include "gate/issuers.h"
 #include "gate/settings.h"
 #include "io/file.h"
@@ -103,6 +104,21 @@ check_upstream(struct check_report *report, const struct config *config)
 }
 
 static void
+check_proxy(struct check_report *report, const struct config *config)
+{
+	struct buf url = BUF_EMPTY, error = BUF_EMPTY;
+	struct str proxy = config->upstream.proxy, user = str_sub(proxy, str_find(proxy, STR("://")) + 3, str_find_char(proxy, '@'));
+
+	if (!settings_proxy(config, &url, &error))
+		check_fault(report, "upstream.proxy_password", &error);
+	check_private(report, "upstream.proxy_password", config->upstream.proxy_password.file);
+	if (str_find_char(proxy, '@') < proxy.n && str_find_char(user, ':') < user.n)
+		check_private(report, "upstream.proxy (holds a password)", config->file);
+	buf_wipe(&url);
+	buf_fini(&error);
+}
+
+static void
 check_store_tls(struct check_report *report, const struct config *config)
 {
 	struct buf error = BUF_EMPTY;
@@ -142,6 +158,23 @@ check_admin(struct check_report *report, const struct config *config)
 	}
 	check_private(report, "admin.token", config->admin_token.file);
 	buf_wipe(&token);
+	buf_fini(&error);
+}
+
+static void
+check_credential(struct check_report *report, const struct config_identity *identity, size_t i)
+{
+	const struct config_credential *credential = &identity->credential;
+	struct buf error = BUF_EMPTY;
+	char where[64];
+
+	snprintf(where, sizeof(where), "identities[%zu].credential", i);
+	if (!access_request_check(credential, &error))
+		check_fault(report, where, &error);
+	check_private(report, where, credential->secret.file);
+	check_private(report, where, credential->key_file);
+	if (credential->cert_file.n)
+		check_expiry(report, where, credential->cert_file);
 	buf_fini(&error);
 }
 
@@ -200,8 +233,11 @@ check_config(const struct config *config, const char *file)
 	for (size_t i = 0; i < config->listen_count; i++)
 		check_listener(&report, &config->listen[i], i);
 	check_upstream(&report, config);
+	check_proxy(&report, config);
 	check_store(&report, config);
 	check_store_tls(&report, config);
+	for (size_t i = 0; i < config->identity_count; i++)
+		check_credential(&report, &config->identities[i], i);
 	check_admin(&report, config);
 	check_audit(&report, config);
 	check_keys(&report, config);

@@ -5,6 +5,7 @@
 #include "rules/header.h"
 #include "rules/jobbody.h"
 #include "rules/location.h"
+#include "rules/proxy.h"
 
 /* Whether the answers of this request's caller have their Locations rewritten. */
 static bool
@@ -45,6 +46,8 @@ forward_add_callers(struct buf *out, const struct request *request, const struct
 			continue;
 		if (plain_list && str_eq_nocase(field->name, STR("Accept-Encoding")))
 			continue;
+		if ((authorize_is_ours(request) || request->key_in_authorization) && str_eq_nocase(field->name, STR("Authorization")))
+			continue;
 		forward_add(out, field->name, field->value);
 	}
 	if (plain_list)
@@ -79,8 +82,9 @@ forward_head_keep(struct request *request)
 	const struct http1_head *head = front_head(request->client);
 	struct buf out = BUF_EMPTY;
 
-	buf_printf(&out, "%.*s %.*s HTTP/1.1\r\n", STR_ARG(request->method), STR_ARG(request->route.upstream_target));
-	forward_add(&out, STR("Host"), request->config->upstream.authority);
+	buf_printf(&out, "%.*s %.*s HTTP/1.1\r\nHost: ", STR_ARG(request->method), STR_ARG(request->route.upstream_target));
+	proxy_add_private_prefix(request->config, request->route.workspace, &out);
+	buf_printf(&out, "%.*s\r\n", STR_ARG(request->config->upstream.authority));
 	forward_add_callers(&out, request, head);
 	forward_add_via(&out, head);
 	forward_add(&out, STR("X-Request-Id"), request_id(request));
@@ -89,20 +93,48 @@ forward_head_keep(struct request *request)
 	buf_fini(&out);
 }
 
-struct str
-forward_head_finish(struct request *request)
+void
+forward_head_finish(struct request *request, struct buf *out)
 {
-	if (!request->sends_length)
-		return arena_printf(&request->arena, "%.*s\r\n", STR_ARG(request->upstream_head));
-	return arena_printf(&request->arena, "%.*sContent-Length: %zu\r\n\r\n", STR_ARG(request->upstream_head),
-	    request->body.n);
+	struct str authorization = authorize_value(request);
+
+	buf_room(out, request->upstream_head.n + authorization.n + 64);	/* once, so that growing leaves no copy of a token */
+	buf_add(out, request->upstream_head);
+	if (authorization.n > 0)
+		forward_add(out, STR("Authorization"), authorization);
+	if (request->sends_length)
+		buf_printf(out, "Content-Length: %zu\r\n", request->body.n);
+	buf_add(out, STR("\r\n"));
 }
 
-/* The rule by which this configuration rewrites Locations. */
-static struct location_rule
-forward_rule(const struct config *config)
+/* The origin that this request is sent to: the workspace's own under private_link. */
+static struct str
+forward_origin(struct request *request)
 {
-	return (struct location_rule){ config->upstream.origin, config->public_origin, config->public_path };
+	const struct config *config = request->config;
+	struct buf prefix = BUF_EMPTY;
+	struct str origin = config->upstream.origin;
+
+	proxy_add_private_prefix(config, request->route.workspace, &prefix);
+	if (prefix.n > 0)
+		origin = arena_printf(&request->arena, "https://%.*s%.*s", STR_ARG(buf_str(&prefix)), STR_ARG(config->upstream.authority));
+	buf_fini(&prefix);
+	return origin;
+}
+
+/* VALUE as REWRITE makes it, by the upstream's general origin or by that which this request was sent to. */
+static struct str
+forward_rewrite(struct request *request, struct str value,
+    struct str (*rewrite)(struct arena *arena, struct str value, const struct location_rule *rule))
+{
+	const struct config *config = request->config;
+	struct location_rule rule = { config->upstream.origin, config->public_origin, config->public_path };
+	struct str out = rewrite(&request->arena, value, &rule);
+
+	if (out.p != value.p || !config->upstream.private_link)
+		return out;
+	rule.upstream_origin = forward_origin(request);
+	return rewrite(&request->arena, value, &rule);
 }
 
 struct str
@@ -115,7 +147,7 @@ forward_instances_location(struct request *request)
 	if (forward_rewrites(request))
 		return arena_printf(&request->arena, "%.*s%.*s%.*s", STR_ARG(config->public_origin),
 		    STR_ARG(config->public_path), STR_ARG(request->route.instances_path));
-	return arena_printf(&request->arena, "%.*s%.*s", STR_ARG(config->upstream.origin),
+	return arena_printf(&request->arena, "%.*s%.*s", STR_ARG(forward_origin(request)),
 	    STR_ARG(request->route.instances_path));
 }
 
@@ -125,7 +157,6 @@ forward_take_field(struct request *request, const struct http1_field *field)
 {
 	struct arena *arena = &request->arena;
 	struct http1_field *kept = &request->answer.fields[request->answer.field_count++];
-	struct location_rule rule = forward_rule(request->config);
 
 	kept->name = arena_copy(arena, field->name);
 	kept->value = arena_copy(arena, field->value);
@@ -133,7 +164,7 @@ forward_take_field(struct request *request, const struct http1_field *field)
 		return;
 	request->location = kept->value;
 	if (forward_rewrites(request))
-		kept->value = location_rewrite(arena, kept->value, &rule);
+		kept->value = forward_rewrite(request, kept->value, location_rewrite);
 }
 
 /* The value of a response's field, in the arena; p NULL where there is none. */
@@ -149,11 +180,10 @@ forward_value(struct request *request, const struct http1_head *head, struct str
 static void
 forward_take_body(struct request *request, const struct upstream_response *response)
 {
-	struct location_rule rule = forward_rule(request->config);
 	struct str body = response->body;
 
 	if (forward_rewrites_list(request) && response->head->status == 200)
-		body = location_rewrite_list(&request->arena, body, &rule);
+		body = forward_rewrite(request, body, location_rewrite_list);
 	buf_add(&request->answer.body, body);
 }
 
@@ -167,6 +197,13 @@ forward_take_error(struct request *request, const struct upstream_response *resp
 	request->upstream_error_code = forward_value(request, response->head, STR("x-ms-public-api-error-code"));
 	if (request->upstream_error_code.p == NULL)
 		request->upstream_error_code = error.error_code;
+}
+
+/* Whether FIELD challenges for a token that is ours to have: of no use to the caller. */
+static bool
+forward_is_challenge(const struct request *request, const struct http1_field *field)
+{
+	return authorize_is_ours(request) && str_eq_nocase(field->name, STR("WWW-Authenticate"));
 }
 
 /* Whether FIELD repeats Date: an answer has one (contract, "Requests"). */
@@ -185,7 +222,8 @@ forward_answer_take(struct request *request, const struct upstream_response *res
 	request->upstream_status = answer->status = head->status;
 	answer->fields = arena_alloc(&request->arena, (head->field_count + 1) * sizeof(*answer->fields));
 	for (size_t i = 0; i < head->field_count; i++)
-		if (header_is_relayed(head, &head->fields[i]) && !forward_is_second_date(head, &head->fields[i]))
+		if (header_is_relayed(head, &head->fields[i]) && !forward_is_second_date(head, &head->fields[i])
+		    && !forward_is_challenge(request, &head->fields[i]))
 			forward_take_field(request, &head->fields[i]);
 	if (str_eq(request->method, STR("HEAD")) && http1_count(head, STR("Content-Length")) == 1)
 		answer->fields[answer->field_count++] = (struct http1_field){ STR("Content-Length"),

@@ -1,4 +1,5 @@
 /* Who calls: what a request shows of its caller, each kind looked up by itself; two that disagree are nobody. */
+#include "gate/identify.h"
 #include "gate/steps.h"
 
 #include "base/clock.h"
@@ -117,17 +118,34 @@ identify_take_token(struct request *request)
 		identify_agree(request, caller, token->id);
 }
 
+/* The key in X-API-Key, SHOWN, or else that in Authorization, kept in OTHER; two that disagree are refused. */
+static struct str
+identify_either_key(struct request *request, struct str shown, struct buf *other)
+{
+	bool alone = identify_authorization(request, other);
+
+	if (shown.n > 0 && other->n > 0 && !str_eq(shown, buf_str(other)))
+		identify_refuse(request, CREDENTIAL_CONFLICT, "Two keys were given that disagree.");
+	if (shown.n > 0)
+		return shown;
+	return alone ? buf_str(other) : (struct str){ NULL, 0 };
+}
+
 void
 identify_caller(struct request *request)
 {
 	struct str shown = identify_shown_key(request);
+	struct buf other = BUF_EMPTY;
 
+	if (request->refusal == REFUSAL_NONE)
+		shown = identify_either_key(request, shown, &other);
 	if (request->refusal == REFUSAL_NONE && shown.n > 0)
 		identify_by_key(request, shown);
 	if (request->refusal == REFUSAL_NONE)
 		identify_take_certificate(request);
-	if (request->refusal == REFUSAL_NONE)
+	if (request->refusal == REFUSAL_NONE && !request->key_in_authorization)
 		identify_take_token(request);
+	buf_wipe(&other);
 	if (request->refusal != REFUSAL_NONE || request->caller)
 		return;
 	if (front_certificate(request->client))

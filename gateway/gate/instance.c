@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "gate/admin.h"
+#include "gate/access_request.h"
 #include "gate/instance_private.h"
 #include "gate/settings.h"
 #include "io/machine.h"
@@ -126,8 +127,8 @@ instance_new_workers(struct instance *instance, struct buf *error)
 
 		if (!instance_load_tls(instance->config, &tls, error))
 			break;
-		instance->workers[i] = worker_new((unsigned)i, &instance->shared, instance->config, keyring, tls.client,
-		    tls.servers);
+		instance->workers[i] = worker_new((unsigned)i, &instance->shared, instance->config, keyring,
+		    buf_str(&instance->proxy), tls.client, tls.servers);
 		instance->loops[i] = instance->workers[i]->loop;
 	}
 	keyring_unref(&keyring);
@@ -142,9 +143,9 @@ instance_make_workers(struct instance *instance, struct buf *error)
 		.deliver = on_limiter, .arg = instance, .member = journal_uuid(instance->journal), .sent_ago_us = instance_sent_ago_us(instance) };
 	struct buf password = BUF_EMPTY;
 
-	if (!instance_new_workers(instance, error))
+	if (!settings_proxy(instance->config, &instance->proxy, error) || !instance_new_workers(instance, error))
 		return false;
-	if (!instance_check_store_tls(instance->config, error)
+	if (!instance_check_store_tls(instance->config, error) || !access_request_check_all(instance->config, error)
 	    || !settings_secret(&instance->config->store.password_secret, &password, error))
 		return false;
 	instance->limiter = limiter_new(&settings, instance->resolver, instance->config, buf_str(&password));
@@ -256,7 +257,7 @@ instance_new(struct loop *loop, const char *file, struct config *config)
 	instance->resolver = resolver_new();
 	instance->shared = (struct worker_shared){ .resolver = instance->resolver, .is_ready = instance_is_ready,
 		.arg = instance, .worker_count = instance->worker_count, .upstream = &instance->upstream,
-		.on_drained = instance_on_drained };
+		.on_turned_away = instance_on_turned_away, .on_drained = instance_on_drained };
 	instance->shared.abuse = abuse_new();
 	instance_init_drain(instance);
 	loop_timer_init(&instance->look, loop, on_look, instance);
@@ -293,6 +294,7 @@ instance_start(struct loop *loop, const char *file, struct config *config, struc
 	buf_wipe(&token);
 	for (size_t i = 0; i < instance->worker_count; i++)
 		worker_start(instance->workers[i]);
+	instance_start_access(instance);
 	issuers_watch(instance->issuers);
 	on_look(instance);
 	return instance;
@@ -310,6 +312,7 @@ instance_free(struct instance **instance_p)
 		if (instance->workers[i])
 			worker_stop(instance->workers[i]);
 	loop_read_mail(instance->loop);	/* what they told when nobody waited for it any more */
+	access_tokens_free(&instance->access);
 	instance_watch_free(&instance->watch);
 	limiter_free(&instance->limiter);
 	issuers_free(&instance->issuers);
@@ -332,6 +335,7 @@ instance_free(struct instance **instance_p)
 	config_unref(&instance->config);
 	stats_labels_fini(&instance->labels);
 	buf_fini(&instance->name);
+	buf_wipe(&instance->proxy);
 	free(instance->workers);
 	free(instance->loops);
 	free(instance->fds);

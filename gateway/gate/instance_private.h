@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 
 #include "gate/admin.h"
+#include "gate/access_tokens.h"
 #include "gate/instance.h"
 #include "gate/issuers.h"
 #include "gate/worker.h"
@@ -16,10 +17,12 @@ struct instance {
 	const char *file;
 	struct config *config;		/* referenced */
 	struct buf name;		/* label in records and metrics */
+	struct buf proxy;		/* upstream.proxy's URL with the password; wiped */
 	struct resolver *resolver;
 	struct journal *journal;
 	struct audit *audit;
 	struct limiter *limiter;
+	struct access_tokens *access;
 	struct issuers *issuers;	/* of config */
 	struct admin *admin;
 	struct worker_shared shared;
@@ -66,6 +69,10 @@ void instance_ask_status(void *arg);
 /* instance_watch.c: reload when a file that CONFIG names has changed since this was called; before any of them is read. */
 struct instance_watch *instance_watch_new(struct instance *instance, struct config *config);
 void instance_watch_free(struct instance_watch **watch);
+
+/* instance_access.c: begin to fetch tokens for the workers, and what a worker tells of a refused one (any thread) */
+void instance_start_access(struct instance *instance);
+void instance_on_turned_away(void *arg, size_t identity, uint64_t version);
 
 /* instance_drain.c */
 void instance_init_drain(struct instance *instance);

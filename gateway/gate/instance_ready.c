@@ -67,5 +67,7 @@ instance_readiness(void *arg, struct buf *reasons)
 		ready_reason(reasons, "an issuer's keys cannot be read; the last good ones are in use");
 	if (condition_is_ill(&instance->upstream))
 		ready_reason(reasons, "the upstream cannot be reached");
+	if (access_tokens_are_ill(instance->access))
+		ready_reason(reasons, "the credential of an identity gets no token");
 	return instance_is_ready(instance) ? 200 : 503;
 }

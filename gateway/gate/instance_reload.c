@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "gate/access_request.h"
 #include "gate/instance_private.h"
 #include "gate/settings.h"
 #include "io/machine.h"
@@ -118,7 +119,7 @@ instance_load_all_tls(struct instance *instance, const struct config *config, st
 
 /* What a reload needs beside the configuration, all of it or nothing. */
 struct instance_parts {
-	struct buf password, admin_token;
+	struct buf password, admin_token, proxy;
 	struct issuers *issuers;
 	struct instance_tls *tls;	/* one per worker */
 	struct instance_watch *watch;	/* begun before the files were read, so that no change is missed */
@@ -129,7 +130,8 @@ static bool
 instance_load_parts(struct instance *instance, struct config *config, struct instance_parts *parts, struct buf *errors)
 {
 	if (!settings_secret(&config->store.password_secret, &parts->password, errors)
-	    || !settings_admin_token(config, &parts->admin_token, errors) || !instance_check_store_tls(config, errors))
+	    || !settings_admin_token(config, &parts->admin_token, errors) || !instance_check_store_tls(config, errors)
+	    || !access_request_check_all(config, errors) || !settings_proxy(config, &parts->proxy, errors))
 		return false;
 	parts->issuers = issuers_new(instance->loop, config, instance_on_keys, instance, errors);
 	if (parts->issuers && instance_load_all_tls(instance, config, parts->tls, errors))
@@ -148,11 +150,15 @@ instance_take(struct instance *instance, struct config *config, struct instance_
 	/* First the limiter: it must know every identity that a worker may name. */
 	limiter_reload(instance->limiter, config, buf_str(&parts->password));
 	for (size_t i = 0; i < instance->worker_count; i++)
-		worker_reload(instance->workers[i], config, keyring, parts->tls[i].client, parts->tls[i].servers);
+		worker_reload(instance->workers[i], config, keyring, buf_str(&parts->proxy), parts->tls[i].client,
+		    parts->tls[i].servers);
 	keyring_unref(&keyring);
 	issuers_free(&instance->issuers);
 	instance->issuers = parts->issuers;
 	issuers_watch(instance->issuers);
+	access_tokens_reload(instance->access, config, buf_str(&parts->proxy));
+	buf_wipe(&instance->proxy);
+	instance->proxy = buf_take(&parts->proxy);
 	admin_set_access(instance->admin, buf_str(&instance->name), buf_str(&parts->admin_token));
 	audit_set_refusals(instance->audit, config->audit_refusals);
 	audit_config(instance->audit, config, "reload");
@@ -185,5 +191,6 @@ instance_reload(struct instance *instance)
 	buf_wipe(&parts.password);
 	buf_wipe(&parts.admin_token);
 	instance_watch_free(&parts.watch);
+	buf_wipe(&parts.proxy);
 	free(parts.tls);
 }

@@ -3,7 +3,7 @@
  *
  *   HEAD ──► BODY ──► WAITING ──► NEXT ──► READY ──► FORWARDING ──► RECORDING ──► DONE
  *    └────────┴─────────┴──────────┴────────┴──── refused, gone ────────┘
- *                ^────── the upstream answered 429 ──────┘
+ *                ^── the upstream answered 429, or 401 to a credential of ours ──┘
  *
  * HEAD: identify, recognise the route, permit. BODY: wait for it, validate. WAITING: in the limiter's queue, without connection
  * or record. NEXT: its token is near: borrow a connection while the intent is made durable. READY: wait for the token, then send.
@@ -80,6 +80,7 @@ struct request {
 	const struct config_caller *suspect;	/* whose credential it was that was refused; for the log alone */
 	bool token_refused;		/* a 401 is for its token */
 	struct mono_time slow_until;	/* its 401 waits until then; 0: it does not */
+	bool key_in_authorization;	/* Authorization carries a key of ours, which is never forwarded */
 	struct route route;
 	struct buf body;		/* as received, without transfer coding */
 	int64_t body_bytes;		/* -1 until it is whole */
@@ -107,7 +108,11 @@ struct request {
 	/* The upstream's. */
 	struct upstream_call *call;
 	bool borrowed, retried, late;
-	bool throttled;			/* its last sending was answered 429, and it waits again */
+	int turned_back;		/* 429 or 401: its last sending was answered so, and it waits again; else 0 */
+	bool reauthorized;		/* it was sent again after a 401 */
+	bool awaits_access;		/* it waits for a token of its identity's credential */
+	uint64_t access_version;	/* the token that it was sent with */
+	uint64_t access_round;		/* the token's round when that was refused */
 	int borrows;
 	bool call_failed;
 	struct upstream_failure failure;

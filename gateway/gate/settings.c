@@ -7,6 +7,7 @@
 #include "io/file.h"
 #include "io/tls.h"
 #include "rules/adminaccess.h"
+#include "rules/proxy.h"
 
 /* 10,000 callers with two keys each take 3 MB; beyond 8 MiB somebody has named the wrong file. */
 #define SETTINGS_BYTES_MAX (8u << 20)
@@ -95,6 +96,18 @@ settings_secret(const struct config_secret *secret, struct buf *out, struct buf 
 	if (secret->env.n)
 		return secret_of_env(secret->env, out, error);
 	return true;
+}
+
+bool
+settings_proxy(const struct config *config, struct buf *out, struct buf *error)
+{
+	struct buf password = BUF_EMPTY;
+	bool ok = settings_secret(&config->upstream.proxy_password, &password, error);
+
+	if (ok)
+		proxy_add_url(config, buf_str(&password), out);
+	buf_wipe(&password);
+	return ok;
 }
 
 bool

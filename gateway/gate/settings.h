@@ -23,6 +23,12 @@ struct config *settings_load(const char *file, struct buf *errors);
 bool settings_secret(const struct config_secret *secret, struct buf *out, struct buf *error);
 
 /*
+ * Append the URL of upstream.proxy with its password, nothing where there is none. False with a sentence in ERROR. The caller
+ * wipes OUT.
+ */
+bool settings_proxy(const struct config *config, struct buf *out, struct buf *error);
+
+/*
  * Append admin.token to OUT; nothing, and true, where there is none. False with a sentence in ERROR where it cannot be read or is none that
  * can be sent. The caller wipes OUT.
  */

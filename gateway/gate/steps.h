@@ -36,12 +36,25 @@ void step_recording(struct request *request);
 /* Answer the client now, if it is there and was not answered. */
 void step_out_answer(struct request *request);
 
+/* authorize.c: as whom the upstream is called */
+
+/* Whether the request's identity has a credential of the gateway's; else the caller's own token passes through. */
+bool authorize_is_ours(const struct request *request);
+/* Whether there is a token to be sent, where one is needed; else it is waited for, or the request was refused. */
+bool authorize_waiting(struct request *request);
+/* Whether there is one at this moment, just before sending; else the request was refused. */
+bool authorize_now(struct request *request);
+/* The upstream has answered 401 to it: another one is to be fetched. */
+void authorize_again(struct request *request);
+/* The value of Authorization; empty where it is not ours to say. */
+struct str authorize_value(const struct request *request);
+
 /* forward.c: what crosses the gate, in both directions */
 
 /* Make the head that goes upstream from the caller's, while that is there. */
 void forward_head_keep(struct request *request);
-/* The whole head, now that the body's length is known. */
-struct str forward_head_finish(struct request *request);
+/* Append the whole head to OUT, now that the body's length is known, with the token that is good now; the caller wipes OUT. */
+void forward_head_finish(struct request *request, struct buf *out);
 /* Keep of the upstream's response what is relayed and recorded. */
 void forward_answer_take(struct request *request, const struct upstream_response *response);
 /* The list of the item's instances, as an unknown outcome's Location. */

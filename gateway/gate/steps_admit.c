@@ -80,8 +80,8 @@ admit_leave(struct request *request)
 	if (request->call)
 		upstream_cancel(&request->call);
 	request->borrowed = false;
-	if (request->throttled) {	/* the last that was heard of it */
-		request->upstream_status = 429;
+	if (request->turned_back) {	/* the last that was heard of it */
+		request->upstream_status = request->turned_back;
 		request->result = RESULT_REJECTED;
 	}
 }
@@ -100,7 +100,7 @@ admit_refuse_final(struct request *request)
 		request_refuse(request, REFUSAL_UPSTREAM_TIMEOUT, "No connection to the upstream in time; nothing was sent.");
 	else if (request->state == REQUEST_NEXT && request->intent_put && !request->intent_done)
 		request_refuse(request, REFUSAL_UNAVAILABLE, "The audit journal did not take the record in time; nothing was sent.");
-	else if (verdict == LIMITER_THROTTLED || request->throttled)
+	else if (verdict == LIMITER_THROTTLED || request->turned_back == 429)
 		request_refuse(request, REFUSAL_THROTTLED,
 		    "The upstream throttles identity %.*s for longer than this request may wait; retry in %d s.",
 		    STR_ARG(identity->name), (int)request->retry_after_s);
@@ -177,7 +177,7 @@ admit_ask(struct request *request)
 		.limits = limits_match(request->config, request->caller->identity, &request->route),
 		.class = classes[request->route.operation],
 		.deadline = mono_add(request->wait_began, request->wait_max_us),
-		.first = request->throttled,
+		.first = request->turned_back != 0,
 	};
 	admit_name_bucket(request, &ask);
 	limiter_submit(request->worker->shared->limiter, &ask);
@@ -187,9 +187,12 @@ admit_ask(struct request *request)
 static void
 admit_borrow(struct request *request, bool fresh)
 {
+	struct upstream *upstream = pool_upstream(request->worker->pool, request->config, request->route.workspace);
+
 	request->borrows++;
 	request->borrowed = request->call_failed = false;
-	request->call = upstream_borrow(request->worker->upstream, fresh, &hooks, request);
+	if (upstream != NULL)
+		request->call = upstream_borrow(upstream, fresh, &hooks, request);
 }
 
 /* How long it may wait: its caller's time, or less where it prefers that. */
@@ -206,6 +209,32 @@ admit_patience_us(const struct request *request)
 	return preferred_us < most_us ? preferred_us : most_us;
 }
 
+/* Whether it has what to call the upstream with; else it waits for that, or was ended. */
+static bool
+admit_authorized(struct request *request)
+{
+	if (authorize_waiting(request)) {
+		request->awaits_access = false;
+		loop_timer_clear(&request->timer);
+		return true;
+	}
+	if (request->refusal != REFUSAL_NONE)
+		admit_fail(request);
+	else if (!request->timer.pending)
+		request_set_deadline(request, mono_add(request->wait_began, request->wait_max_us));
+	return false;
+}
+
+/* The same at the last moment: a token that has lapsed meanwhile ends it. */
+static bool
+admit_still_authorized(struct request *request)
+{
+	if (authorize_now(request))
+		return true;
+	admit_fail(request);
+	return false;
+}
+
 void
 step_waiting(struct request *request)
 {
@@ -216,13 +245,14 @@ step_waiting(struct request *request)
 		request_goto(request, REQUEST_NEXT);
 		return;
 	}
-	if (!request->asked) {
-		if (!request->throttled) {
-			request->wait_began = loop_now(request->worker->loop);
-			request->wait_max_us = admit_patience_us(request);
-		}
-		admit_ask(request);
+	if (request->wait_max_us == 0) {
+		request->wait_began = loop_now(request->worker->loop);
+		request->wait_max_us = admit_patience_us(request);
 	}
+	if (!request->asked && !admit_authorized(request))
+		return;
+	if (!request->asked)
+		admit_ask(request);
 	if (request->said_next)
 		request_goto(request, REQUEST_NEXT);
 }
@@ -239,6 +269,15 @@ admit_refuse_unreachable(struct request *request)
 	admit_fail(request);
 }
 
+/* Refuse because requests to so many workspaces' private links are under way that there is no place for another. */
+static void
+admit_refuse_crowded(struct request *request)
+{
+	request->retry_after_s = 1;
+	request_refuse(request, REFUSAL_UNAVAILABLE, "Requests to too many workspaces are under way on this instance; nothing was sent.");
+	admit_fail(request);
+}
+
 /* Have a connection borrowed or on its way, another one where the upstream closed ours unused; false where it was given up. */
 static bool
 admit_connect(struct request *request, bool fresh)
@@ -249,9 +288,11 @@ admit_connect(struct request *request, bool fresh)
 	}
 	if (request->call == NULL)
 		admit_borrow(request, fresh);
-	if (request->call_failed)
+	if (request->call == NULL)
+		admit_refuse_crowded(request);
+	else if (request->call_failed)
 		admit_refuse_unreachable(request);
-	return !request->call_failed;
+	return request->call != NULL && !request->call_failed;
 }
 
 /* Hand the intent to the journal; false where the journal takes none. */
@@ -309,15 +350,17 @@ static void
 admit_send(struct request *request)
 {
 	struct mono_time now = loop_now(request->worker->loop);
-	struct buf body = BUF_EMPTY;
+	struct buf head = BUF_EMPTY, body = BUF_EMPTY;
 
 	buf_add(&body, buf_str(&request->body));	/* kept as long as nothing of it was written: it may be sent on another connection */
 	request->sent = now;
 	if (request->attempts++ == 0)
 		request->wait_ended = now;
 	request->was_sent = true;
-	request->throttled = false;
-	upstream_send(request->call, request->method, forward_head_finish(request), &body, mono_add(now, ADMIT_LATE_US));
+	request->turned_back = 0;
+	forward_head_finish(request, &head);
+	upstream_send(request->call, request->method, buf_str(&head), &body, mono_add(now, ADMIT_LATE_US));
+	buf_wipe(&head);
 	request_goto(request, REQUEST_FORWARDING);
 	request_set_deadline(request, mono_add(now, request->config->upstream.timeout_us));
 }
@@ -346,6 +389,7 @@ step_ready(struct request *request)
 		request->said_ready = true;
 		limiter_ready(request->worker->shared->limiter, request->ticket);
 	}
-	if ((request->granted || !operation_is_metered(request->route.operation)) && request->borrowed)
+	if ((request->granted || !operation_is_metered(request->route.operation)) && request->borrowed
+	    && admit_still_authorized(request))
 		admit_send(request);
 }

@@ -51,21 +51,29 @@ forwarding_refuse_unknown(struct request *request, const char *why)
 	}
 }
 
-/* Whether a request that was answered 429, and so not executed, may wait for another token. */
+/* Whether a request that was not executed may still wait for another token of the bucket. */
+static bool
+forwarding_may_wait(const struct request *request)
+{
+	return !request->late && !request->client_gone && !request->draining && !request->aborted;
+}
+
+/* Whether a request that was answered 429, and so not executed, may be sent again; once more where a 401 came between. */
 static bool
 forwarding_may_replay(const struct request *request)
 {
-	return request->config->upstream.replay_429 && request->attempts < FORWARD_ATTEMPTS_MAX && !request->late
-	    && !request->client_gone && !request->draining && !request->aborted;
+	return request->config->upstream.replay_429 && forwarding_may_wait(request)
+	    && request->attempts < FORWARD_ATTEMPTS_MAX + (request->reauthorized ? 1 : 0);
 }
 
-/* Forget the answer, as if nothing had been sent. */
+/* Forget the answer, as if nothing had been sent, and wait again. */
 static void
 forwarding_rewind(struct request *request)
 {
 	const struct str none = { NULL, 0 };
+	int status = request->upstream_status;
 
-	stats_add(&request->worker->stats->upstream[stats_identity_slot(request->caller->identity)][stats_code_slot(429)], 1);
+	stats_add(&request->worker->stats->upstream[stats_identity_slot(request->caller->identity)][stats_code_slot(status)], 1);
 	upstream_cancel(&request->call);
 	buf_clear(&request->answer.body);
 	request->answer.status = request->upstream_status = 0;
@@ -73,7 +81,8 @@ forwarding_rewind(struct request *request)
 	request->upstream_error_code = request->upstream_request_id = request->location = request->instance_id = none;
 	request->upstream_retriable = request->borrowed = request->retried = request->asked = false;
 	request->borrows = 0;
-	request->throttled = true;
+	request->turned_back = status;
+	request_goto(request, REQUEST_WAITING);
 }
 
 /* The upstream wants a pause: everyone keeps it. True where the request waits again. */
@@ -91,8 +100,23 @@ forwarding_throttled(struct request *request)
 	if (!forwarding_may_replay(request))
 		return false;
 	forwarding_rewind(request);
-	request_goto(request, REQUEST_WAITING);
 	return true;
+}
+
+/* The upstream refuses the identity's token: nothing was executed. Another token is tried once. */
+static void
+forwarding_turned_away(struct request *request)
+{
+	authorize_again(request);
+	if (!request->reauthorized && forwarding_may_wait(request)) {
+		request->reauthorized = true;
+		forwarding_rewind(request);
+		return;
+	}
+	request->result = RESULT_REJECTED;
+	request_refuse(request, REFUSAL_CREDENTIAL, "The upstream refused the credential of identity %.*s; nothing was executed.",
+	    STR_ARG(request->config->identities[request->caller->identity].name));
+	request_goto(request, REQUEST_RECORDING);
 }
 
 /* The upstream has answered in whole. */
@@ -169,7 +193,9 @@ step_forwarding(struct request *request)
 {
 	if (request->upstream_status == 429 && operation_is_metered(request->route.operation) && forwarding_throttled(request))
 		return;
-	if (request->upstream_status) {
+	if (request->upstream_status == 401 && authorize_is_ours(request)) {
+		forwarding_turned_away(request);
+	} else if (request->upstream_status) {
 		forwarding_answered(request);
 		request_goto(request, REQUEST_RECORDING);
 	} else if (request->call_failed) {

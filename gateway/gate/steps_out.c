@@ -254,7 +254,7 @@ out_account(struct request *request)
 
 		if (operation_is_metered(op))
 			stats_observe(&stats->wait[identity], out_wait_us(request));
-		if (request->upstream_status && !request->throttled)	/* that one was counted when it came */
+		if (request->upstream_status && request->turned_back == 0)	/* that one was counted when it came */
 			stats_add(&stats->upstream[identity][stats_code_slot(request->upstream_status)], 1);
 	}
 	if (request->was_sent)

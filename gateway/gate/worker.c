@@ -8,12 +8,6 @@
 #include "base/check.h"
 #include "base/log.h"
 
-/* Resolve, connect and TLS together: far above any healthy handshake, below upstream.timeout's default. */
-#define WORKER_CONNECT_US (10 * (int64_t)CLOCK_SECOND)
-/* A pathological head must not fill a worker's memory. */
-#define WORKER_RESPONSE_HEAD_BYTES 65536
-/* A list of 100 instances is about 50 KB; bodies are relayed whole. */
-#define WORKER_RESPONSE_BODY_BYTES (8 << 20)
 /* A client that takes its answer slower than this holds memory for nothing. */
 #define WORKER_WRITE_TIMEOUT_US (30 * (int64_t)CLOCK_SECOND)
 /* How often a draining worker looks whether its last answer has gone out. */
@@ -135,33 +129,10 @@ worker_limits(const struct config *config)
 	};
 }
 
-/* How long resolve, connect and TLS may take together. */
-static int64_t
-worker_connect_us(const struct config *config)
-{
-	return config->upstream.timeout_us < WORKER_CONNECT_US ? config->upstream.timeout_us : WORKER_CONNECT_US;
-}
-
-/* The upstream client of a configuration. */
-static struct upstream *
-worker_upstream(struct worker *worker, const struct config *config, struct tls_client *tls)
-{
-	struct upstream_settings settings = {
-		.host = config->upstream.host,
-		.port = config->upstream.port,
-		.connect_timeout_us = worker_connect_us(config),
-		.idle_timeout_us = config->upstream.idle_timeout_us,
-		.response_head_bytes = WORKER_RESPONSE_HEAD_BYTES,
-		.response_body_bytes = WORKER_RESPONSE_BODY_BYTES,
-	};
-
-	return upstream_new(worker->loop, worker->shared->resolver, tls, &settings);
-}
-
 static void on_drain_look(void *arg);
 
 struct worker *
-worker_new(unsigned index, struct worker_shared *shared, struct config *config, struct keyring *keyring,
+worker_new(unsigned index, struct worker_shared *shared, struct config *config, struct keyring *keyring, struct str proxy,
     struct tls_client *tls_client, struct tls_server **tls_servers)
 {
 	struct worker *worker = calloc(1, sizeof(*worker));
@@ -179,12 +150,11 @@ worker_new(unsigned index, struct worker_shared *shared, struct config *config, 
 	worker->bearers = bearer_cache_new();
 	worker->loop = loop_new();
 	worker->stats = stats_new();
-	worker->tls_client = tls_client;
 	worker->tls_servers = tls_servers;
 	worker->ready_tail = &worker->ready;
 	worker->ready_hook = (struct loop_hook){ .fn = on_ready, .arg = worker };
 	loop_timer_init(&worker->drain_timer, worker->loop, on_drain_look, worker);
-	worker->upstream = worker_upstream(worker, config, tls_client);
+	worker->pool = pool_new(worker->loop, shared->resolver, config, tls_client, proxy);
 	settings.arg = worker;
 	worker->front = front_new(worker->loop, &settings);
 	return worker;
@@ -217,8 +187,7 @@ worker_free(struct worker **worker_p)
 	*worker_p = NULL;
 	check(!worker->running && worker->request_count == 0);
 	front_free(&worker->front);
-	upstream_free(&worker->upstream);
-	tls_client_free(&worker->tls_client);
+	pool_free(&worker->pool);
 	for (size_t i = 0; worker->tls_servers && i < worker->config->listen_count; i++)
 		tls_server_free(&worker->tls_servers[i]);
 	free(worker->tls_servers);
@@ -226,6 +195,7 @@ worker_free(struct worker **worker_p)
 	loop_free(&worker->loop);
 	stats_free(&worker->stats);
 	config_unref(&worker->config);
+	worker_drop_access(worker);
 	keyring_unref(&worker->keyring);
 	bearer_cache_free(&worker->bearers);
 	free(worker->slots);
@@ -312,6 +282,7 @@ struct worker_mail {
 	enum worker_order order;
 	int *fds;			/* OPEN; owned */
 	struct config *config;		/* RELOAD; a reference */
+	struct buf proxy;		/* RELOAD; owned, wiped */
 	struct keyring *keyring;	/* RELOAD, KEYRING; a reference */
 	struct tls_client *tls_client;	/* RELOAD; owned */
 	struct tls_server **tls_servers;
@@ -341,10 +312,8 @@ worker_take_config(struct worker *worker, struct worker_mail *m)
 	}
 	free(worker->tls_servers);
 	worker->tls_servers = m->tls_servers;
-	upstream_set_timeouts(worker->upstream, worker_connect_us(m->config), m->config->upstream.idle_timeout_us);
-	upstream_replace_tls(worker->upstream, m->tls_client);
-	tls_client_free(&worker->tls_client);
-	worker->tls_client = m->tls_client;
+	pool_reload(worker->pool, m->config, m->tls_client, buf_str(&m->proxy));
+	buf_wipe(&m->proxy);
 	config_unref(&worker->config);
 	worker->config = m->config;
 	worker_take_keyring(worker, m->keyring);
@@ -453,12 +422,13 @@ worker_open(struct worker *worker, int *fds)
 }
 
 void
-worker_reload(struct worker *worker, struct config *config, struct keyring *keyring, struct tls_client *tls_client,
+worker_reload(struct worker *worker, struct config *config, struct keyring *keyring, struct str proxy, struct tls_client *tls_client,
     struct tls_server **tls_servers)
 {
 	struct worker_mail *m = worker_mail(worker, WORKER_RELOAD);
 
 	m->config = config_ref(config);
+	buf_add(&m->proxy, proxy);
 	m->keyring = keyring_ref(keyring);
 	m->tls_client = tls_client;
 	m->tls_servers = tls_servers;

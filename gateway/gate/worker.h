@@ -9,10 +9,12 @@
 
 #include "gate/abuse.h"
 #include "gate/audit.h"
+#include "gate/access_token.h"
 #include "gate/bearer_cache.h"
 #include "gate/condition.h"
 #include "gate/keyring.h"
 #include "gate/limiter.h"
+#include "gate/pool.h"
 #include "gate/request.h"
 #include "gate/stats.h"
 #include "io/front.h"
@@ -33,6 +35,8 @@ struct worker_shared {
 	size_t worker_count;
 	struct condition *upstream;	/* whether the upstream can be reached */
 	atomic_size_t connections;	/* of callers, on all workers: the limit is the instance's */
+	/* The upstream has answered 401 to the token of VERSION; on the worker's thread. */
+	void (*on_turned_away)(void *arg, size_t identity, uint64_t version);
 	void (*on_drained)(struct worker *worker);	/* on the worker's thread, once, when it has no request and no answer to write left */
 };
 
@@ -46,10 +50,11 @@ struct worker {
 	struct keyring *keyring;	/* of that configuration's issuers; a reference */
 	struct bearer_cache *bearers;	/* tokens that were good by both */
 	struct front *front;
-	struct tls_client *tls_client;
 	struct tls_server **tls_servers;	/* one per listener; NULL for plain ones */
-	struct upstream *upstream;
+	struct pool *pool;
 	struct stats *stats;
+	struct access_token **access;	/* by identity; references, NULL where none has come */
+	size_t access_count;
 	/* Requests by slot; a ticket's generation tells a slot's tenants apart. */
 	struct request **slots;
 	uint32_t *free_slots;
@@ -63,9 +68,10 @@ struct worker {
 
 /*
  * TLS_CLIENT and TLS_SERVERS (an array, an entry per listener, NULL for plain ones) are owned from now on; KEYRING, of the
- * issuers of CONFIG, is referenced.
+ * issuers of CONFIG, is referenced; PROXY (pool.h) is copied.
  */
 struct worker *worker_new(unsigned index, struct worker_shared *shared, struct config *config, struct keyring *keyring,
+    struct str proxy,
     struct tls_client *tls_client, struct tls_server **tls_servers);
 void worker_start(struct worker *worker);
 /* Ask its loop to end and wait for the thread. */
@@ -74,10 +80,11 @@ void worker_free(struct worker **worker);
 
 /* --- by mail, from main --- */
 void worker_open(struct worker *worker, int *fds);	/* begin to accept; FDS has a listening socket per listener, owned with its array */
-void worker_reload(struct worker *worker, struct config *config, struct keyring *keyring, struct tls_client *tls_client,
-    struct tls_server **tls_servers);
+void worker_reload(struct worker *worker, struct config *config, struct keyring *keyring, struct str proxy,
+    struct tls_client *tls_client, struct tls_server **tls_servers);
 void worker_set_keyring(struct worker *worker, struct keyring *keyring);	/* of the configuration it has; referenced */
 void worker_drain(struct worker *worker);	/* refuse who waits, finish what was sent, close the rest */
+void worker_set_access(struct worker *worker, size_t identity, struct access_token *access);	/* takes a reference of its own; worker_access.c */
 void worker_abort(struct worker *worker);	/* time is up: record what is open as unknown */
 
 /* Any thread: hand a limiter's event to its request. On the worker's own loop. */
@@ -87,6 +94,10 @@ void worker_on_limiter(struct worker *worker, const struct limiter_event *event)
 void worker_add(struct worker *worker, struct request *request);	/* gives it a slot */
 void worker_remove(struct worker *worker, struct request *request);
 void worker_make_ready(struct worker *worker, struct request *request);
+/* What IDENTITY calls the upstream with, as last heard; NULL where nothing was. */
+const struct access_token *worker_access(const struct worker *worker, size_t identity);
+/* Give the tokens back, at its end. */
+void worker_drop_access(struct worker *worker);
 /* A new ticket for its slot: verdicts for an older one no longer find it. */
 struct limiter_ticket worker_ticket(struct worker *worker, const struct request *request);
 

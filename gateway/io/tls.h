@@ -44,6 +44,8 @@ uint64_t tls_server_number(const struct tls_server *server);
  * server.
  */
 struct tls_client *tls_client_new(const char *ca_file, const char *server_name, struct buf *error);
+/* Another one for SERVER_NAME that believes the same authorities, which are not read again; NULL and a sentence. */
+struct tls_client *tls_client_like(const struct tls_client *like, const char *server_name, struct buf *error);
 void tls_client_free(struct tls_client **client);
 /* Offer no ALPN: the peer speaks something other than HTTP. Before the first tls_client_ssl. */
 void tls_client_drop_alpn(struct tls_client *client);

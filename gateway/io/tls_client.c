@@ -99,19 +99,12 @@ tls_name_is_address(const char *name)
 	return inet_pton(AF_INET, name, &address) == 1 || inet_pton(AF_INET6, name, &address) == 1;
 }
 
-struct tls_client *
-tls_client_new(const char *ca_file, const char *server_name, struct buf *error)
+/* A client on CONTEXT, which is owned from now on and knows whom to believe. */
+static struct tls_client *
+tls_client_on(SSL_CTX *context, const char *server_name)
 {
-	SSL_CTX *context = tls_context_new(TLS_client_method(), error);
-	struct tls_client *client;
+	struct tls_client *client = calloc(1, sizeof(*client));
 
-	if (context == NULL)
-		return NULL;
-	if (!tls_client_load(context, ca_file, error)) {
-		SSL_CTX_free(context);
-		return NULL;
-	}
-	client = calloc(1, sizeof(*client));
 	check(client != NULL);
 	client->context = context;
 	client->name = strdup(server_name);
@@ -124,6 +117,31 @@ tls_client_new(const char *ca_file, const char *server_name, struct buf *error)
 	SSL_CTX_sess_set_new_cb(context, on_ticket);
 	SSL_CTX_set_app_data(context, client);
 	return client;
+}
+
+struct tls_client *
+tls_client_new(const char *ca_file, const char *server_name, struct buf *error)
+{
+	SSL_CTX *context = tls_context_new(TLS_client_method(), error);
+
+	if (context == NULL)
+		return NULL;
+	if (!tls_client_load(context, ca_file, error)) {
+		SSL_CTX_free(context);
+		return NULL;
+	}
+	return tls_client_on(context, server_name);
+}
+
+struct tls_client *
+tls_client_like(const struct tls_client *like, const char *server_name, struct buf *error)
+{
+	SSL_CTX *context = tls_context_new(TLS_client_method(), error);
+
+	if (context == NULL)
+		return NULL;
+	SSL_CTX_set1_cert_store(context, SSL_CTX_get_cert_store(like->context));
+	return tls_client_on(context, server_name);
 }
 
 void

@@ -239,6 +239,7 @@ upstream_borrow(struct upstream *upstream, bool fresh, const struct upstream_hoo
 	call->hooks = *hooks;
 	call->arg = arg;
 	TAILQ_INSERT_TAIL(&upstream->calls, call, entry);
+	upstream->call_count++;
 	if (!fresh)
 		idle = upstream_take_idle(upstream);
 	if (idle == NULL) {
@@ -263,6 +264,7 @@ upstream_counts(const struct upstream *upstream)
 		.reused = upstream->reused,
 		.failed = upstream->failed,
 		.idle = upstream->place_counts[UPSTREAM_IDLE],
+		.calls = upstream->call_count,
 		.busy = upstream->place_counts[UPSTREAM_OPENING] + upstream->place_counts[UPSTREAM_BORROWED],
 	};
 }

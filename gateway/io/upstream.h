@@ -117,7 +117,7 @@ uint64_t upstream_written(const struct upstream_call *call);
 void upstream_cancel(struct upstream_call **call);
 
 /* For metrics and readyz. */
-struct upstream_counts { uint64_t opened, reused, failed; size_t idle, busy; };
+struct upstream_counts { uint64_t opened, reused, failed; size_t idle, busy, calls; };	/* calls: not cancelled yet */
 struct upstream_counts upstream_counts(const struct upstream *upstream);
 
 #endif

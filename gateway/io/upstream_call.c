@@ -231,6 +231,7 @@ upstream_cancel(struct upstream_call **call_p)
 		TAILQ_REMOVE(&call->upstream->told, call, told_entry);
 	loop_timer_fini(&call->deadline);
 	TAILQ_REMOVE(&call->upstream->calls, call, entry);
+	call->upstream->call_count--;
 	TAILQ_INSERT_TAIL(&call->upstream->dead_calls, call, entry);
 	loop_at_turn_end(call->upstream->loop, &call->upstream->reap);
 }

@@ -113,6 +113,7 @@ struct upstream {
 	bool telling;
 	uint64_t generation;			/* grows when the pool is dropped */
 	uint64_t opened, reused, failed;
+	size_t call_count;			/* in CALLS */
 };
 
 /* --- upstream.c --- */

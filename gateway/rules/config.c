@@ -1,7 +1,7 @@
 /*
  * The configuration: JSON text in, one immutable snapshot out, or every error at once.
  *
- * Here defaults and life; config_section.c, config_caller.c, config_limit.c and config_store.c the tables of keys;
+ * Here defaults and life; config_section.c, config_caller.c, config_credential.c, config_limit.c and config_store.c the tables of keys;
  * config_object.c the walk through them; config_value.c, config_address.c, config_allow.c and config_rate.c typed
  * values; config_issuer.c issuers and tokens;
  * config_check.c what spans several values; config_keys.c and config_tokens.c the tables of what callers show; config_error.c and

@@ -34,9 +34,30 @@ struct config_quota {
 	int64_t burst;		/* may go at once after idleness; 0: not given, three quarters; 1: the simple bucket */
 };
 
+enum config_credential_kind {
+	CONFIG_CREDENTIAL_NONE,			/* the callers' own tokens pass through */
+	CONFIG_CREDENTIAL_CLIENT_SECRET,
+	CONFIG_CREDENTIAL_CERTIFICATE,
+	CONFIG_CREDENTIAL_MANAGED_IDENTITY,
+	CONFIG_CREDENTIAL_WORKLOAD_IDENTITY,
+};
+
+/* As whom the gateway calls the upstream. What a kind does not have is empty, and so is what the environment is to tell. */
+struct config_credential {
+	enum config_credential_kind kind;
+	struct str tenant, client_id;
+	struct str authority;			/* "https://login.microsoftonline.com", without a slash at its end */
+	struct str ca_file;			/* of the authority; empty: the system's */
+	struct config_secret secret;
+	struct str cert_file, key_file, token_file;
+	struct str endpoint;			/* of a managed identity; empty: the machine's */
+	struct str scope;			/* "https://api.fabric.microsoft.com/.default" */
+};
+
 struct config_identity {
 	struct str name;
 	struct config_quota quota;
+	struct config_credential credential;
 	bool per_token;			/* each verified token's principal has a quota of its own */
 };
 
@@ -171,6 +192,11 @@ struct config {
 		struct str ca_file;	/* empty: the system's */
 		int64_t timeout_us;	/* 30 s */
 		int64_t idle_timeout_us;	/* 10 s */
+		struct str proxy;	/* "http://[user[:password]@]host:port", percent-encoded; empty: none */
+		struct config_secret proxy_password;	/* in place of the URL's */
+		struct str *no_proxy;	/* domains, addresses, blocks: proxy_is_for tells which hosts they are for */
+		size_t no_proxy_count;
+		bool private_link;	/* each workspace is reached by a name of its own */
 		bool replay_429;		/* true: what was answered 429 waits and is sent again */
 	} upstream;
 	struct config_identity *identities;	/* at least one */

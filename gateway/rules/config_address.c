@@ -126,9 +126,8 @@ config_url_split(struct str s, struct config_url *out)
 	    "must have a host that is a DNS name, an IPv4 address or an IPv6 address in brackets";
 }
 
-/* Split a text that is a URL without user and password; writes the error. */
-static bool
-config_url(struct config_reader *r, struct json_t *value, struct config_url *url)
+bool
+config_read_url(struct config_reader *r, struct json_t *value, struct config_url *url)
 {
 	const char *why;
 	struct str s;
@@ -227,7 +226,7 @@ config_read_public_url(struct config_reader *r, struct json_t *value, const stru
 
 	(void)rule;
 	r->public_url_bad = true;
-	if (!config_url(r, value, &url))
+	if (!config_read_url(r, value, &url))
 		return;
 	https = str_eq_nocase(url.scheme, STR("https"));
 	if (!https && !str_eq_nocase(url.scheme, STR("http"))) {
@@ -261,7 +260,7 @@ config_read_upstream_url(struct config_reader *r, struct json_t *value, const st
 	struct config_url url;
 
 	(void)rule;
-	if (!config_url(r, value, &url))
+	if (!config_read_url(r, value, &url))
 		return;
 	if (!str_eq_nocase(url.scheme, STR("https"))) {
 		config_error_is(r, "must begin with https:// (tokens are never sent in the clear)", value);

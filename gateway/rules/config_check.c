@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "rules/proxy.h"
 
 struct name_place {
 	struct str name;
@@ -146,6 +147,17 @@ check_key_ids(struct config_reader *r, const struct config_caller *caller)
 	config_leave(r, caller_mark);
 }
 
+/* Complain of a key of upstream. */
+static void
+config_error_upstream(struct config_reader *r, const char *key, const char *text)
+{
+	size_t mark = config_enter(r, STR("upstream"));
+
+	config_enter(r, str_from(key));
+	config_error(r, "%s", text);
+	config_leave(r, mark);
+}
+
 /* Make Host, origin and verified name of the upstream out of url and server_name. */
 static void
 finish_upstream(struct config_reader *r)
@@ -165,6 +177,8 @@ finish_upstream(struct config_reader *r)
 			config->upstream.authority = arena_printf(arena, "%.*s:%u", STR_ARG(config->upstream.authority),
 			    config->upstream.port);
 	}
+	if (config->upstream.private_link && (r->upstream_ipv6 || proxy_is_address(host)))
+		config_error_upstream(r, "private_link", "needs a name in \"url\", before which the workspace's is put");
 	config->upstream.origin = arena_printf(arena, "https://%.*s", STR_ARG(config->upstream.authority));
 }
 
@@ -249,6 +263,22 @@ finish_caller_location(struct config_reader *r, struct config_caller *caller)
 	}
 }
 
+/* The gateway's own rights must not become everybody's by an omission. */
+static void
+finish_caller_allow(struct config_reader *r, const struct config_caller *caller)
+{
+	const struct config_identity *identity = &r->config->identities[caller->identity];
+	size_t mark;
+
+	if (caller->allow_given || identity->credential.kind == CONFIG_CREDENTIAL_NONE)
+		return;
+	mark = config_enter_item(r, "callers", caller->index, caller->name);
+	config_enter(r, STR("allow"));
+	config_error(r, "is missing, and identity \"%.*s\" has a credential: say what this caller may do with it ([{}] permits all)",
+	    STR_ARG(identity->name));
+	config_leave(r, mark);
+}
+
 static void
 finish_callers(struct config_reader *r)
 {
@@ -263,6 +293,8 @@ finish_callers(struct config_reader *r)
 			caller->wait_queue = config->wait_queue;
 		finish_identity(r, "callers", i, caller->name, r->caller_identities[i], &caller->identity);
 		finish_caller_location(r, caller);
+		if (!r->identities_bad)
+			finish_caller_allow(r, caller);
 	}
 }
 

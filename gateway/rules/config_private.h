@@ -22,6 +22,7 @@ struct config_reader {
 	bool identities_given, identities_bad;
 	bool public_url_bad;		/* given, but wrong: do not also call it missing */
 	bool server_name_given;
+	bool proxy_bad;			/* upstream.proxy is given, but wrong: do not also call it missing */
 	bool upstream_ipv6;		/* upstream.host is an IPv6 address: brackets in authorities */
 	struct str *caller_identities;	/* one per caller; p NULL where not given or wrong */
 	struct str limit_identities[CONFIG_LIMITS_MAX];	/* one per rule, likewise */
@@ -134,6 +135,8 @@ const char *config_url_split(struct str s, struct config_url *out);
 bool config_split_host(struct str s, struct str *host, bool *ipv6, uint16_t *port);
 /* Whether S has only visible ASCII that a URL may have without quoting. */
 bool config_is_url_text(struct str s);
+/* A text that is a URL without user and password, at most CONFIG_URL_MAX bytes; else false, and the error is written. */
+bool config_read_url(struct config_reader *r, struct json_t *value, struct config_url *url);
 /* A DNS name or an IPv4 address; where IPV6 an IPv6 address instead. */
 bool config_is_host(struct str host, bool ipv6);
 
@@ -175,6 +178,12 @@ void config_read_rate(struct config_reader *r, struct json_t *value, const struc
 void config_read_callers(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
 void config_read_limits(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
 void config_read_quota(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
+/* config_credential.c: read a struct config_credential */
+void config_read_credential(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
+/* config_proxy.c */
+void config_read_proxy(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
+void config_read_proxy_password(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
+void config_read_no_proxy(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
 extern const struct config_rule config_store_rules[];
 extern const struct config_rule config_rules[];	/* of the top */
 

@@ -82,6 +82,10 @@ static const struct config_rule upstream_rules[] = {
 	CONFIG_KEY("timeout", config_read_duration, struct config, upstream.timeout_us, TIMEOUT_MIN, TIMEOUT_MAX),
 	CONFIG_KEY("idle_timeout", config_read_duration, struct config, upstream.idle_timeout_us, TIMEOUT_MIN,
 	    IDLE_MAX),
+	{ STR_INIT("proxy"), config_read_proxy, 0, 0, 0, false, NULL, NULL },
+	{ STR_INIT("proxy_password"), config_read_proxy_password, 0, 0, 0, false, NULL, NULL },
+	{ STR_INIT("no_proxy"), config_read_no_proxy, 0, 0, 0, false, NULL, NULL },
+	CONFIG_KEY("private_link", config_read_bool, struct config, upstream.private_link, 0, 0),
 	CONFIG_KEY("replay_429", config_read_bool, struct config, upstream.replay_429, 0, 0),
 	{ STR_INIT("quota"), read_upstream_quota, 0, 0, 0, false, NULL, NULL },
 	CONFIG_END,
@@ -152,7 +156,7 @@ read_listen(struct config_reader *r, struct json_t *value, const struct config_r
 static const struct config_rule identity_rules[] = {
 	CONFIG_NEED("name", config_read_name, struct config_identity, name, 0, 0),
 	CONFIG_KEY("quota", config_read_quota, struct config_identity, quota, 0, 0),
-	CONFIG_LATER("credential", "identity"),
+	CONFIG_KEY("credential", config_read_credential, struct config_identity, credential, 0, 0),
 	CONFIG_END,
 };
 

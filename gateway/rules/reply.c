@@ -52,6 +52,9 @@ static const struct {
 	/* Nothing was sent, or what was sent starts no job: see OUTCOME_UNKNOWN for the rest. */
 	[REFUSAL_UPSTREAM] = { 502, true, STR_INIT("JobgateUpstreamUnavailable"), { NULL, 0 },
 		STR_INIT("destination_unavailable") },
+	/* Nothing was executed, but somebody must mend the credential before another try is of use. */
+	[REFUSAL_CREDENTIAL] = { 502, false, STR_INIT("JobgateCredentialRefused"), { NULL, 0 },
+		STR_INIT("proxy_configuration_error") },
 	[REFUSAL_UPSTREAM_TIMEOUT] = { 504, true, STR_INIT("JobgateUpstreamUnavailable"), { NULL, 0 },
 		STR_INIT("http_response_timeout") },
 	[REFUSAL_UNAVAILABLE] = { 503, true, STR_INIT("JobgateUnavailable"), { NULL, 0 },

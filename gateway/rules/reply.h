@@ -29,6 +29,7 @@ enum refusal {
 	REFUSAL_HEAD_TOO_LARGE,		/* 431 JobgateTooLarge */
 	REFUSAL_NOT_IMPLEMENTED,	/* 501 JobgateBadRequest */
 	REFUSAL_UPSTREAM,		/* 502 JobgateUpstreamUnavailable */
+	REFUSAL_CREDENTIAL,		/* 502 JobgateCredentialRefused */
 	REFUSAL_UPSTREAM_TIMEOUT,	/* 504 JobgateUpstreamUnavailable */
 	REFUSAL_UNAVAILABLE,		/* 503 JobgateUnavailable */
 	REFUSAL_VERSION,		/* 505 JobgateBadRequest */

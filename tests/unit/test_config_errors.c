@@ -97,7 +97,6 @@ static const struct { const char *path, *value, *errors; } rows[] = {
 	    "is \"10.0.0.0/33\"" },
 	{ "callers[0].keys[0].networks", "[\"::/129\"]", ETL ".keys[0].networks[0]: must have a prefix of 0 to 128 behind the slash, "
 	    "is \"::/129\"" },
-	{ "identities", "[{\"name\": \"default\", \"credential\": {}}]", "identities[0] (\"default\").credential: " LATER("identity") },
 	{ "polls", "{}", "polls: " LATER("polls") },
 	/* kinds and bounds */
 	{ "workers", "0", "workers: must be 1 to 64, is 0" },

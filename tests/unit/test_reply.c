@@ -36,6 +36,7 @@ test_table(void **state)
 		{ REFUSAL_HEAD_TOO_LARGE, 431, "JobgateTooLarge", NULL, false },
 		{ REFUSAL_NOT_IMPLEMENTED, 501, "JobgateBadRequest", NULL, false },
 		{ REFUSAL_UPSTREAM, 502, "JobgateUpstreamUnavailable", NULL, true },
+		{ REFUSAL_CREDENTIAL, 502, "JobgateCredentialRefused", NULL, false },
 		{ REFUSAL_UPSTREAM_TIMEOUT, 504, "JobgateUpstreamUnavailable", NULL, true },
 		{ REFUSAL_UNAVAILABLE, 503, "JobgateUnavailable", NULL, true },
 		{ REFUSAL_VERSION, 505, "JobgateBadRequest", NULL, false },
@@ -63,7 +64,7 @@ static void
 test_proxy_errors(void **state)
 {
 	static const char *const defined[] = { "http_request_error", "http_request_denied", "http_response_incomplete",
-		"http_response_timeout", "destination_unavailable", "proxy_internal_response" };
+		"http_response_timeout", "destination_unavailable", "proxy_internal_response", "proxy_configuration_error" };
 
 	(void)state;
 	for (int r = REFUSAL_NONE + 1; r < REFUSAL_CALLER_GONE; r++) {

@@ -1,0 +1,14 @@
+/* For identify*.c alone: what each kind of proof finds. */
+#ifndef JOBGATE_GATE_IDENTIFY_H
+#define JOBGATE_GATE_IDENTIFY_H
+
+#include "gate/request.h"
+
+/*
+ * Look for a key of ours in Authorization, for clients that can set no other field: Bearer KEY, or Basic with the key as password. Where there
+ * is one it is appended to KEY, which the caller wipes, and the field is not forwarded. True where it may stand alone: its caller's identity
+ * has a credential of the gateway's, else Authorization is the place of the caller's own token.
+ */
+bool identify_authorization(struct request *request, struct buf *key);
+
+#endif
