@@ -153,8 +153,10 @@ in_slow(struct request *request)
 	int64_t delay_us = abuse_failure(request->worker->shared->abuse, &request->address, request->peer,
 	    shown ? shown->value : (struct str){ NULL, 0 }, now);
 
-	if (delay_us > 0)
-		request->slow_until = mono_add(now, delay_us);
+	if (delay_us == 0)
+		return;
+	request->slow_until = mono_add(now, delay_us);
+	front_pause(request->client);
 }
 
 /* Refuse what the caller may not do. */

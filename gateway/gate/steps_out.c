@@ -101,6 +101,7 @@ out_add_refusal(struct request *request, struct out_fields *fields)
 	struct str location = { NULL, 0 };
 
 	out_add(fields, STR("Content-Type"), STR("application/json"));
+	out_add(fields, STR("X-Content-Type-Options"), STR("nosniff"));	/* its words may repeat the caller's: never a page */
 	out_add(fields, STR("RequestId"), request_id(request));
 	out_add(fields, STR("x-ms-public-api-error-code"), refusal_code(request->refusal));
 	out_add(fields, STR("Proxy-Status"), arena_printf(&request->arena, "jobgate; error=%.*s",

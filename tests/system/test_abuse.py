@@ -72,11 +72,13 @@ def test_reasons_are_counted_and_records_bounded(gateway):
 
 
 def test_who_waits_for_its_401_does_not_hold_the_end_up(gateway):
-    for i in range(12):
-        threading.Thread(target=guess, args=(gateway, f"{i}-wait"), daemon=True).start()
+    waiting = [Connection(gateway.port) for _ in range(12)]
+    for i, connection in enumerate(waiting):
+        connection.send(connection.build("GET", LIST, {"X-API-Key": f"{i}-wait", "X-Forwarded-For": "203.0.113.1"}))
     wait_for(lambda: gateway.events("failed authentications are slowed"))
     _, seconds = elapsed(gateway.stop)
     assert seconds < 2
+    assert all(connection.response().status == 401 for connection in waiting)
 
 
 def test_who_hangs_up_while_it_waits(gateway):
@@ -86,3 +88,31 @@ def test_who_hangs_up_while_it_waits(gateway):
         connection.reset()
     wait_for(lambda: gateway.metrics()['jobgate_authentication_failures_total{reason="unknown"}'] == 15, what="all of them")
     assert guess(gateway, KEY)[0].status == 200
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_who_half_closes_hears_its_late_401(fleet, tls):
+    """A refusal's answer reaches a caller that has finished sending, when it is slowed too; with a body, and one that waits to be asked for."""
+    gateway = fleet.gateway(fleet.simulator())
+    for i in range(8):
+        guess(gateway, f"{i}-before", client="127.0.0.1")
+    for headers, body in (({}, None), ({}, b"x" * 2000), ({"Expect": "100-continue", "Content-Length": "5"}, None)):
+        with gateway.connect(tls) as connection:
+            connection.send(connection.build("POST", BASE + "/RunNotebook/instances", {"X-API-Key": "wrong", **headers}, body))
+            connection.half_close()
+            answer, seconds = elapsed(connection.response)
+            assert answer.status == 401 and seconds > 0.3
+            assert b"100 Continue" not in answer.raw
+
+
+def test_a_slowed_connection_goes_on(fleet):
+    """Behind a late 401 the same connection serves the good key, pipelined too, and nothing of the body is taken for a request."""
+    gateway = fleet.gateway(fleet.simulator())
+    for i in range(8):
+        guess(gateway, f"{i}-before")
+    for tls in (False, True):
+        with gateway.connect(tls) as connection:
+            wrong = connection.build("POST", BASE + "/RunNotebook/instances", {"X-API-Key": "wrong"}, b"GET / HTTP/1.1\r\n\r\n")
+            connection.send(wrong + connection.build("GET", LIST, {"X-API-Key": KEY}))
+            assert [connection.response().status for _ in range(2)] == [401, 200]
+            assert connection.request("GET", LIST, {"X-API-Key": KEY}).status == 200
