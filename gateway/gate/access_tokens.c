@@ -40,6 +40,8 @@ struct access_tokens {
 	struct access_settings settings;
 	struct config *config;		/* referenced */
 	struct buf proxy;		/* the proxy's URL, wiped; empty: none */
+	struct tls_client *trust;	/* owned: the authorities of the ca_file that was last needed; NULL: none yet */
+	struct str trust_file;		/* which that is; of CONFIG */
 	struct access_source **list;	/* one per identity; its own allocation, since timers and fetches point to it */
 	size_t count;
 };
@@ -159,6 +161,28 @@ source_proxy(const struct access_source *c, struct str text)
 	return buf_str(&c->all->proxy);
 }
 
+/*
+ * Whom to believe at an endpoint of Entra's. Reading the system's hundred authorities takes 40 ms, so that it is not done for each of many
+ * identities; NULL where they cannot be read, which the fetch will say.
+ */
+static const struct tls_client *
+source_trust(const struct access_source *c)
+{
+	struct access_tokens *all = c->all;
+	struct str file = source_config(c)->ca_file;
+	struct buf error = BUF_EMPTY;
+
+	if (source_config(c)->kind == CONFIG_CREDENTIAL_MANAGED_IDENTITY)
+		return NULL;
+	if (all->trust == NULL || !str_eq(all->trust_file, file)) {
+		tls_client_free(&all->trust);
+		all->trust = tls_client_new(file.p, "localhost", &error);	/* the name is each fetch's own */
+		all->trust_file = file;
+		buf_fini(&error);
+	}
+	return all->trust;
+}
+
 /* Ask the endpoint, unless that is being done. */
 static void
 source_ask(struct access_source *c)
@@ -170,6 +194,7 @@ source_ask(struct access_source *c)
 		return;
 	loop_timer_clear(&c->timer);
 	if (access_request_make(source_config(c), clock_now_wall(), &request, &error)) {
+		request.fetch.trust = source_trust(c);
 		request.fetch.proxy = source_proxy(c, request.fetch.url);
 		c->fetch = fetch_start(c->all->settings.loop, c->all->settings.resolver, &request.fetch, on_fetched, c);
 	} else {
@@ -242,6 +267,7 @@ access_tokens_free(struct access_tokens **all_p)
 	}
 	config_unref(&all->config);
 	buf_wipe(&all->proxy);
+	tls_client_free(&all->trust);
 	free(all->list);
 	free(all);
 }
@@ -278,6 +304,7 @@ access_tokens_reload(struct access_tokens *all, struct config *config, struct st
 	size_t count = all->count;
 
 	all->config = config_ref(config);
+	tls_client_free(&all->trust);	/* a renewed file is read again */
 	buf_wipe(&all->proxy);
 	buf_add(&all->proxy, proxy);
 	access_tokens_grow(all);

@@ -136,7 +136,10 @@ fetch_make_tls(struct fetch *fetch, const struct fetch_request *request, const s
 	char *name = strndup(url->host.p, url->host.n);
 
 	check(ca_file != NULL && name != NULL);
-	fetch->tls = tls_client_new(ca_file, name, &fetch->error);
+	if (request->trust)
+		fetch->tls = tls_client_like(request->trust, name, &fetch->error);
+	else
+		fetch->tls = tls_client_new(ca_file, name, &fetch->error);
 	free(ca_file);
 	free(name);
 	return fetch->tls != NULL;

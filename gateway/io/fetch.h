@@ -11,6 +11,7 @@
 #include "base/http1.h"
 #include "io/loop.h"
 #include "io/resolver.h"
+#include "io/tls.h"
 
 struct fetch_request {
 	struct str method, url;			/* url without userinfo */
@@ -18,6 +19,7 @@ struct fetch_request {
 	size_t field_count;
 	struct str body;
 	struct str ca_file;			/* of https; empty: the system's */
+	const struct tls_client *trust;		/* believe whom this one believes instead, so that no file is read; NULL: by ca_file */
 	struct str proxy;			/* of https: "http://[user:password@]host:port"; empty: none. http goes without one */
 	int64_t timeout_us;			/* resolve to answer */
 	size_t body_bytes_max;			/* of the answer */

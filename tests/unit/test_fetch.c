@@ -146,6 +146,40 @@ test_what_is_sent(void **state)
 	fixture_fini(&f);
 }
 
+/* Another's authorities are believed in place of a file's, and the name is the URL's all the same. */
+static void
+test_borrowed_trust(void **state)
+{
+	static const char *const names[] = { NAME, "second.test" };
+	struct buf error = BUF_EMPTY;
+	struct tls_client *trust = tls_client_new(fixture_ca_file, "localhost", &error);
+
+	(void)state;
+	assert_non_null(trust);
+	for (size_t i = 0; i < 2; i++) {
+		struct certs_identity identity = fixture_leaf("DNS:" NAME, "serverAuth", -60, 3600);
+		struct fixture f;
+		struct fetched d;
+		struct fetch_request request;
+		char url[64];
+
+		fixture_init(&f, &(struct fixture_options){ .identity = &identity });
+		f.peer.steps[0] = (struct peer_step){ .response = OK_RESPONSE };
+		f.peer.step_count = 1;
+		snprintf(url, sizeof(url), "https://%s:%u/", names[i], f.peer.port);
+		request = fetched_request(url);
+		request.ca_file = STR("/nowhere/ca.pem");
+		request.trust = trust;
+		fetched_begin(&f, &d, &request);
+		fixture_run(&f, until_fetched);
+		assert_int_equal(d.status, i == 1 ? 0 : 200);	/* the certificate is not second.test's */
+		fetched_end(&d);
+		fixture_fini(&f);
+		certs_drop(&identity);
+	}
+	tls_client_free(&trust);
+}
+
 /* A peer that is not who the URL names gets no byte; plain http to a TLS server and the reverse are failures. */
 static void
 test_the_wrong_peer(void **state)
@@ -302,6 +336,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_answers_plain_and_tls),
 		cmocka_unit_test(test_what_is_sent),
+		cmocka_unit_test(test_borrowed_trust),
 		cmocka_unit_test(test_the_wrong_peer),
 		cmocka_unit_test(test_what_cannot_begin),
 		cmocka_unit_test(test_a_silent_endpoint),
