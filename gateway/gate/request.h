@@ -79,6 +79,8 @@ struct request {
 	enum credential_failure credential_failure;
 	const struct config_caller *suspect;	/* whose credential it was that was refused; for the log alone */
 	bool token_refused;		/* a 401 is for its token */
+	bool has_scopes;		/* its verified token is a user's */
+	unsigned scopes;		/* of that (rules/scopes) */
 	struct route route;
 	struct buf body;		/* as received, without transfer coding */
 	int64_t body_bytes;		/* -1 until it is whole */

@@ -176,7 +176,7 @@ worker_new(unsigned index, struct worker_shared *shared, struct config *config, 
 	worker->shared = shared;
 	worker->config = config_ref(config);
 	worker->keyring = keyring_ref(keyring);
-	worker->bearers = bearer_cache_new();
+	worker->known_tokens = caller_token_cache_new();
 	worker->loop = loop_new();
 	worker->stats = stats_new();
 	worker->tls_client = tls_client;
@@ -227,7 +227,7 @@ worker_free(struct worker **worker_p)
 	stats_free(&worker->stats);
 	config_unref(&worker->config);
 	keyring_unref(&worker->keyring);
-	bearer_cache_free(&worker->bearers);
+	caller_token_cache_free(&worker->known_tokens);
 	free(worker->slots);
 	free(worker->free_slots);
 	free(worker);
@@ -323,7 +323,7 @@ worker_take_keyring(struct worker *worker, struct keyring *keyring)
 {
 	keyring_unref(&worker->keyring);
 	worker->keyring = keyring;
-	bearer_cache_clear(worker->bearers);
+	caller_token_cache_clear(worker->known_tokens);
 }
 
 /* Take over a new configuration. Requests under way keep the snapshot they came under. */

@@ -8,7 +8,7 @@
 #include <pthread.h>
 
 #include "gate/audit.h"
-#include "gate/bearer_cache.h"
+#include "gate/caller_token_cache.h"
 #include "gate/condition.h"
 #include "gate/keyring.h"
 #include "gate/limiter.h"
@@ -42,7 +42,7 @@ struct worker {
 	struct worker_shared *shared;
 	struct config *config;		/* referenced */
 	struct keyring *keyring;	/* of that configuration's issuers; a reference */
-	struct bearer_cache *bearers;	/* tokens that were good by both */
+	struct caller_token_cache *known_tokens;	/* tokens that were good by both */
 	struct front *front;
 	struct tls_client *tls_client;
 	struct tls_server **tls_servers;	/* one per listener; NULL for plain ones */

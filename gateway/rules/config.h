@@ -120,6 +120,7 @@ struct config_caller {
 	size_t allow_count;
 	bool allow_given;		/* with allow_count 0: nothing is permitted */
 	enum config_validate validate;
+	bool scopes_enforced;		/* a user's token must have a scope for a run; true */
 	enum config_other other_routes;	/* refuse */
 };
 

@@ -51,7 +51,7 @@ FULL = {
     "callers": [{
         "name": "etl", "keys": [{"id": "k1", "sha256": "ab" * 32, "expires": "2099-01-31T00:00:00Z", "networks": ["10.0.0.0/8"]}],
         "identity": "sp", "location": "rewrite",
-        "weight": 3, "rate": dict(RATE), "validate": "report", "other_routes": "read", "wait": {"max": "30s", "queue": 5},
+        "weight": 3, "rate": dict(RATE), "validate": "report", "scopes": "off", "other_routes": "read", "wait": {"max": "30s", "queue": 5},
         "tokens": [{"id": "t1", "issuer": ISSUER, "tenant": TENANT, "object": "5b218778-e7a5-4d73-8187-f10824047715"}],
         "allow": [{"workspace": "cfafbeb1-8037-4d0c-896e-a46fb27ff229", "operations": ["run"],
                    "items": ["5b218778-e7a5-4d73-8187-f10824047715"], "job_types": ["RunNotebook"]}],

@@ -144,15 +144,39 @@ def test_authorization_twice(door):
     assert answer.status in (400, 401), answer
 
 
+def test_scopes_of_users(door):
+    """A user's run needs a scope for it; an application's does not, nor does a read. Nothing that is refused goes upstream."""
+    notebook, pipeline = (RUN.replace("/items/", f"/{word}/") for word in ("Notebooks", "dataPipelines"))
+    for scp, target, status in (
+            ("Item.Execute.All", RUN, 202), ("Item.Read.All Item.Execute.All", notebook, 202), ("Notebook.Execute.All", notebook, 202),
+            ("Notebook.Execute.All", RUN, 202), ("Warehouse.Execute.All", RUN, 202), ("Notebook.Execute.All", pipeline, 403),
+            ("Item.ReadWrite.All", RUN, 403), ("Item.Execute", RUN, 403), ("xItem.Execute.Allx", RUN, 403), ("", notebook, 403),
+            ("Warehouse.Execute.All", notebook, 403)):
+        before = len(door.sim.ledger())
+        answer = door.show(door.keys["k1"].token(scp=scp), target=target)
+        assert answer.status == status, (scp, target, answer)
+        assert len(door.sim.ledger()) - before == (status == 202)
+        if status == 403:
+            assert "Item.Execute.All" in check_error(answer, 403, "InsufficientPrivileges")["message"]
+            assert answer.get("WWW-Authenticate") is None
+    assert door.show(door.keys["k1"].token(scp="Item.Read.All"), method="GET", target=f"{BASE}/instances").status == 200
+    assert door.show(door.keys["k1"].token(scp="Item.Read.All"), KEY).status == 403      # the token goes upstream, not the key
+
+
 def test_reads_by_token(door):
     answer = door.show(door.keys["k1"].token(), method="GET", target=f"{BASE}/instances")
     assert answer.status == 200, answer
 
 
 def test_nothing_of_a_token_is_written(door):
-    """The last test of this door: neither log, journal nor metrics have a part of any token that was shown."""
+    """Neither log, journal, metrics nor answers have a part of any token that was shown."""
+    key, foreign = door.keys["k1"], door.keys["foreign"]
+    door.refused(foreign.token(header={"kid": "k1"}))
+    answers = [door.show(token, shown) for shown in (None, KEY, "key-of-plain", "no key of ours") for token in (
+        key.token(), key.token() + "=", key.token(exp=1), key.token(oid=STRANGER), foreign.token(header={"kid": "k1"}),
+        key.token(header={"alg": "none"}), key.token(scp="Item.Read.All"))]
     texts = ["\n".join(door.gateway.lines), json.dumps(door.gateway.records()), door.gateway.admin("/metrics").body.decode(),
-             door.gateway.admin("/status").body.decode()]
+             door.gateway.admin("/status").body.decode(), *(answer.raw.decode("latin-1") for answer in answers)]
     parts = [part for token in door.shown for part in token.split(".") if len(part) > 20]
     assert len(parts) > 60
     for part in parts:
@@ -205,10 +229,12 @@ def test_reload_changes_who_is_known(fleet, keys):
         return gateway.request("POST", RUN, [("Authorization", f"Bearer {token}")], key=None)
 
     check_error(answer(), 401, "JobgateUnauthenticated")
-    gateway.config["callers"] = [{"name": "etl", "tokens": [{"tenant": TENANT, "object": STRANGER}]}]
+    gateway.config["callers"] = [{"name": "etl", "scopes": "off", "tokens": [{"tenant": TENANT, "object": STRANGER}]}]
     gateway.write_config(gateway.config)
     gateway.send_signal(signal.SIGHUP)
     gateway.wait_event("configuration reloaded")
     wait_for(lambda: answer().status == 202, what="the new caller")
     record = gateway.records("config")[-1]
     assert record["callers"] == [{"name": "etl", "keys": [STRANGER[:8]]}]
+    token = keys["k1"].token(oid=STRANGER, scp="Item.Read.All")      # whose scopes are Fabric's business now
+    assert answer().status == 202

@@ -147,7 +147,7 @@ test_what_is_wrong_is_said(void **state)
 static void
 test_whose_a_token_is(void **state)
 {
-	static const struct { struct policy_bearer bearer; const char *caller; } rows[] = {
+	static const struct { struct policy_principal bearer; const char *caller; } rows[] = {
 		{ { STR_INIT(V1), STR_INIT(T1), STR_INIT(O1), STR_INIT(A1), STR_INIT("s") }, "object" },
 		{ { STR_INIT(V2), STR_INIT(T1), STR_INIT(O1), { NULL, 0 }, { NULL, 0 } }, "object" },
 		{ { STR_INIT(V1), STR_INIT(T1), STR_INIT(O2), STR_INIT(A1), { NULL, 0 } }, "application" },
@@ -198,7 +198,7 @@ test_ten_thousand_callers_have_tokens(void **state)
 		char object[40];
 		const struct config_token *token;
 		const struct config_caller *caller;
-		struct policy_bearer bearer = { STR(V1), STR(T1), { object, 36 }, { NULL, 0 }, { NULL, 0 } };
+		struct policy_principal bearer = { STR(V1), STR(T1), { object, 36 }, { NULL, 0 }, { NULL, 0 } };
 
 		snprintf(object, sizeof(object), "%08x-0000-0000-0000-000000000000", i);
 		caller = policy_find_token(c, &bearer, &token);
