@@ -83,6 +83,18 @@ identify_bad_token(struct request *request, const struct caller_token *bearer, b
 	}
 }
 
+/* Tell main that a key is not known; anybody can make up keys, so that once a second is enough. */
+static void
+identify_want_key(struct worker *worker, const struct config_issuer *issuer)
+{
+	struct mono_time now = loop_now(worker->loop);
+
+	if (worker->key_wanted.us && mono_since(now, worker->key_wanted) < CLOCK_SECOND)
+		return;
+	worker->key_wanted = now;
+	worker->shared->on_unknown_key(worker->shared->arg, issuer->issuer);
+}
+
 /* What is known of TOKEN, or NULL where it is not good; the request is then refused where it must be. */
 static const struct caller_token_known *
 identify_judge(struct request *request, struct str token, bool has_key)
@@ -100,6 +112,8 @@ identify_judge(struct request *request, struct str token, bool has_key)
 	if (found)
 		return found;
 	caller_token_judge(&request->arena, request->config, worker->keyring, token, now, &bearer);
+	if (bearer.result == CALLER_TOKEN_BAD && bearer.fault == JWT_UNKNOWN_KEY)
+		identify_want_key(worker, bearer.issuer);
 	if (bearer.result != CALLER_TOKEN_GOOD) {
 		identify_bad_token(request, &bearer, has_key);
 		return NULL;

@@ -117,7 +117,7 @@ instance_new_workers(struct instance *instance, struct buf *error)
 {
 	struct keyring *keyring;
 
-	instance->issuers = issuers_new(instance->loop, instance->config, instance_on_keys, instance, error);
+	instance->issuers = instance_new_issuers(instance, instance->config, error);
 	if (instance->issuers == NULL)
 		return false;
 	keyring = issuers_keyring(instance->issuers);
@@ -255,6 +255,7 @@ instance_new(struct loop *loop, const char *file, struct config *config)
 	instance->upstream = (struct condition)CONDITION_INIT("upstream unreachable", "upstream back");
 	instance->resolver = resolver_new();
 	instance->shared = (struct worker_shared){ .resolver = instance->resolver, .is_ready = instance_is_ready,
+		.on_unknown_key = instance_on_unknown_key,
 		.arg = instance, .worker_count = instance->worker_count, .upstream = &instance->upstream,
 		.on_drained = instance_on_drained };
 	instance_init_drain(instance);
@@ -286,7 +287,7 @@ instance_start(struct loop *loop, const char *file, struct config *config, struc
 	instance->admin_fd = -1;
 	for (size_t i = 0; i < instance->worker_count; i++)
 		worker_start(instance->workers[i]);
-	issuers_watch(instance->issuers);
+	issuers_begin(instance->issuers);
 	on_look(instance);
 	return instance;
 }

@@ -53,17 +53,6 @@ instance_load_tls(const struct config *config, struct instance_tls *tls, struct 
 	return false;
 }
 
-void
-instance_on_keys(void *arg)
-{
-	struct instance *instance = arg;
-	struct keyring *keyring = issuers_keyring(instance->issuers);
-
-	for (size_t i = 0; i < instance->worker_count; i++)
-		worker_set_keyring(instance->workers[i], keyring);
-	keyring_unref(&keyring);
-}
-
 /* What of the new configuration a running instance cannot take over, or NULL. */
 static const char *
 instance_needs_restart(const struct config *old, const struct config *new)
@@ -129,7 +118,7 @@ instance_load_parts(struct instance *instance, struct config *config, struct ins
 	if (!settings_secret(&config->store.password_secret, &parts->password, errors)
 	    || !instance_check_store_tls(config, errors))
 		return false;
-	parts->issuers = issuers_new(instance->loop, config, instance_on_keys, instance, errors);
+	parts->issuers = instance_new_issuers(instance, config, errors);
 	if (parts->issuers && instance_load_all_tls(instance, config, parts->tls, errors))
 		return true;
 	issuers_free(&parts->issuers);
@@ -150,7 +139,7 @@ instance_take(struct instance *instance, struct config *config, struct instance_
 	keyring_unref(&keyring);
 	issuers_free(&instance->issuers);
 	instance->issuers = parts->issuers;
-	issuers_watch(instance->issuers);
+	issuers_begin(instance->issuers);
 	audit_set_refusals(instance->audit, config->audit_refusals);
 	audit_config(instance->audit, config, "reload");
 	log_set_level((enum log_level)config->log_level);

@@ -31,6 +31,8 @@ struct worker_shared {
 	size_t worker_count;
 	struct condition *upstream;	/* whether the upstream can be reached */
 	atomic_size_t connections;	/* of callers, on all workers: the limit is the instance's */
+	/* A token of ISSUER has shown a key that is not known; any thread, with ARG. */
+	void (*on_unknown_key)(void *arg, struct str issuer);
 	void (*on_drained)(struct worker *worker);	/* on the worker's thread, once, when it has no request and no answer to write left */
 };
 
@@ -43,6 +45,7 @@ struct worker {
 	struct config *config;		/* referenced */
 	struct keyring *keyring;	/* of that configuration's issuers; a reference */
 	struct caller_token_cache *known_tokens;	/* tokens that were good by both */
+	struct mono_time key_wanted;	/* when it told main that a key is not known */
 	struct front *front;
 	struct tls_client *tls_client;
 	struct tls_server **tls_servers;	/* one per listener; NULL for plain ones */

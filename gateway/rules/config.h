@@ -69,7 +69,8 @@ struct config_issuer {			/* whose tokens are verified */
 	struct str *audiences;		/* one of them must be the token's */
 	size_t audience_count;
 	unsigned algorithms;		/* bits 1u << enum jwa; RS256 */
-	struct str jwks_file;		/* its key set; resolved */
+	struct str jwks_file, jwks_url;	/* its key set, one of them; the file resolved */
+	struct str ca_file;		/* of the URL; resolved; empty: the system's */
 };
 
 /* A principal by whose tokens a caller is known: of Entra by tenant and object or application, else by issuer and subject. */

@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from harness import BASE, KEY, check_error, field, sha256
-from tokens import AUDIENCE, ETL, ISSUER, REPORTS, STRANGER, TENANT, SigningKey, base64url, write_jwks
+from harness import BASE, KEY, check_error, field, free_port, sha256
+from tokens import AUDIENCE, ETL, ISSUER, REPORTS, STRANGER, TENANT, KeyServer, SigningKey, base64url, write_jwks
 from wire import wait_for
 
 RUN = f"{BASE}/RunNotebook/instances"
@@ -218,6 +218,37 @@ def test_a_start_without_keys_says_why(fleet, keys):
     gateway = fleet.gateway(sim, ready=False, issuers=issuers, callers=CALLERS)
     assert gateway.wait() == 1
     assert "absent.json: No such file or directory" in gateway.tail()
+
+
+def test_keys_from_a_url(fleet, keys, certificates):
+    """Away at start: a token alone gets 503, a key works. There: they come by themselves. An unknown key does not ask again so soon."""
+    port = free_port()
+    issuers = [{"issuer": ISSUER, "audiences": [AUDIENCE], "jwks": {"url": f"https://localhost:{port}/keys"},
+                "ca_file": certificates.path("ca.pem")}]
+    gateway = fleet.gateway(fleet.simulator(), issuers=issuers, callers=CALLERS)
+
+    def answer(token, key=None):
+        return gateway.request("POST", RUN, [("Authorization", f"Bearer {token}")], key=key)
+
+    good, other = keys["k1"].token(), keys["k2"].token()
+    body = check_error(answer(good), 503, "JobgateUnavailable")
+    assert body["isRetriable"] and answer(good).get("Retry-After") == "5"
+    assert answer(good, KEY).status == 202
+    assert any("issuer's keys" in reason for reason in gateway.admin("/readyz").json()["reasons"])
+    server = KeyServer(certificates, port)
+    server.keys = [keys["k1"]]
+    try:
+        wait_for(lambda: answer(good).status == 202, what="the keys")
+        for _ in range(5):
+            check_error(answer(other), 401, "JobgateUnauthenticated")
+        assert server.asked == 1
+        gateway.send_signal(signal.SIGHUP)
+        gateway.wait_event("configuration reloaded")
+        assert answer(good).status == 202
+        wait_for(lambda: server.asked == 2, what="the reload's question")
+    finally:
+        server.close()
+    assert answer(good).status == 202
 
 
 def test_reload_changes_who_is_known(fleet, keys):

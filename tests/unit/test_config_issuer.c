@@ -97,6 +97,13 @@ test_what_is_wrong_is_said(void **state)
 		{ "issuers[0].algorithms", "[\"none\"]",
 		    "issuers[0].algorithms[0]: must be \"RS256\", \"PS256\" or \"ES256\", is \"none\"" },
 		{ "issuers[0].jwks", NULL, "issuers[0].jwks: is missing" },
+		{ "issuers[0].jwks", "{}", "issuers[0].jwks: must have exactly one of \"url\" and \"file\"" },
+		{ "issuers[0].jwks.url", "\"https://h/k\"", "issuers[0].jwks: must have exactly one of \"url\" and \"file\"" },
+		{ "issuers[0].jwks", "{\"url\": \"http://h/k\"}", "issuers[0].jwks.url: must begin with https:// and have a path "
+		    "(whoever changes the keys on their way can be anybody), is \"http://h/k\"" },
+		{ "issuers[0].jwks", "{\"url\": \"https://h/k#x\"}",
+		    "issuers[0].jwks.url: must be a URL of visible ASCII characters without user and fragment, is \"https://h/k#x\"" },
+		{ "issuers[0].ca_file", "\"ca.pem\"", "issuers[0]: \"ca_file\" is for \"jwks\" with a \"url\"" },
 		{ "callers[0].tokens", "[]", ETL ".tokens: must be a list of at least one, is an empty list" },
 		{ "callers[0].tokens", "[{}]", ETL ".tokens[0]: " SHAPE },
 		{ "callers[0].tokens", "[{\"tenant\": \"" T1 "\"}]", ETL ".tokens[0]: " SHAPE },
