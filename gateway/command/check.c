@@ -41,15 +41,15 @@ check_fault(struct check_report *report, const char *where, const struct buf *te
 	report->faults++;
 }
 
-/* Warn where a file that is nobody's business but ours is open to all. */
+/* Warn where a file that is nobody's business but ours is open to others. */
 static void
 check_private(struct check_report *report, const char *where, struct str file)
 {
 	unsigned mode = 0;
 
 	if (file.n && file_is_open_to_others(file.p, &mode))
-		fprintf(stderr, "%s: warning: %s: %s can be read by every user of this machine (mode %04o)\n",
-		    report->file, where, file.p, mode);
+		fprintf(stderr, "%s: warning: %s: %s can be read by %s (mode %04o)\n", report->file, where, file.p,
+		    mode & 0004 ? "every user of this machine" : "its group", mode);
 }
 
 static void
@@ -78,7 +78,7 @@ check_listener(struct check_report *report, const struct config_listen *listen, 
 		return;
 	snprintf(where, sizeof(where), "listen[%zu].tls", i);
 	server = tls_server_new(listen->cert_file.p, listen->key_file.p, &error);
-	if (server == NULL)
+	if (server == NULL || (listen->client_ca_file.n && !tls_server_ask_client(server, listen->client_ca_file.p, &error)))
 		check_fault(report, where, &error);
 	else
 		check_expiry(report, where, listen->cert_file);
@@ -128,6 +128,20 @@ check_store(struct check_report *report, const struct config *config)
 	if (config->store.password.n)
 		check_private(report, "store.redis (holds a password)", config->file);
 	buf_wipe(&secret);
+	buf_fini(&error);
+}
+
+static void
+check_admin(struct check_report *report, const struct config *config)
+{
+	struct buf token = BUF_EMPTY, error = BUF_EMPTY;
+
+	if (!settings_admin_token(config, &token, &error)) {
+		fprintf(stderr, "%s: %.*s\n", report->file, STR_ARG(buf_str(&error)));
+		report->faults++;
+	}
+	check_private(report, "admin.token", config->admin_token.file);
+	buf_wipe(&token);
 	buf_fini(&error);
 }
 
@@ -190,6 +204,7 @@ check_config(const struct config *config, const char *file)
 	check_upstream(&report, config);
 	check_store(&report, config);
 	check_store_tls(&report, config);
+	check_admin(&report, config);
 	check_audit(&report, config);
 	check_keys(&report, config);
 	check_issuers(&report, config);

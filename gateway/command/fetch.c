@@ -151,21 +151,24 @@ fetch_parse(struct str answer, struct buf *body, struct buf *error)
 }
 
 int
-fetch(struct str host, uint16_t port, const char *target, struct buf *body, struct buf *error)
+fetch(struct str host, uint16_t port, const char *target, struct str token, struct buf *body, struct buf *error)
 {
 	struct fetching f = { -1, mono_add(clock_now_mono(), FETCH_US), error };
 	struct addrinfo *address = fetch_address(host, port, error);
 	struct buf request = BUF_EMPTY, answer = BUF_EMPTY;
 	int status = 0;
 
-	buf_printf(&request, "GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", target);
+	buf_printf(&request, "GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n", target);
+	if (token.n)
+		buf_printf(&request, "Authorization: Bearer %.*s\r\n", STR_ARG(token));
+	buf_add_z(&request, "\r\n");
 	if (address && fetch_connect(&f, address) && fetch_send(&f, buf_str(&request)) && fetch_receive(&f, &answer))
 		status = fetch_parse(buf_str(&answer), body, error);
 	if (f.fd >= 0)
 		close(f.fd);
 	if (address)
 		freeaddrinfo(address);
-	buf_fini(&request);
+	buf_wipe(&request);
 	buf_fini(&answer);
 	return status;
 }

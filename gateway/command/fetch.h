@@ -7,9 +7,9 @@
 #include "base/buf.h"
 
 /*
- * GET TARGET from HOST (numeric; the one that means any stands for loopback) and PORT: the status and, in BODY, the body. 0 with a
+ * GET TARGET, with TOKEN (may be empty) as Authorization: Bearer, from HOST (numeric; the one that means any stands for loopback) and PORT: the status and, in BODY, the body. 0 with a
  * sentence in ERROR where there was no whole answer of HTTP.
  */
-int fetch(struct str host, uint16_t port, const char *target, struct buf *body, struct buf *error);
+int fetch(struct str host, uint16_t port, const char *target, struct str token, struct buf *body, struct buf *error);
 
 #endif

@@ -29,6 +29,10 @@ static const char *
 status_of(int status)
 {
 	switch (status) {
+	case 401:
+		return "it wants another admin.token than this configuration has";
+	case 403:
+		return "it has no admin.token, and shows its status to its own machine alone";
 	case 404:
 		return "there is no /status; what answers there is no jobgate, or an older one";
 	case 503:
@@ -62,9 +66,12 @@ status_print(const struct config *config, struct str json, bool raw)
 static int
 status_ask(const struct config *config, bool raw)
 {
-	struct buf body = BUF_EMPTY, error = BUF_EMPTY;
-	int status = fetch(config->admin.host, config->admin.port, "/status", &body, &error), code;
+	struct buf body = BUF_EMPTY, error = BUF_EMPTY, token = BUF_EMPTY;
+	int status = 0, code;
 
+	if (settings_admin_token(config, &token, &error))
+		status = fetch(config->admin.host, config->admin.port, "/status", buf_str(&token), &body, &error);
+	buf_wipe(&token);
 	buf_add_char(&error, '\0');
 	if (status == 0)
 		code = status_fail(config, error.p);

@@ -11,6 +11,8 @@
 #define ADMIN_CONNECTIONS 256
 #define ADMIN_HEAD_BYTES 16384
 #define ADMIN_TARGET_BYTES 2048
+/* What is asked in a body is a few words. */
+#define ADMIN_BODY_BYTES 65536
 #define ADMIN_TIMEOUT_US (10 * (int64_t)CLOCK_SECOND)
 #define ADMIN_IDLE_US (180 * (int64_t)CLOCK_SECOND)
 
@@ -119,7 +121,7 @@ on_request(void *arg, struct front_request *client)
 {
 	struct admin_answer answer = { .status = 500 };
 
-	if (admin_decide(arg, front_head(client), &answer))
+	if (!admin_admits(arg, client, &answer) || admin_decide(arg, front_head(client), &answer))
 		admin_reply(client, &answer);
 	else
 		admin_status_wait(arg, client);
@@ -170,7 +172,7 @@ struct admin *
 admin_new(struct loop *loop, int fd, const struct admin_hooks *hooks, void *arg)
 {
 	struct front_settings settings = {
-		.limits = { ADMIN_CONNECTIONS, ADMIN_HEAD_BYTES, ADMIN_TARGET_BYTES, 0, ADMIN_TIMEOUT_US, ADMIN_TIMEOUT_US,
+		.limits = { ADMIN_CONNECTIONS, ADMIN_HEAD_BYTES, ADMIN_TARGET_BYTES, ADMIN_BODY_BYTES, ADMIN_TIMEOUT_US, ADMIN_TIMEOUT_US,
 		    ADMIN_IDLE_US, ADMIN_TIMEOUT_US },
 		.hooks = { on_request, on_body, on_fault, on_gone, on_sent },
 	};
@@ -194,6 +196,7 @@ admin_free(struct admin **admin)
 		return;
 	front_free(&(*admin)->front);
 	check(LIST_EMPTY(&(*admin)->waiting));	/* each was told that its client is gone */
+	buf_fini(&(*admin)->instance);
 	free(*admin);
 	*admin = NULL;
 }

@@ -20,6 +20,11 @@ struct admin_hooks {
 
 /* FD is a listening socket, owned. */
 struct admin *admin_new(struct loop *loop, int fd, const struct admin_hooks *hooks, void *arg);
+/*
+ * INSTANCE is a name under which it may be asked; TOKEN (empty: there is none) what is asked for all but health and metrics. Of the
+ * token its hash alone is kept. On its loop.
+ */
+void admin_set_access(struct admin *admin, struct str instance, struct str token);
 /* How it stands, as asked for: goes to all who wait. On its loop. */
 void admin_tell_status(struct admin *admin, struct str json);
 /* Close the listener and all connections. */

@@ -20,6 +20,9 @@ struct admin {
 	struct admin_hooks hooks;
 	void *arg;
 	LIST_HEAD(, admin_waiter) waiting;
+	struct buf instance;	/* its name, by which it may be asked */
+	bool has_token;
+	uint8_t token_sha256[32];
 	bool asking;		/* the status was asked for and has not come yet */
 };
 
@@ -34,6 +37,9 @@ struct admin_answer {
 
 /* Send the answer; a refusal gets Fabric's error shape. Frees the body. */
 void admin_reply(struct front_request *client, struct admin_answer *answer);
+
+/* admin_access.c: whether CLIENT may ask what it asks; else what it is answered. */
+bool admin_admits(struct admin *admin, struct front_request *client, struct admin_answer *answer);
 
 /* admin_status.c: CLIENT is answered when the status comes, or with 503 where it does not. */
 void admin_status_wait(struct admin *admin, struct front_request *client);

@@ -53,34 +53,85 @@ identify_shown_key(struct request *request)
 	return first ? first->value : (struct str){ NULL, 0 };
 }
 
-/* A key and a token that both name a caller must name one. */
-static void
-identify_agree(struct request *request, const struct config_caller *bearer)
+/*
+ * Look at the certificate that the client has shown, if any. One that is not to be believed is refused, whatever else is shown; a good
+ * one that names no caller says nothing. The answer closes: another certificate needs another connection.
+ */
+static const struct config_caller *
+identify_by_certificate(struct request *request, const struct config_certificate **certificate)
 {
-	if (request->caller == NULL || bearer == NULL || bearer == request->caller)
+	const struct tls_peer *peer = front_certificate(request->client);
+	const struct config_caller *caller;
+	const char *fault = peer ? peer->fault : NULL;
+	bool conflict;
+
+	if (peer == NULL)
+		return NULL;
+	if (fault == NULL && clock_now_wall().us >= peer->not_after_us)
+		fault = "certificate has expired";	/* since its handshake, which may have been long ago */
+	if (fault) {
+		request->must_close = true;
+		request->caller = NULL;
+		request->credential_failure = CREDENTIAL_CERTIFICATE;
+		request_refuse(request, REFUSAL_UNAUTHENTICATED, "The client certificate is not accepted: %s.", fault);
+		return NULL;
+	}
+	caller = policy_find_certificate(request->config, buf_str(&peer->names), peer->spki_sha256, certificate, &conflict);
+	if (conflict)
+		identify_refuse(request, CREDENTIAL_CONFLICT, "The client certificate names more than one caller.");
+	return caller;
+}
+
+/* Take the caller that one more thing shown names, unless another has named another. */
+static void
+identify_agree(struct request *request, const struct config_caller *caller, struct str id)
+{
+	if (request->caller && request->caller != caller) {
+		identify_refuse(request, CREDENTIAL_CONFLICT, "Two things that were shown (key, token, certificate) name different callers.");
 		return;
-	identify_refuse(request, CREDENTIAL_CONFLICT, "The key and the token name different callers.");
+	}
+	if (request->caller == NULL)
+		request->credential = id;
+	request->caller = caller;
+}
+
+/* The certificate's caller, if it names one. */
+static void
+identify_take_certificate(struct request *request)
+{
+	const struct config_certificate *certificate = NULL;
+	const struct config_caller *caller = identify_by_certificate(request, &certificate);
+
+	if (request->refusal == REFUSAL_NONE && caller)
+		identify_agree(request, caller, certificate->id);
+}
+
+/* The token's caller, if it names one. */
+static void
+identify_take_token(struct request *request)
+{
+	const struct config_caller *caller;
+	const struct config_token *token = identify_token(request, request->caller != NULL, &caller);
+
+	if (request->refusal == REFUSAL_NONE && caller)
+		identify_agree(request, caller, token->id);
 }
 
 void
 identify_caller(struct request *request)
 {
 	struct str shown = identify_shown_key(request);
-	const struct config_caller *bearer;
-	const struct config_token *token;
 
-	if (request->refusal != REFUSAL_NONE)
-		return;
-	token = identify_token(request, shown.n > 0, &bearer);
-	if (request->refusal != REFUSAL_NONE)
-		return;
-	if (shown.n > 0) {
+	if (request->refusal == REFUSAL_NONE && shown.n > 0)
 		identify_by_key(request, shown);
-		identify_agree(request, bearer);
-	} else if (bearer) {
-		request->caller = bearer;
-		request->credential = token->id;
-	} else {
+	if (request->refusal == REFUSAL_NONE)
+		identify_take_certificate(request);
+	if (request->refusal == REFUSAL_NONE)
+		identify_take_token(request);
+	if (request->refusal != REFUSAL_NONE || request->caller)
+		return;
+	if (front_certificate(request->client))
+		identify_refuse(request, CREDENTIAL_UNKNOWN, "The client certificate is nobody's here, and no key was given.");
+	else
 		identify_refuse(request, CREDENTIAL_MISSING, "No key was given; send it as X-API-Key.");
-	}
 }

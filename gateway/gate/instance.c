@@ -258,6 +258,7 @@ instance_new(struct loop *loop, const char *file, struct config *config)
 		.on_unknown_key = instance_on_unknown_key,
 		.arg = instance, .worker_count = instance->worker_count, .upstream = &instance->upstream,
 		.on_drained = instance_on_drained };
+	instance->shared.abuse = abuse_new();
 	instance_init_drain(instance);
 	loop_timer_init(&instance->look, loop, on_look, instance);
 	return instance;
@@ -268,16 +269,20 @@ instance_start(struct loop *loop, const char *file, struct config *config, struc
 {
 	static const struct admin_hooks hooks = { instance_readiness, on_metrics, instance_ask_status };
 	struct instance *instance = instance_new(loop, file, config);
+	struct buf token = BUF_EMPTY;
 
 	stats_label(&instance->labels, config);
-	if (!instance_addresses_are_free(instance, error) || !instance_open_journal(instance, error)
+	instance->watch = instance_watch_new(instance, config);
+	if (!settings_admin_token(config, &token, error) || !instance_addresses_are_free(instance, error) || !instance_open_journal(instance, error)
 	    || !instance_bind(instance, error)) {
+		buf_wipe(&token);
 		instance_free(&instance);
 		return NULL;
 	}
 	instance->audit = audit_new(loop, instance->journal, config->audit_refusals);
 	instance->shared.audit = instance->audit;
 	if (!instance_make_workers(instance, error)) {
+		buf_wipe(&token);
 		instance_free(&instance);
 		return NULL;
 	}
@@ -285,6 +290,8 @@ instance_start(struct loop *loop, const char *file, struct config *config, struc
 	audit_config(instance->audit, config, "start");
 	instance->admin = admin_new(loop, instance->admin_fd, &hooks, instance);
 	instance->admin_fd = -1;
+	admin_set_access(instance->admin, buf_str(&instance->name), buf_str(&token));
+	buf_wipe(&token);
 	for (size_t i = 0; i < instance->worker_count; i++)
 		worker_start(instance->workers[i]);
 	issuers_begin(instance->issuers);
@@ -304,6 +311,7 @@ instance_free(struct instance **instance_p)
 		if (instance->workers[i])
 			worker_stop(instance->workers[i]);
 	loop_read_mail(instance->loop);	/* what they told when nobody waited for it any more */
+	instance_watch_free(&instance->watch);
 	limiter_free(&instance->limiter);
 	issuers_free(&instance->issuers);
 	for (size_t i = 0; i < instance->worker_count; i++)
@@ -314,6 +322,7 @@ instance_free(struct instance **instance_p)
 	audit_free(&instance->audit);
 	journal_close(&instance->journal);
 	resolver_free(&instance->resolver);
+	abuse_free(&instance->shared.abuse);
 	for (size_t i = 0; i < instance->worker_count * instance->config->listen_count; i++)
 		if (instance->fds[i] >= 0)
 			close(instance->fds[i]);

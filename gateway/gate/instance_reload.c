@@ -44,7 +44,8 @@ instance_load_tls(const struct config *config, struct instance_tls *tls, struct 
 		if (!listen->tls)
 			continue;
 		tls->servers[i] = tls_server_new(listen->cert_file.p, listen->key_file.p, error);
-		if (tls->servers[i] == NULL)
+		if (tls->servers[i] == NULL
+		    || (listen->client_ca_file.n && !tls_server_ask_client(tls->servers[i], listen->client_ca_file.p, error)))
 			break;
 	}
 	if (error->n == 0)
@@ -106,9 +107,10 @@ instance_load_all_tls(struct instance *instance, const struct config *config, st
 
 /* What a reload needs beside the configuration, all of it or nothing. */
 struct instance_parts {
-	struct buf password;
+	struct buf password, admin_token;
 	struct issuers *issuers;
 	struct instance_tls *tls;	/* one per worker */
+	struct instance_watch *watch;	/* begun before the files were read, so that no change is missed */
 };
 
 /* Load the PARTS of CONFIG; false with sentences in ERRORS. */
@@ -116,7 +118,7 @@ static bool
 instance_load_parts(struct instance *instance, struct config *config, struct instance_parts *parts, struct buf *errors)
 {
 	if (!settings_secret(&config->store.password_secret, &parts->password, errors)
-	    || !instance_check_store_tls(config, errors))
+	    || !settings_admin_token(config, &parts->admin_token, errors) || !instance_check_store_tls(config, errors))
 		return false;
 	parts->issuers = instance_new_issuers(instance, config, errors);
 	if (parts->issuers && instance_load_all_tls(instance, config, parts->tls, errors))
@@ -140,11 +142,15 @@ instance_take(struct instance *instance, struct config *config, struct instance_
 	issuers_free(&instance->issuers);
 	instance->issuers = parts->issuers;
 	issuers_begin(instance->issuers);
+	admin_set_access(instance->admin, buf_str(&instance->name), buf_str(&parts->admin_token));
 	audit_set_refusals(instance->audit, config->audit_refusals);
 	audit_config(instance->audit, config, "reload");
 	log_set_level((enum log_level)config->log_level);
 	config_unref(&instance->config);
 	instance->config = config;
+	instance_watch_free(&instance->watch);
+	instance->watch = parts->watch;
+	parts->watch = NULL;
 	log_line(LOG_INFO, "configuration reloaded");
 	instance_say_expiring(config);
 }
@@ -155,7 +161,8 @@ instance_reload(struct instance *instance)
 	struct buf errors = BUF_EMPTY;
 	struct config *config = settings_load(instance->file, &errors);
 	const char *key = config ? instance_needs_restart(instance->config, config) : NULL;
-	struct instance_parts parts = { BUF_EMPTY, NULL, calloc(instance->worker_count, sizeof(*parts.tls)) };
+	struct instance_parts parts = { .tls = calloc(instance->worker_count, sizeof(*parts.tls)),
+		.watch = config ? instance_watch_new(instance, config) : NULL };
 
 	check(parts.tls != NULL);
 	if (key)
@@ -165,5 +172,7 @@ instance_reload(struct instance *instance)
 	else
 		instance_take(instance, config, &parts);
 	buf_wipe(&parts.password);
+	buf_wipe(&parts.admin_token);
+	instance_watch_free(&parts.watch);
 	free(parts.tls);
 }

@@ -50,6 +50,7 @@ on_told(void *arg, const struct store_answer *answer)
 	if (answer->ok) {
 		identity->pause_untold = false;
 		member_hear(&identity->member, answer->ask, answer->answer, now, now);
+		atomic_store(&identity->limit, answer->answer->limit);
 	}
 	limiter_wake(identity);
 }

@@ -81,6 +81,7 @@ struct request {
 	bool token_refused;		/* a 401 is for its token */
 	bool has_scopes;		/* its verified token is a user's */
 	unsigned scopes;		/* of that (rules/scopes) */
+	struct mono_time slow_until;	/* its 401 waits until then; 0: it does not */
 	struct route route;
 	struct buf body;		/* as received, without transfer coding */
 	int64_t body_bytes;		/* -1 until it is whole */

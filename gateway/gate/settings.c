@@ -6,6 +6,7 @@
 
 #include "io/file.h"
 #include "io/tls.h"
+#include "rules/adminaccess.h"
 
 /* 10,000 callers with two keys each take 3 MB; beyond 8 MiB somebody has named the wrong file. */
 #define SETTINGS_BYTES_MAX (8u << 20)
@@ -94,6 +95,41 @@ settings_secret(const struct config_secret *secret, struct buf *out, struct buf 
 	if (secret->env.n)
 		return secret_of_env(secret->env, out, error);
 	return true;
+}
+
+bool
+settings_admin_token(const struct config *config, struct buf *out, struct buf *error)
+{
+	struct buf why = BUF_EMPTY;
+	bool ok = settings_secret(&config->admin_token, out, &why);
+
+	if (ok && out->n > 0 && !adminaccess_is_token(buf_str(out))) {
+		buf_add_z(&why, "must be 16 to 4096 letters, digits or any of - . _ ~ + / =");
+		ok = false;
+	}
+	if (!ok)
+		buf_printf(error, "admin.token: %.*s", STR_ARG(buf_str(&why)));
+	buf_fini(&why);
+	return ok;
+}
+
+void
+settings_files(const struct config *config, void (*each)(void *arg, struct str file), void *arg)
+{
+	const struct str others[] = { config->store.password_secret.file, config->store.ca_file, config->admin_token.file,
+		config->upstream.ca_file };
+
+	for (size_t i = 0; i < config->listen_count; i++) {
+		const struct config_listen *listen = &config->listen[i];
+		const struct str files[] = { listen->cert_file, listen->key_file, listen->client_ca_file };
+
+		for (size_t k = 0; k < sizeof(files) / sizeof(files[0]); k++)
+			if (files[k].n)
+				each(arg, files[k]);
+	}
+	for (size_t k = 0; k < sizeof(others) / sizeof(others[0]); k++)
+		if (others[k].n)
+			each(arg, others[k]);
 }
 
 void

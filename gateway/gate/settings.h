@@ -22,6 +22,15 @@ struct config *settings_load(const char *file, struct buf *errors);
  */
 bool settings_secret(const struct config_secret *secret, struct buf *out, struct buf *error);
 
+/*
+ * Append admin.token to OUT; nothing, and true, where there is none. False with a sentence in ERROR where it cannot be read or is none that
+ * can be sent. The caller wipes OUT.
+ */
+bool settings_admin_token(const struct config *config, struct buf *out, struct buf *error);
+
+/* Show EACH the secrets, certificates and keys in files that CONFIG names: what is read at start and at a reload. */
+void settings_files(const struct config *config, void (*each)(void *arg, struct str file), void *arg);
+
 /* Append the journal's directory: the configured one, else $STATE_DIRECTORY/audit, else /var/lib/jobgate/audit. */
 void settings_audit_directory(const struct config *config, struct buf *out);
 

@@ -98,6 +98,11 @@ enum http1_fault front_http1_fault(const struct front_request *request);
 struct buf *front_body(struct front_request *request);				/* may be taken */
 struct str front_peer(const struct front_request *request);			/* "127.0.0.1:40312", "[::1]:40312" */
 size_t front_listener_index(const struct front_request *request);		/* where it came in, in the order of front_listen */
+/*
+ * What the client's certificate says; NULL on a plain listener and where it has shown none. The front's, until the request is answered
+ * or gone. Verified by the authorities that the listener has now.
+ */
+const struct tls_peer *front_certificate(struct front_request *request);
 void front_set_owner(struct front_request *request, void *owner);
 void *front_owner(const struct front_request *request);
 

@@ -101,6 +101,23 @@ front_carrier_say_close(struct front_conn *conn)
 	ERR_clear_error();
 }
 
+const struct tls_peer *
+front_certificate(struct front_request *request)
+{
+	struct front_conn *conn = request->conn;
+	struct tls_server *server;
+
+	if (conn == NULL || !conn->tls)
+		return NULL;
+	server = conn->listener->tls;
+	if (conn->certificate_by != tls_server_number(server)) {
+		tls_peer_free(&conn->certificate);
+		conn->certificate = tls_server_peer(server, bufferevent_openssl_get_ssl(conn->bev));
+		conn->certificate_by = tls_server_number(server);
+	}
+	return conn->certificate;
+}
+
 /* Add one field to the answer; a name or value that cannot be sent is a bug of the caller. */
 static void
 carrier_add_field(struct evkeyvalq *headers, struct str name, struct str value)

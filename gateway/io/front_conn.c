@@ -229,6 +229,7 @@ front_conn_free(struct front_conn *conn)
 	bufferevent_decref(conn->bev);
 	loop_timer_fini(&conn->timer);
 	buf_fini(&conn->raw);
+	tls_peer_free(&conn->certificate);
 	conn->magic = 0;
 	free(conn);
 }

@@ -84,6 +84,8 @@ struct front_conn {
 	bool adopted;
 	bool gone;				/* the client closed between two requests; what it had sent is still looked at */
 	bool handshaken;			/* the TLS handshake is known to have ended; plain: behind a header of the PROXY protocol */
+	struct tls_peer *certificate;		/* of the client, as last looked at; owned */
+	uint64_t certificate_by;		/* the server that verified it (tls_server_number); 0: not looked at yet */
 	size_t lingered_bytes;
 	struct loop_timer timer;		/* the deadline of what the connection is doing */
 	struct loop_hook hook;			/* work at the end of the turn */

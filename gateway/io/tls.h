@@ -18,6 +18,28 @@ struct tls_server *tls_server_new(const char *cert_file, const char *key_file, s
 void tls_server_free(struct tls_server **server);
 
 /*
+ * Ask clients for a certificate of the authorities in CA_FILE. None is needed, and a wrong one does not end the handshake: what it says,
+ * and why it is not believed, is told by tls_server_peer. Before the first tls_server_ssl. False with a sentence in ERROR.
+ */
+bool tls_server_ask_client(struct tls_server *server, const char *ca_file, struct buf *error);
+
+/* What a client's certificate says. */
+struct tls_peer {
+	const char *fault;		/* why it is not to be believed, in OpenSSL's words; NULL: it is */
+	int64_t not_after_us;		/* when it ends, wall clock */
+	uint8_t spki_sha256[32];	/* of its public key */
+	struct buf names;		/* "DNS:a.example", "URI:spiffe://b/c", "email:d@e.example", a newline behind each */
+};
+/*
+ * The certificate of the client behind SSL, whose handshake has ended; NULL where it has shown none. Where SERVER is not the one that
+ * made SSL, it is verified again by SERVER's authorities: a reload may have changed them. The caller frees it.
+ */
+struct tls_peer *tls_server_peer(struct tls_server *server, void *ssl);
+void tls_peer_free(struct tls_peer **peer);
+/* A number that no other server of this process has or had. */
+uint64_t tls_server_number(const struct tls_server *server);
+
+/*
  * CA_FILE empty: the system's store. SERVER_NAME: SNI and the name (or IP) to verify, no partial wildcards, purpose
  * server.
  */

@@ -16,4 +16,7 @@ SSL_CTX *tls_context_new(const SSL_METHOD *method, struct buf *error);
 /* Add "FILE: WHAT: REASON" to ERROR, with the reason of the thread's newest OpenSSL error, and forget the errors. */
 void tls_describe(struct buf *error, const char *file, const char *what);
 
+/* What the peer of SSL shows, verified by CONTEXT; NULL where it shows nothing. */
+struct tls_peer *tls_peer_new(SSL_CTX *context, SSL *ssl);
+
 #endif

@@ -3,6 +3,8 @@
 #include "io/tls_private.h"
 
 #include <openssl/err.h>
+#include <openssl/x509v3.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "base/check.h"
@@ -12,7 +14,13 @@
 
 struct tls_server {
 	SSL_CTX *context;	/* owned */
+	uint64_t number;
 };
+
+/* Sessions of one context are of no other: each has ticket keys of its own. Still OpenSSL wants a name to resume verified clients. */
+static const unsigned char session_context[] = "jobgate";
+
+static atomic_uint_fast64_t server_count;
 
 /* Choose http/1.1; a client that offers ALPN without it is told so (RFC 7301 3.2). */
 static int
@@ -67,7 +75,54 @@ tls_server_new(const char *cert_file, const char *key_file, struct buf *error)
 	server = calloc(1, sizeof(*server));
 	check(server != NULL);
 	server->context = context;
+	server->number = atomic_fetch_add(&server_count, 1) + 1;
 	return server;
+}
+
+/*
+ * Verify a client's certificate and let the handshake go on whatever comes out, which SSL_get_verify_result keeps (in the session's ticket
+ * too): an answer in words tells more than an alert that most clients print as a number.
+ */
+static int
+on_client_certificate(X509_STORE_CTX *store, void *arg)
+{
+	(void)arg;
+	X509_verify_cert(store);
+	ERR_clear_error();
+	return 1;
+}
+
+bool
+tls_server_ask_client(struct tls_server *server, const char *ca_file, struct buf *error)
+{
+	SSL_CTX *context = server->context;
+	STACK_OF(X509_NAME) *names;
+
+	ERR_clear_error();
+	names = SSL_load_client_CA_file(ca_file);
+	if (names == NULL || SSL_CTX_load_verify_file(context, ca_file) != 1) {
+		sk_X509_NAME_pop_free(names, X509_NAME_free);
+		tls_describe(error, ca_file, "no authorities for clients can be read from it");
+		return false;
+	}
+	SSL_CTX_set_client_CA_list(context, names);
+	SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
+	SSL_CTX_set_cert_verify_callback(context, on_client_certificate, NULL);
+	check(SSL_CTX_set_purpose(context, X509_PURPOSE_SSL_CLIENT) == 1);
+	check(SSL_CTX_set_session_id_context(context, session_context, sizeof(session_context)) == 1);
+	return true;
+}
+
+struct tls_peer *
+tls_server_peer(struct tls_server *server, void *ssl)
+{
+	return tls_peer_new(server->context, ssl);
+}
+
+uint64_t
+tls_server_number(const struct tls_server *server)
+{
+	return server->number;
 }
 
 void

@@ -46,6 +46,7 @@ struct config_listen {
 	uint16_t port;
 	bool tls;
 	struct str cert_file, key_file;	/* resolved */
+	struct str client_ca_file;	/* whose clients' certificates are believed; empty: none are asked for */
 	bool plain;			/* "plain": true was said */
 	struct network_list trusted_proxies;	/* who may say for whom it asks */
 	bool proxy_protocol;		/* and says it by the PROXY protocol, version 2 */
@@ -56,6 +57,16 @@ struct config_key {
 	uint8_t sha256[32];
 	struct wall_time expires;	/* from then on it is no key any more; 0: never */
 	struct network_list networks;	/* from where it may be shown; empty: from anywhere */
+};
+
+struct config_certificate {
+	struct str id;			/* given, or what it is known by, cut to CONFIG_NAME_MAX */
+	struct str match;		/* "DNS:a.example" (in lower case), "URI:...", "email:...", or "SPKI:" and 64 hex digits */
+};
+
+struct config_certificate_slot {	/* of an open-addressed table; policy_find_certificate reads it */
+	uint32_t caller;		/* its index + 1; 0: free */
+	uint32_t certificate;		/* index into the caller's certificates */
 };
 
 struct config_key_slot {	/* of an open-addressed table; policy_find_key and policy_find_token read them */
@@ -110,6 +121,8 @@ struct config_caller {
 	size_t key_count;
 	struct config_token *tokens;
 	size_t token_count;
+	struct config_certificate *certificates;
+	size_t certificate_count;
 	size_t identity;		/* index into config.identities */
 	int64_t weight;			/* 1 to 1000: its part of what the callers of one identity share; 1 */
 	struct config_rate rate;
@@ -148,6 +161,7 @@ struct config {
 	struct config_listen *listen;
 	size_t listen_count;
 	struct config_listen admin;	/* 127.0.0.1:8081 */
+	struct config_secret admin_token;
 	struct {
 		struct str url;		/* as written */
 		struct str host;	/* to connect to: name or numeric, without brackets */
@@ -173,6 +187,8 @@ struct config {
 	size_t key_slot_count;		/* a power of two, at least twice the number of keys */
 	struct config_key_slot *token_slots;	/* the same of all tokens, by what they name */
 	size_t token_slot_count;
+	struct config_certificate_slot *certificate_slots;	/* all certificates of all callers, by what they are known by */
+	size_t certificate_slot_count;	/* likewise */
 	struct {
 		bool redis;		/* false: embedded */
 		struct str host;	/* empty with Sentinels */

@@ -165,6 +165,7 @@ static const struct config_rule caller_rules[] = {
 	CONFIG_NEED("name", read_caller_name, struct config_caller, name, 0, 0),
 	{ STR_INIT("keys"), read_keys, 0, 0, 0, false, NULL, NULL },
 	{ STR_INIT("tokens"), config_read_tokens, 0, 0, 0, false, NULL, NULL },
+	{ STR_INIT("certificates"), config_read_certificates, 0, 0, 0, false, NULL, NULL },
 	{ STR_INIT("identity"), read_caller_identity, 0, 0, 0, false, NULL, NULL },
 	/* More than a thousand to one is no sharing; integers of this size keep the sums of a queue small. */
 	CONFIG_KEY("weight", config_read_int64, struct config_caller, weight, 1, 1000),
@@ -182,13 +183,13 @@ static const struct config_rule caller_rules[] = {
 static void
 check_credentials(struct config_reader *r, struct json_t *value)
 {
-	static const char *const kinds[] = { "keys", "tokens" };
+	static const char *const kinds[] = { "keys", "tokens", "certificates" };
 
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
 		if (json_object_get(value, kinds[i]))
 			return;
 	if (json_is_object(value))
-		config_error(r, "needs \"keys\" or \"tokens\", by which it is known");
+		config_error(r, "needs \"keys\", \"tokens\" or \"certificates\", by which it is known");
 }
 
 static void

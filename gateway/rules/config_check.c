@@ -62,7 +62,8 @@ check_unique(struct config_reader *r, const void *elements, size_t size, size_t 
 
 _Static_assert(offsetof(struct config_identity, name) == 0 && offsetof(struct config_caller, name) == 0 &&
     offsetof(struct config_limit, name) == 0 && offsetof(struct config_key, id) == 0 &&
-    offsetof(struct config_issuer, issuer) == 0 && offsetof(struct config_token, id) == 0,
+    offsetof(struct config_issuer, issuer) == 0 && offsetof(struct config_token, id) == 0 &&
+    offsetof(struct config_certificate, id) == 0,
     "check_unique reads a name at the beginning");
 
 /* The same for the list KEY at the top. */
@@ -108,6 +109,23 @@ check_token_ids(struct config_reader *r, const struct config_caller *caller)
 	}
 }
 
+/* Complain of each certificate that has the id of a key; the path is at their list. There are few of them. */
+static void
+check_certificate_ids(struct config_reader *r, const struct config_caller *caller)
+{
+	size_t list = r->path.n;
+
+	for (size_t i = 0; i < caller->certificate_count; i++)
+		for (size_t k = 0; k < caller->key_count; k++) {
+			if (!str_eq(caller->certificates[i].id, caller->keys[k].id) || caller->keys[k].id.n == 0)
+				continue;
+			config_enter_index(r, i, caller->certificates[i].id);
+			config_enter(r, STR("id"));
+			config_error(r, "is taken by the caller's keys[%zu]", k);
+			config_leave(r, list);
+		}
+}
+
 /* Records name what identified a caller by its id, so one caller's ids must differ. */
 static void
 check_key_ids(struct config_reader *r, const struct config_caller *caller)
@@ -120,6 +138,10 @@ check_key_ids(struct config_reader *r, const struct config_caller *caller)
 	mark = config_enter(r, STR("tokens"));
 	check_unique(r, caller->tokens, sizeof(*caller->tokens), caller->token_count, "id");
 	check_token_ids(r, caller);
+	config_leave(r, mark);
+	mark = config_enter(r, STR("certificates"));
+	check_unique(r, caller->certificates, sizeof(*caller->certificates), caller->certificate_count, "id");
+	check_certificate_ids(r, caller);
 	config_leave(r, mark);
 	config_leave(r, caller_mark);
 }
@@ -263,10 +285,11 @@ finish_keys(struct config_reader *r)
 
 	config_index_keys(r);
 	config_index_tokens(r);
+	config_index_certificates(r);
 	if (r->error_count != errors)
 		return;
 	for (size_t i = 0; i < r->config->caller_count; i++)
-		if (r->config->callers[i].key_count + r->config->callers[i].token_count > 1)
+		if (r->config->callers[i].key_count + r->config->callers[i].token_count + r->config->callers[i].certificate_count > 1)
 			check_key_ids(r, &r->config->callers[i]);
 }
 

@@ -205,6 +205,14 @@ uint64_t config_key_hash(const uint8_t sha256[32]);
 /* Make the table; a key that stands twice is an error. */
 void config_index_keys(struct config_reader *r);
 
+/* --- config_certificate.c --- */
+
+void config_read_certificates(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
+/* Where the search for MATCH begins, before it is cut to the table's size. */
+uint64_t config_certificate_hash(struct str match);
+/* Make the table; what stands twice is an error. */
+void config_index_certificates(struct config_reader *r);
+
 /* --- config_check.c: what no single value shows --- */
 
 /* Fill in what depends on other values and check the whole; errors and warnings as ever. */

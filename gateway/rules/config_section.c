@@ -90,7 +90,7 @@ static const struct config_rule upstream_rules[] = {
 static const struct config_rule tls_rules[] = {
 	CONFIG_NEED("cert_file", config_read_path, struct config_listen, cert_file, 0, 0),
 	CONFIG_NEED("key_file", config_read_path, struct config_listen, key_file, 0, 0),
-	CONFIG_LATER("client_ca_file", "identity"),
+	CONFIG_KEY("client_ca_file", config_read_path, struct config_listen, client_ca_file, 0, 0),
 	CONFIG_END,
 };
 
@@ -114,8 +114,8 @@ static const struct config_rule listen_rules[] = {
 };
 
 static const struct config_rule admin_rules[] = {
-	{ STR_INIT("address"), config_read_address, 0, 0, 0, false, NULL, NULL },
-	CONFIG_LATER("token", "identity"),
+	CONFIG_KEY("address", config_read_address, struct config, admin, 0, 0),
+	CONFIG_KEY("token", config_read_secret, struct config, admin_token, 0, 0),
 	CONFIG_END,
 };
 
@@ -234,7 +234,7 @@ const struct config_rule config_rules[] = {
 	CONFIG_KEY("workers", config_read_int, struct config, workers, 1, 64),
 	{ STR_INIT("public_url"), config_read_public_url, 0, 0, 0, false, NULL, NULL },
 	{ STR_INIT("listen"), read_listen, 0, 0, 0, true, NULL, NULL },
-	{ STR_INIT("admin"), config_read_section, offsetof(struct config, admin), 0, 0, false, NULL, admin_rules },
+	CONFIG_SECTION("admin", admin_rules, false),
 	CONFIG_SECTION("upstream", upstream_rules, true),
 	{ STR_INIT("identities"), read_identities, 0, 0, 0, false, NULL, NULL },
 	{ STR_INIT("issuers"), config_read_issuers, 0, 0, 0, false, NULL, NULL },

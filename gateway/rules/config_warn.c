@@ -113,6 +113,28 @@ warn_caller_rates(struct config_reader *r)
 	buf_fini(&list);
 }
 
+/* Whether CALLER is known by certificates. */
+static bool
+has_certificates(const struct config *config, const struct config_caller *caller)
+{
+	(void)config;
+	return caller->certificate_count > 0;
+}
+
+/* Warn of certificates that nobody is asked for. */
+static void
+warn_certificates(struct config_reader *r)
+{
+	struct buf list = BUF_EMPTY;
+	bool asked = false;
+
+	for (size_t i = 0; i < r->config->listen_count; i++)
+		asked = asked || r->config->listen[i].client_ca_file.n;
+	if (!asked && list_callers(r, has_certificates, &list))
+		config_warn(r, "\"certificates\" of %.*s count for nothing: no listener has \"client_ca_file\"", STR_ARG(buf_str(&list)));
+	buf_fini(&list);
+}
+
 /* Warn of listeners where anybody may say to be anybody. */
 static void
 warn_proxies(struct config_reader *r)
@@ -139,6 +161,7 @@ config_warn_all(struct config_reader *r)
 	warn_caller_waits(r);
 	warn_caller_rates(r);
 	warn_proxies(r);
+	warn_certificates(r);
 	if (config->admin.port && !config_is_loopback(&config->admin))
 		config_warn(r, "admin.address %.*s is not on loopback: whoever reaches it reads metrics and health",
 		    STR_ARG(config->admin.address));

@@ -8,7 +8,7 @@ struct str
 credential_failure_name(enum credential_failure failure)
 {
 	static const struct str names[CREDENTIAL_FAILURES] = { STR_INIT(""), STR_INIT("missing"), STR_INIT("unknown"),
-		STR_INIT("expired"), STR_INIT("network"), STR_INIT("conflict"), STR_INIT("invalid") };
+		STR_INIT("expired"), STR_INIT("network"), STR_INIT("conflict"), STR_INIT("invalid"), STR_INIT("certificate") };
 
 	return names[failure];
 }

@@ -18,6 +18,7 @@ enum credential_failure {
 	CREDENTIAL_NETWORK,	/* a caller's, but shown from elsewhere */
 	CREDENTIAL_CONFLICT,	/* two were shown that disagree */
 	CREDENTIAL_INVALID,	/* a token that is not in order; the log's `token refused` says what of it */
+	CREDENTIAL_CERTIFICATE,	/* a client certificate was shown that is not to be believed */
 	CREDENTIAL_FAILURES
 };
 struct str credential_failure_name(enum credential_failure failure);

@@ -59,6 +59,44 @@ policy_find_token(const struct config *config, const struct policy_principal *be
 	return caller ? caller : policy_find_principal(config, &application, bearer->issuer, token);
 }
 
+/* The entry for what stands in a certificate, or NULL. */
+static const struct config_certificate_slot *
+find_certificate(const struct config *config, struct str match)
+{
+	size_t mask = config->certificate_slot_count - 1;
+
+	for (size_t at = config_certificate_hash(match) & mask; config->certificate_slots[at].caller; at = (at + 1) & mask) {
+		const struct config_certificate_slot *slot = &config->certificate_slots[at];
+
+		if (str_eq(config->callers[slot->caller - 1].certificates[slot->certificate].match, match))
+			return slot;
+	}
+	return NULL;
+}
+
+const struct config_caller *
+policy_find_certificate(const struct config *config, struct str names, const uint8_t spki_sha256[32],
+    const struct config_certificate **certificate, bool *conflict)
+{
+	char spki[5 + 64] = "SPKI:";
+	struct str match = { spki, sizeof(spki) };
+	const struct config_caller *caller = NULL;
+
+	*conflict = false;
+	str_hex_encode(spki_sha256, 32, spki + 5);
+	do {
+		const struct config_certificate_slot *slot = match.n ? find_certificate(config, match) : NULL;
+
+		if (slot == NULL)
+			continue;
+		*conflict = *conflict || (caller && caller != &config->callers[slot->caller - 1]);
+		if (caller == NULL)
+			*certificate = &config->callers[slot->caller - 1].certificates[slot->certificate];
+		caller = &config->callers[slot->caller - 1];
+	} while (str_next(&names, '\n', &match));
+	return *conflict ? NULL : caller;
+}
+
 /* Whether ITEM is one of the rule's; both are in lower case. */
 static bool
 covers_item(const struct config_allow *allow, struct str item)

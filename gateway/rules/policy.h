@@ -30,6 +30,13 @@ const struct config_caller *policy_find_token(const struct config *config, const
     const struct config_token **token);
 
 /*
+ * The caller that a verified certificate names, with *CERTIFICATE the entry that matched; NULL where it names none. NAMES has a newline
+ * behind each ("DNS:a.example\n"), SPKI_SHA256 is of its key. *CONFLICT: it names several callers, and so none.
+ */
+const struct config_caller *policy_find_certificate(const struct config *config, struct str names, const uint8_t spki_sha256[32],
+    const struct config_certificate **certificate, bool *conflict);
+
+/*
  * Whether what ROUTE asks is all within what ALLOW names. Job types compare without case. A rule that names job types
  * does not bind operations without one (get, list, cancel).
  */

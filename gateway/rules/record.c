@@ -133,7 +133,7 @@ record_refusal(struct buf *out, const struct record_request *r, const struct rec
 	jsonw_int(&w, "count", f->count);
 }
 
-/* Write one caller's name and the ids of its keys and tokens; false, with nothing written, where that goes beyond LIMIT. */
+/* Write one caller's name and the ids of all it is known by; false, with nothing written, where that goes beyond LIMIT. */
 static bool
 record_caller(struct jsonw *w, const struct config_caller *caller, size_t limit)
 {
@@ -147,6 +147,8 @@ record_caller(struct jsonw *w, const struct config_caller *caller, size_t limit)
 		record_string(w, NULL, caller->keys[i].id, RECORD_ID_MAX);
 	for (size_t i = 0; i < caller->token_count && w->out->n < limit; i++)
 		record_string(w, NULL, caller->tokens[i].id, RECORD_ID_MAX);
+	for (size_t i = 0; i < caller->certificate_count && w->out->n < limit; i++)
+		record_string(w, NULL, caller->certificates[i].id, RECORD_ID_MAX);
 	jsonw_end_array(w);
 	jsonw_end_object(w);
 	if (w->out->n <= limit)

@@ -34,6 +34,8 @@ static const struct {
 		STR_INIT("http_request_error") },
 	[REFUSAL_TARGET_TOO_LONG] = { 414, false, STR_INIT("JobgateTooLarge"), { NULL, 0 },
 		STR_INIT("http_request_error") },
+	[REFUSAL_MEDIA_TYPE] = { 415, false, STR_INIT("JobgateBadRequest"), { NULL, 0 },
+		STR_INIT("http_request_error") },
 	[REFUSAL_BAD_EXPECTATION] = { 417, false, STR_INIT("JobgateBadRequest"), { NULL, 0 },
 		STR_INIT("http_request_error") },
 	[REFUSAL_QUOTA] = { 429, true, STR_INIT("TooManyRequestsForJobs"), STR_INIT("JobgateIdentityQuota"),

@@ -21,6 +21,7 @@ enum refusal {
 	REFUSAL_OUTCOME_UNKNOWN,	/* 409 JobgateOutcomeUnknown */
 	REFUSAL_BODY_TOO_LARGE,		/* 413 JobgateTooLarge */
 	REFUSAL_TARGET_TOO_LONG,	/* 414 JobgateTooLarge */
+	REFUSAL_MEDIA_TYPE,		/* 415 JobgateBadRequest: on the admin listener only */
 	REFUSAL_BAD_EXPECTATION,	/* 417 JobgateBadRequest */
 	REFUSAL_QUOTA,			/* 429 TooManyRequestsForJobs, detail JobgateIdentityQuota */
 	REFUSAL_QUEUE_FULL,		/* 429 ..., detail JobgateQueueFull */

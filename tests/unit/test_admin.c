@@ -79,7 +79,7 @@ static void
 ask(int i)
 {
 	struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	static const char request[] = "GET /status HTTP/1.1\r\nHost: x\r\n\r\n";
+	static const char request[] = "GET /status HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 	clients[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	assert_int_equal(connect(clients[i], (struct sockaddr *)&address, sizeof(address)), 0);

@@ -39,6 +39,7 @@ assert_str(struct str s, const char *expected)
 #define SENTINELS "must have 1 to 16 Sentinels as host:port, divided by commas"
 #define LATER(work) "comes with the work on " work "; not available yet"
 #define ONE "\"rate\": {\"requests\": 1, \"window\": \"1s\"}"
+#define SAN "must be a name as \"DNS:etl.example\", \"URI:spiffe://example/etl\" or \"email:etl@example\", is "
 #define CIDR "must be a network as \"10.0.0.0/8\" or \"2001:db8::/32\", or an address, is "
 #define ETL "callers[0] (\"etl\")"
 
@@ -59,7 +60,7 @@ static const struct { const char *path, *value, *errors; } rows[] = {
 	{ "upstream.quota", NULL, "upstream.quota: is missing, and identity \"default\" has none of its own" },
 	{ "upstream.quota.window", NULL, "upstream.quota.window: is missing" },
 	{ "callers", NULL, "callers: is missing" },
-	{ "callers[0].keys", NULL, ETL ": needs \"keys\" or \"tokens\", by which it is known" },
+	{ "callers[0].keys", NULL, ETL ": needs \"keys\", \"tokens\" or \"certificates\", by which it is known" },
 	{ "callers[0].name", NULL, "callers[0].name: is missing" },
 	{ "admin", NULL, NULL },
 	{ "audit", NULL, NULL },
@@ -72,7 +73,9 @@ static const struct { const char *path, *value, *errors; } rows[] = {
 	{ "listen[0].proxy_protocol", "true", "listen[0]: has \"proxy_protocol\" and needs \"trusted_proxies\": who may say for whom it "
 	    "connects" },
 	{ "listen[0].proxy_protocol", "2", "listen[0].proxy_protocol: must be true or false, is 2" },
-	{ "admin.token", "{}", "admin.token: " LATER("identity") },
+	{ "admin.token", "{\"env\": \"TOKEN\"}", NULL },
+	{ "admin.token", "{}", "admin.token: must have exactly one of \"file\" and \"env\"" },
+	{ "admin.token", "\"hunter2\"", "admin.token: must be {\"file\": \"...\"} or {\"env\": \"...\"}; a secret does not stand here itself" },
 	{ "upstream.replay_429", "false", NULL },
 	{ "upstream.quota", "{\"requests\": 2, \"window\": \"60s\"}", NULL },
 	{ "upstream.quota.burst", "1", NULL },
@@ -297,6 +300,26 @@ static const struct { const char *path, *value, *errors; } rows[] = {
 	{ "callers[1]", "{\"name\": \"b\", \"keys\": [{\"sha256\": \"" HASH_A "\"}]}",
 	    "callers[1] (\"b\").keys[0].sha256: is the same as " ETL ".keys[0].sha256" },
 	{ "callers[1]", "{\"name\": \"etl\", \"keys\": [{\"sha256\": \"" HASH_B "\"}]}", "callers[1] (\"etl\").name: is taken by callers[0]" },
+	/* certificates */
+	{ "callers[0].certificates", "[{\"san\": \"DNS:Etl.Example\"}, {\"id\": \"k\", \"spki_sha256\": \"" HASH_A "\"}]", NULL },
+	{ "callers[0].certificates", "[]", ETL ".certificates: must be a list of at least one, is an empty list" },
+	{ "callers[0].certificates", "[{\"id\": \"a\"}]", ETL ".certificates[0]: must have exactly one of \"san\" and \"spki_sha256\"" },
+	{ "callers[0].certificates", "[{\"san\": \"DNS:a\", \"spki_sha256\": \"" HASH_A "\"}]",
+	    ETL ".certificates[0]: must have exactly one of \"san\" and \"spki_sha256\"" },
+	{ "callers[0].certificates", "[{\"san\": \"etl.example\"}]", ETL ".certificates[0].san: " SAN "\"etl.example\"" },
+	{ "callers[0].certificates", "[{\"san\": \"DNS:*.example\"}]", ETL ".certificates[0].san: " SAN "\"DNS:*.example\"" },
+	{ "callers[0].certificates", "[{\"san\": \"URI:a b\"}]", ETL ".certificates[0].san: " SAN "\"URI:a b\"" },
+	{ "callers[0].certificates", "[{\"san\": \"email:etl\"}]", ETL ".certificates[0].san: " SAN "\"email:etl\"" },
+	{ "callers[0].certificates", "[{\"spki_sha256\": \"abc\"}]",
+	    ETL ".certificates[0].spki_sha256: must be the SHA-256 of the certificate's public key (DER) as 64 hexadecimal digits, is \"abc\"" },
+	{ "callers[0].certificates", "[{\"san\": \"DNS:a\"}, {\"san\": \"DNS:A\"}]",
+	    ETL ".certificates[1]: is the same as " ETL ".certificates[0]" },
+	{ "callers[1]", "{\"name\": \"b\", \"keys\": [{\"sha256\": \"" HASH_B "\"}], \"certificates\": [{\"san\": \"DNS:a\"}, {\"id\": \"x\", "
+	    "\"san\": \"dns:a\"}]}", "callers[1] (\"b\").certificates[1].san: " SAN "\"dns:a\"" },
+	{ "callers[0].certificates", "[{\"id\": \"e3b0c442\", \"san\": \"DNS:a\"}]",
+	    ETL ".certificates[0] (\"e3b0c442\").id: is taken by the caller's keys[0]" },
+	{ "callers[0].certificates", "[{\"id\": \"c\", \"san\": \"DNS:a\"}, {\"id\": \"c\", \"san\": \"DNS:b\"}]",
+	    ETL ".certificates[1] (\"c\").id: is taken by " ETL ".certificates[0]" },
 	{ "callers[0].location", "\"rewrite\"", ETL ".location: \"rewrite\" needs public_url, the origin that callers see" },
 	{ "callers[0].location", "\"x\"", ETL ".location: must be \"preserve\" or \"rewrite\", is \"x\"" },
 	{ "callers[0].validate", "true", ETL ".validate: must be \"enforce\", \"report\" or \"off\", is true" },

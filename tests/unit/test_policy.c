@@ -94,6 +94,41 @@ test_zero_hash_is_nobodys(void **state)
 	config_unref(&config);
 }
 
+/* What a certificate holds, and the caller that it names: its index, -1 none, -2 several. */
+static const struct { const char *names, *spki; int caller; const char *id; } shown[] = {
+	{ "", "00", -1, NULL }, { "DNS:a.example\n", "00", 0, "DNS:a.example" }, { "URI:x\nDNS:a.example\n", "00", 0, "DNS:a.example" },
+	{ "DNS:b.example\n", "00", -1, NULL }, { "DNS:a.example.b\n", "00", -1, NULL }, { "DNS:a\n", "00", -1, NULL },
+	{ "URI:a.example\n", "00", -1, NULL }, { "URI:spiffe://b/c\n", "00", 1, "b" }, { "URI:spiffe://b/C\n", "00", -1, NULL },
+	{ "email:Me@corp.example\n", "00", 1, "email:Me@corp.example" }, { "email:me@corp.example\n", "00", -1, NULL },
+	{ "", "e3", 0, "pin" }, { "DNS:a.example\n", "e3", 0, "pin" }, { "URI:spiffe://b/c\n", "e3", -2, NULL },
+	{ "DNS:a.example\nURI:spiffe://b/c\n", "00", -2, NULL }, { "URI:spiffe://b/c\nemail:Me@corp.example\n", "00", 1, "b" },
+};
+
+static void
+test_certificates_name_callers(void **state)
+{
+	struct config *config = config_with(STR("{\"name\": \"a\", \"certificates\": [{\"san\": \"DNS:A.example\"}, {\"id\": \"pin\","
+	    " \"spki_sha256\": \"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\"}]}, {\"name\": \"b\", \"certificates\":"
+	    " [{\"id\": \"b\", \"san\": \"URI:spiffe://b/c\"}, {\"san\": \"email:Me@Corp.example\"}]}"));
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(shown) / sizeof(shown[0]); i++) {
+		const struct config_certificate *certificate = NULL;
+		const struct config_caller *caller;
+		uint8_t spki[32] = { 0 };
+		bool conflict;
+
+		if (strcmp(shown[i].spki, "e3") == 0)
+			assert_true(str_hex_decode(STR("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"), spki, 32));
+		caller = policy_find_certificate(config, str_from(shown[i].names), spki, &certificate, &conflict);
+		if ((conflict ? -2 : caller ? (int)caller->index : -1) != shown[i].caller)
+			fail_msg("row %zu", i);
+		if (shown[i].id && !str_eq(certificate->id, str_from(shown[i].id)))
+			fail_msg("row %zu: %.*s", i, STR_ARG(certificate->id));
+	}
+	config_unref(&config);
+}
+
 static const struct { const char *allow; enum operation operation; const char *workspace, *item, *job_type; bool permitted; } rows[] = {
 	/* no rules: all; an empty list: nothing */
 	{ NULL, OPERATION_RUN, W1, I1, "X", true },
@@ -159,6 +194,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_finds_every_key_of_many),
 		cmocka_unit_test(test_zero_hash_is_nobodys),
+		cmocka_unit_test(test_certificates_name_callers),
 		cmocka_unit_test(test_rules_permit_what_they_say),
 	};
 

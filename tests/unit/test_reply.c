@@ -28,6 +28,7 @@ test_table(void **state)
 		{ REFUSAL_OUTCOME_UNKNOWN, 409, "JobgateOutcomeUnknown", NULL, false },
 		{ REFUSAL_BODY_TOO_LARGE, 413, "JobgateTooLarge", NULL, false },
 		{ REFUSAL_TARGET_TOO_LONG, 414, "JobgateTooLarge", NULL, false },
+		{ REFUSAL_MEDIA_TYPE, 415, "JobgateBadRequest", NULL, false },
 		{ REFUSAL_BAD_EXPECTATION, 417, "JobgateBadRequest", NULL, false },
 		{ REFUSAL_QUOTA, 429, "TooManyRequestsForJobs", "JobgateIdentityQuota", true },
 		{ REFUSAL_QUEUE_FULL, 429, "TooManyRequestsForJobs", "JobgateQueueFull", true },
