@@ -118,7 +118,7 @@ instance_new_workers(struct instance *instance, struct buf *error)
 {
 	struct keyring *keyring;
 
-	instance->issuers = issuers_new(instance->loop, instance->config, instance_on_keys, instance, error);
+	instance->issuers = instance_new_issuers(instance, instance->config, error);
 	if (instance->issuers == NULL)
 		return false;
 	keyring = issuers_keyring(instance->issuers);
@@ -256,6 +256,7 @@ instance_new(struct loop *loop, const char *file, struct config *config)
 	instance->upstream = (struct condition)CONDITION_INIT("upstream unreachable", "upstream back");
 	instance->resolver = resolver_new();
 	instance->shared = (struct worker_shared){ .resolver = instance->resolver, .is_ready = instance_is_ready,
+		.on_unknown_key = instance_on_unknown_key,
 		.arg = instance, .worker_count = instance->worker_count, .upstream = &instance->upstream,
 		.on_turned_away = instance_on_turned_away, .on_drained = instance_on_drained };
 	instance->shared.abuse = abuse_new();
@@ -295,7 +296,7 @@ instance_start(struct loop *loop, const char *file, struct config *config, struc
 	for (size_t i = 0; i < instance->worker_count; i++)
 		worker_start(instance->workers[i]);
 	instance_start_access(instance);
-	issuers_watch(instance->issuers);
+	issuers_begin(instance->issuers);
 	on_look(instance);
 	return instance;
 }

@@ -56,8 +56,12 @@ bool instance_load_tls(const struct config *config, struct instance_tls *tls, st
 /* Whether the store's authorities can be read; the connection reads them itself, when it first connects. */
 bool instance_check_store_tls(const struct config *config, struct buf *error);
 
-/* instance_reload.c: hand the workers the keys that issuers have now (ARG: the instance) */
-void instance_on_keys(void *arg);
+/*
+ * instance_issuers.c: make what knows the keys of CONFIG's issuers, hand the workers the keys that they have now, and ask
+ * for one that a token has shown and nobody knows (ARG: the instance; any thread)
+ */
+struct issuers *instance_new_issuers(struct instance *instance, struct config *config, struct buf *error);
+void instance_on_unknown_key(void *arg, struct str issuer);
 
 /* instance_ready.c: whether callers should be sent here (ARG: the instance; any thread), and what is ill (main's thread) */
 bool instance_is_ready(void *arg);

@@ -55,17 +55,6 @@ instance_load_tls(const struct config *config, struct instance_tls *tls, struct 
 	return false;
 }
 
-void
-instance_on_keys(void *arg)
-{
-	struct instance *instance = arg;
-	struct keyring *keyring = issuers_keyring(instance->issuers);
-
-	for (size_t i = 0; i < instance->worker_count; i++)
-		worker_set_keyring(instance->workers[i], keyring);
-	keyring_unref(&keyring);
-}
-
 /* What of the new configuration a running instance cannot take over, or NULL. */
 static const char *
 instance_needs_restart(const struct config *old, const struct config *new)
@@ -133,7 +122,7 @@ instance_load_parts(struct instance *instance, struct config *config, struct ins
 	    || !settings_admin_token(config, &parts->admin_token, errors) || !instance_check_store_tls(config, errors)
 	    || !access_request_check_all(config, errors) || !settings_proxy(config, &parts->proxy, errors))
 		return false;
-	parts->issuers = issuers_new(instance->loop, config, instance_on_keys, instance, errors);
+	parts->issuers = instance_new_issuers(instance, config, errors);
 	if (parts->issuers && instance_load_all_tls(instance, config, parts->tls, errors))
 		return true;
 	issuers_free(&parts->issuers);
@@ -155,7 +144,7 @@ instance_take(struct instance *instance, struct config *config, struct instance_
 	keyring_unref(&keyring);
 	issuers_free(&instance->issuers);
 	instance->issuers = parts->issuers;
-	issuers_watch(instance->issuers);
+	issuers_begin(instance->issuers);
 	access_tokens_reload(instance->access, config, buf_str(&parts->proxy));
 	buf_wipe(&instance->proxy);
 	instance->proxy = buf_take(&parts->proxy);

@@ -1,34 +1,17 @@
 /* Where the keys of issuers come from. */
-#include "gate/issuers.h"
+#include "gate/issuers_private.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"
 #include "base/log.h"
-#include "gate/condition.h"
 #include "io/file.h"
 #include "io/tls.h"
 #include "rules/jwks.h"
 
 /* Key sets have a few KB: reading one is as cheap as asking for its date, and sees every way of replacing it. */
 #define ISSUERS_LOOK_US (2 * (int64_t)CLOCK_SECOND)
-
-struct issuers_source {
-	const struct config_issuer *issuer;
-	struct jose_keys *keys;		/* a reference */
-	uint8_t digest[32];		/* of the document they are of */
-	struct condition condition;
-};
-
-struct issuers {
-	struct loop *loop;
-	struct config *config;		/* referenced */
-	struct issuers_source *sources;	/* one per issuer */
-	struct loop_timer look;
-	void (*on_change)(void *arg);
-	void *arg;
-};
 
 /* The keys of DOCUMENT; NULL with a sentence in ERROR, which begins with NAME. */
 static struct jose_keys *
@@ -61,8 +44,7 @@ issuers_read_file(const char *file, unsigned algorithms, struct buf *error)
 	return keys;
 }
 
-/* Take the document, where it is another than the one in use; true where the keys have changed. */
-static bool
+bool
 issuers_take(struct issuers_source *source, struct str name, struct str document, struct buf *error)
 {
 	struct jose_keys *keys;
@@ -100,37 +82,70 @@ static void
 on_look(void *arg)
 {
 	struct issuers *issuers = arg;
+	struct mono_time now = loop_now(issuers->settings.loop);
 	bool changed = false;
 
 	for (size_t i = 0; i < issuers->config->issuer_count; i++) {
+		struct issuers_source *source = &issuers->sources[i];
 		struct buf error = BUF_EMPTY;
 
-		changed = issuers_read(&issuers->sources[i], &error) || changed;
+		if (source->issuer->jwks_url.n)
+			continue;
+		changed = issuers_read(source, &error) || changed;
 		buf_add_char(&error, '\0');
-		condition_set(&issuers->sources[i].condition, error.n == 1, error.p, loop_now(issuers->loop));
+		condition_set(&source->condition, error.n == 1, error.p, now);
 		buf_fini(&error);
 	}
-	loop_timer_at(&issuers->look, mono_add(loop_now(issuers->loop), ISSUERS_LOOK_US));
+	loop_timer_at(&issuers->look, mono_add(now, ISSUERS_LOOK_US));
 	if (changed)
-		issuers->on_change(issuers->arg);
+		issuers->settings.on_change(issuers->settings.arg);
+}
+
+/* What OLD has of the same URL and algorithms as ISSUER; NULL where it has nothing. */
+static const struct issuers_source *
+issuers_find_old(const struct issuers *old, const struct config_issuer *issuer)
+{
+	for (size_t i = 0; old && i < old->config->issuer_count; i++) {
+		const struct config_issuer *other = old->sources[i].issuer;
+
+		if (str_eq(other->issuer, issuer->issuer) && str_eq(other->jwks_url, issuer->jwks_url) &&
+		    other->algorithms == issuer->algorithms)
+			return &old->sources[i];
+	}
+	return NULL;
+}
+
+/* Make the source of ISSUER. */
+static void
+issuers_init_source(struct issuers *issuers, const struct config_issuer *issuer, const struct issuers *old,
+    struct buf *error)
+{
+	struct issuers_source *source = &issuers->sources[issuer - issuers->config->issuers];
+	const struct issuers_source *same = issuers_find_old(old, issuer);
+
+	source->issuers = issuers;
+	source->issuer = issuer;
+	source->condition = (struct condition)CONDITION_INIT("issuer's keys unusable", "issuer's keys back");
+	issuers_fetch_init(source);
+	if (issuer->jwks_url.n == 0)
+		issuers_read(source, error);
+	else if (same)
+		issuers_fetch_inherit(source, same);
 }
 
 struct issuers *
-issuers_new(struct loop *loop, struct config *config, void (*on_change)(void *arg), void *arg, struct buf *error)
+issuers_new(const struct issuers_settings *settings, struct config *config, const struct issuers *old, struct buf *error)
 {
 	struct issuers *issuers = calloc(1, sizeof(*issuers));
 	size_t count = config->issuer_count, errors = error->n;
 
 	check(issuers != NULL);
-	*issuers = (struct issuers){ .loop = loop, .config = config_ref(config), .on_change = on_change, .arg = arg };
+	*issuers = (struct issuers){ .settings = *settings, .config = config_ref(config) };
 	issuers->sources = calloc(count ? count : 1, sizeof(*issuers->sources));
 	check(issuers->sources != NULL);
-	loop_timer_init(&issuers->look, loop, on_look, issuers);
-	for (size_t i = 0; i < count && error->n == errors; i++) {
-		issuers->sources[i].issuer = &config->issuers[i];
-		issuers->sources[i].condition = (struct condition)CONDITION_INIT("issuer's keys unusable", "issuer's keys back");
-		issuers_read(&issuers->sources[i], error);
-	}
+	loop_timer_init(&issuers->look, settings->loop, on_look, issuers);
+	for (size_t i = 0; i < count && error->n == errors; i++)
+		issuers_init_source(issuers, &config->issuers[i], old, error);
 	if (error->n != errors)
 		issuers_free(&issuers);
 	return issuers;
@@ -145,18 +160,33 @@ issuers_free(struct issuers **issuers_p)
 		return;
 	*issuers_p = NULL;
 	loop_timer_fini(&issuers->look);
-	for (size_t i = 0; i < issuers->config->issuer_count; i++)
+	for (size_t i = 0; i < issuers->config->issuer_count; i++) {
+		if (issuers->sources[i].issuers)	/* it was made */
+			issuers_fetch_fini(&issuers->sources[i]);
 		jose_keys_unref(&issuers->sources[i].keys);
+	}
 	free(issuers->sources);
 	config_unref(&issuers->config);
 	free(issuers);
 }
 
 void
-issuers_watch(struct issuers *issuers)
+issuers_begin(struct issuers *issuers)
 {
-	if (issuers->config->issuer_count)
-		loop_timer_at(&issuers->look, mono_add(loop_now(issuers->loop), ISSUERS_LOOK_US));
+	if (issuers->config->issuer_count == 0)
+		return;
+	loop_timer_at(&issuers->look, mono_add(loop_now(issuers->settings.loop), ISSUERS_LOOK_US));
+	for (size_t i = 0; i < issuers->config->issuer_count; i++)
+		if (issuers->sources[i].issuer->jwks_url.n)
+			issuers_fetch_begin(&issuers->sources[i]);
+}
+
+void
+issuers_want(struct issuers *issuers, struct str issuer)
+{
+	for (size_t i = 0; i < issuers->config->issuer_count; i++)
+		if (issuers->sources[i].issuer->jwks_url.n && str_eq(issuers->sources[i].issuer->issuer, issuer))
+			issuers_fetch_want(&issuers->sources[i]);
 }
 
 struct keyring *

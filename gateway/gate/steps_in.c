@@ -9,6 +9,7 @@
 #include "rules/jobbody.h"
 #include "rules/policy.h"
 #include "rules/prefer.h"
+#include "rules/scopes.h"
 #include "rules/target.h"
 
 /* Our pseudonym in Via (RFC 9110 7.6.3). */
@@ -143,6 +144,23 @@ in_take_other(struct request *request)
 	return true;
 }
 
+/* Refuse a run by a user whose token, which goes upstream as it is, has no scope for it: Fabric would, for a call of the quota. */
+static void
+in_check_scopes(struct request *request)
+{
+	struct str collection = request->route.collection, wanted = scopes_wanted(collection);
+
+	if (request->route.operation != OPERATION_RUN || !request->has_scopes || !request->caller->scopes_enforced
+	    || scopes_permit_run(request->scopes, collection))
+		return;
+	if (wanted.p)
+		request_refuse(request, REFUSAL_FORBIDDEN, "The token has neither of the scopes Item.Execute.All and %.*s.",
+		    STR_ARG(wanted));
+	else
+		request_refuse(request, REFUSAL_FORBIDDEN, "The token has neither the scope Item.Execute.All nor one of a type's, as "
+		    "Notebook.Execute.All.");
+}
+
 /* Who is not authenticated again and again gets the answer ever later. */
 static void
 in_slow(struct request *request)
@@ -166,6 +184,8 @@ in_permit(struct request *request)
 	if (request->route.operation != OPERATION_OTHER && !policy_permits(request->caller, &request->route))
 		request_refuse(request, REFUSAL_FORBIDDEN, "Caller %.*s may not %.*s here.",
 		    STR_ARG(request->caller->name), STR_ARG(operation_name(request->route.operation)));
+	else
+		in_check_scopes(request);
 }
 
 void

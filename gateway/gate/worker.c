@@ -147,7 +147,7 @@ worker_new(unsigned index, struct worker_shared *shared, struct config *config, 
 	worker->shared = shared;
 	worker->config = config_ref(config);
 	worker->keyring = keyring_ref(keyring);
-	worker->bearers = bearer_cache_new();
+	worker->known_tokens = caller_token_cache_new();
 	worker->loop = loop_new();
 	worker->stats = stats_new();
 	worker->tls_servers = tls_servers;
@@ -197,7 +197,7 @@ worker_free(struct worker **worker_p)
 	config_unref(&worker->config);
 	worker_drop_access(worker);
 	keyring_unref(&worker->keyring);
-	bearer_cache_free(&worker->bearers);
+	caller_token_cache_free(&worker->known_tokens);
 	free(worker->slots);
 	free(worker->free_slots);
 	free(worker);
@@ -294,7 +294,7 @@ worker_take_keyring(struct worker *worker, struct keyring *keyring)
 {
 	keyring_unref(&worker->keyring);
 	worker->keyring = keyring;
-	bearer_cache_clear(worker->bearers);
+	caller_token_cache_clear(worker->known_tokens);
 }
 
 /* Take over a new configuration. Requests under way keep the snapshot they came under. */

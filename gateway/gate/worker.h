@@ -10,7 +10,7 @@
 #include "gate/abuse.h"
 #include "gate/audit.h"
 #include "gate/access_token.h"
-#include "gate/bearer_cache.h"
+#include "gate/caller_token_cache.h"
 #include "gate/condition.h"
 #include "gate/keyring.h"
 #include "gate/limiter.h"
@@ -37,6 +37,8 @@ struct worker_shared {
 	atomic_size_t connections;	/* of callers, on all workers: the limit is the instance's */
 	/* The upstream has answered 401 to the token of VERSION; on the worker's thread. */
 	void (*on_turned_away)(void *arg, size_t identity, uint64_t version);
+	/* A token of ISSUER has shown a key that is not known; any thread, with ARG. */
+	void (*on_unknown_key)(void *arg, struct str issuer);
 	void (*on_drained)(struct worker *worker);	/* on the worker's thread, once, when it has no request and no answer to write left */
 };
 
@@ -48,7 +50,8 @@ struct worker {
 	struct worker_shared *shared;
 	struct config *config;		/* referenced */
 	struct keyring *keyring;	/* of that configuration's issuers; a reference */
-	struct bearer_cache *bearers;	/* tokens that were good by both */
+	struct caller_token_cache *known_tokens;	/* tokens that were good by both */
+	struct mono_time key_wanted;	/* when it told main that a key is not known */
 	struct front *front;
 	struct tls_server **tls_servers;	/* one per listener; NULL for plain ones */
 	struct pool *pool;

@@ -101,7 +101,8 @@ struct config_issuer {			/* whose tokens are verified */
 	struct str *audiences;		/* one of them must be the token's */
 	size_t audience_count;
 	unsigned algorithms;		/* bits 1u << enum jwa; RS256 */
-	struct str jwks_file;		/* its key set; resolved */
+	struct str jwks_file, jwks_url;	/* its key set, one of them; the file resolved */
+	struct str ca_file;		/* of the URL; resolved; empty: the system's */
 };
 
 /* A principal by whose tokens a caller is known: of Entra by tenant and object or application, else by issuer and subject. */
@@ -154,6 +155,7 @@ struct config_caller {
 	size_t allow_count;
 	bool allow_given;		/* with allow_count 0: nothing is permitted */
 	enum config_validate validate;
+	bool scopes_enforced;		/* a user's token must have a scope for a run; true */
 	enum config_other other_routes;	/* refuse */
 };
 

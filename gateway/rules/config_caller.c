@@ -102,6 +102,17 @@ read_location(struct config_reader *r, struct json_t *value, const struct config
 }
 
 static void
+read_scopes(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out)
+{
+	static const char *const words[] = { "off", "enforce", NULL };
+	int word;
+
+	(void)rule;
+	if (config_word(r, value, words, &word))
+		*(bool *)out = word == 1;
+}
+
+static void
 read_validate(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out)
 {
 	static const char *const words[] = { "enforce", "report", "off", NULL };
@@ -163,6 +174,7 @@ static const struct config_rule caller_rules[] = {
 	{ STR_INIT("location"), read_location, 0, 0, 0, false, NULL, NULL },
 	{ STR_INIT("allow"), read_allow, 0, 0, 0, false, NULL, NULL },
 	CONFIG_KEY("validate", read_validate, struct config_caller, validate, 0, 0),
+	CONFIG_KEY("scopes", read_scopes, struct config_caller, scopes_enforced, 0, 0),
 	CONFIG_KEY("other_routes", read_other_routes, struct config_caller, other_routes, 0, 0),
 	CONFIG_END,
 };
@@ -187,6 +199,7 @@ read_caller(struct config_reader *r, struct json_t *value, void *out, size_t i)
 
 	caller->index = i;
 	caller->weight = 1;
+	caller->scopes_enforced = true;
 	r->caller_identities[i] = STR("default");
 	if (json_object_get(value, "identity"))
 		r->caller_identities[i] = (struct str){ NULL, 0 };

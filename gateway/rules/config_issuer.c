@@ -71,17 +71,50 @@ read_algorithms(struct config_reader *r, struct json_t *value, const struct conf
 	issuer->algorithms = all;	/* 0 where the list is wrong, which is an error by now */
 }
 
+/* Read an https URL, which may have a query: Entra's keys of an application are asked for by one. */
+static void
+read_jwks_url(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out)
+{
+	struct config_url url;
+	const char *why;
+	struct str s;
+
+	(void)rule;
+	if (!config_text(r, value, 1, CONFIG_URL_MAX, &s))
+		return;
+	if (!config_is_url_text(s) || str_find_char(s, '#') < s.n || str_find_char(s, '@') < s.n)
+		why = "must be a URL of visible ASCII characters without user and fragment";
+	else
+		why = config_url_split(str_sub(s, 0, str_find_char(s, '?')), &url);
+	if (why == NULL && (!str_eq_nocase(url.scheme, STR("https")) || url.path.n == 0))
+		why = "must begin with https:// and have a path (whoever changes the keys on their way can be anybody)";
+	if (why)
+		config_error_is(r, why, value);
+	else
+		*(struct str *)out = arena_copy(&r->config->arena, s);
+}
+
 static const struct config_rule jwks_rules[] = {
-	CONFIG_LATER("url", "identity"),
-	CONFIG_NEED("file", config_read_path, struct config_issuer, jwks_file, 0, 0),
+	CONFIG_KEY("url", read_jwks_url, struct config_issuer, jwks_url, 0, 0),
+	CONFIG_KEY("file", config_read_path, struct config_issuer, jwks_file, 0, 0),
 	CONFIG_END,
 };
+
+static void
+read_jwks(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out)
+{
+	(void)rule;
+	config_read_object(r, value, jwks_rules, out);
+	if (json_is_object(value) && (json_object_get(value, "url") != NULL) == (json_object_get(value, "file") != NULL))
+		config_error(r, "must have exactly one of \"url\" and \"file\"");
+}
 
 static const struct config_rule issuer_rules[] = {
 	CONFIG_NEED("issuer", read_claim, struct config_issuer, issuer, 0, 0),
 	{ STR_INIT("audiences"), read_audiences, 0, 0, 0, true, NULL, NULL },
 	{ STR_INIT("algorithms"), read_algorithms, 0, 0, 0, false, NULL, NULL },
-	CONFIG_SECTION("jwks", jwks_rules, true),
+	{ STR_INIT("jwks"), read_jwks, 0, 0, 0, true, NULL, NULL },
+	CONFIG_KEY("ca_file", config_read_path, struct config_issuer, ca_file, 0, 0),
 	CONFIG_END,
 };
 
@@ -94,6 +127,8 @@ read_issuer(struct config_reader *r, struct json_t *value, void *out, size_t i)
 	(void)i;
 	issuer->algorithms = 1u << JWA_RS256;
 	config_read_object(r, value, issuer_rules, issuer);
+	if (json_object_get(value, "ca_file") && json_object_get(json_object_get(value, "jwks"), "file"))
+		config_error(r, "\"ca_file\" is for \"jwks\" with a \"url\"");
 	issuer->tenant = config_lower(r, jwt_tenant_of_issuer(issuer->issuer));
 }
 

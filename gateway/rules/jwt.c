@@ -1,10 +1,9 @@
 /* Tokens of callers: what they say, and whether that may be. */
 #include "rules/jwt.h"
 
-#include <jansson.h>
-
 #include "base/base64url.h"
 #include "base/check.h"
+#include "base/json_scan.h"
 #include "rules/uuid.h"
 
 /* The year 10000: beyond it no date of ours can be written. */
@@ -46,113 +45,187 @@ jwt_of_authorization(struct str value)
 
 /* --- reading JSON --- */
 
-/* The JSON object that PART is, which the caller releases; else NULL and *FAULT. */
-static json_t *
-jwt_object(struct arena *arena, struct str part, enum jwt_fault *fault)
-{
-	uint8_t *bytes = arena_alloc(arena, BASE64URL_DECODED(part.n));
-	json_t *object;
-	size_t n;
+/* Tokens have 20 claims or so; each is compared with each. */
+#define JWT_MEMBERS_MAX 100
 
-	*fault = JWT_BAD_FORM;
-	if (part.n == 0 || !base64url_decode(part, bytes, &n))
-		return NULL;
-	*fault = JWT_BAD_JSON;
-	object = json_loadb((const char *)bytes, n, JSON_REJECT_DUPLICATES, NULL);
-	if (json_is_object(object))
-		return object;
-	json_decref(object);
+struct jwt_member {
+	struct str key;			/* without escapes */
+	enum json_token kind;
+	struct str text;		/* a string's between the quotes, a number's as written, a list's with its brackets */
+	bool escaped;
+};
+
+/* A JSON object; everything in the arena. */
+struct jwt_object {
+	struct jwt_member members[JWT_MEMBERS_MAX];
+	size_t count;
+};
+
+/* TEXT as it is meant: its escapes undone, in the arena. */
+static struct str
+jwt_unescape(struct arena *arena, struct str text, bool escaped)
+{
+	char *bytes;
+
+	if (!escaped)
+		return arena_copy(arena, text);
+	bytes = arena_alloc(arena, text.n + 1);
+	return (struct str){ bytes, json_unescape(text, bytes) };
+}
+
+/* The member of that name, or NULL. */
+static const struct jwt_member *
+jwt_member(const struct jwt_object *object, struct str key)
+{
+	for (size_t i = 0; i < object->count; i++)
+		if (str_eq(object->members[i].key, key))
+			return &object->members[i];
 	return NULL;
 }
 
-/* A copy of the text VALUE. */
-static struct str
-jwt_copy(struct arena *arena, json_t *value)
+/* Read the member whose key the scanner has just given; false where it is a second one, one too many, or broken. */
+static bool
+jwt_read_member(struct arena *arena, struct json_scan *s, struct jwt_object *out)
 {
-	return arena_copy(arena, (struct str){ json_string_value(value), json_string_length(value) });
+	struct jwt_member *member = &out->members[out->count];
+	struct str key = s->escaped ? jwt_unescape(arena, s->text, true) : s->text;
+	size_t start;
+
+	if (out->count == JWT_MEMBERS_MAX || jwt_member(out, key))
+		return false;
+	*member = (struct jwt_member){ .key = key, .kind = json_scan_next(s) };
+	member->text = s->text;
+	member->escaped = s->escaped;
+	out->count++;
+	if (member->kind != JSON_ARRAY && member->kind != JSON_OBJECT)
+		return member->kind != JSON_FAULT;
+	start = s->at - 1;		/* at its bracket */
+	if (!json_scan_skip(s))
+		return false;
+	member->text = str_sub(s->input, start, s->at);
+	return true;
+}
+
+/* Read TEXT, a JSON object in which no member stands twice. */
+static bool
+jwt_read_object(struct arena *arena, struct str text, struct jwt_object *out)
+{
+	struct json_scan s;
+	enum json_token token;
+
+	out->count = 0;
+	json_scan_init(&s, text);
+	if (json_scan_next(&s) != JSON_OBJECT)
+		return false;
+	while ((token = json_scan_next(&s)) == JSON_KEY)
+		if (!jwt_read_member(arena, &s, out))
+			return false;
+	return token == JSON_OBJECT_END && json_scan_next(&s) == JSON_END;
+}
+
+/* Decode and read the JSON object that PART is. */
+static enum jwt_fault
+jwt_decode_object(struct arena *arena, struct str part, struct jwt_object *out)
+{
+	uint8_t *bytes = arena_alloc(arena, BASE64URL_DECODED(part.n));
+	size_t n;
+
+	if (!base64url_decode(part, bytes, &n))
+		return JWT_BAD_FORM;
+	return jwt_read_object(arena, (struct str){ (const char *)bytes, n }, out) ? JWT_OK : JWT_BAD_JSON;
 }
 
 /* Take the member NAME, which is a text where it is there; false where it is something else, or empty. */
 static bool
-jwt_text(struct arena *arena, json_t *object, const char *name, struct str *out)
+jwt_text(struct arena *arena, const struct jwt_object *object, struct str name, struct str *out)
 {
-	json_t *value = json_object_get(object, name);
+	const struct jwt_member *member = jwt_member(object, name);
 
-	if (value == NULL)
+	if (member == NULL)
 		return true;
-	if (!json_is_string(value) || json_string_length(value) == 0)
+	if (member->kind != JSON_STRING || member->text.n == 0)
 		return false;
-	*out = jwt_copy(arena, value);
+	*out = jwt_unescape(arena, member->text, member->escaped);
 	return true;
 }
 
 /* Take the date NAME; false where it is there and no whole number of seconds that a clock can show. */
 static bool
-jwt_date(json_t *object, const char *name, int64_t *out)
+jwt_date(const struct jwt_object *object, struct str name, int64_t *out)
 {
-	json_t *value = json_object_get(object, name);
+	const struct jwt_member *member = jwt_member(object, name);
+	uint64_t seconds;
 
 	*out = -1;
-	if (value == NULL)
+	if (member == NULL)
 		return true;
-	if (!json_is_integer(value) || json_integer_value(value) < 0 || json_integer_value(value) >= JWT_DATE_END)
+	if (member->kind != JSON_NUMBER || !str_to_u64(member->text, &seconds) || seconds >= JWT_DATE_END)
 		return false;
-	*out = json_integer_value(value);
+	*out = (int64_t)seconds;
 	return true;
+}
+
+/* Take the list of audiences TEXT. */
+static bool
+jwt_audience_list(struct arena *arena, struct str text, struct jwt *out)
+{
+	struct json_scan s;
+	enum json_token token;
+
+	json_scan_init(&s, text);
+	json_scan_next(&s);		/* its bracket */
+	while ((token = json_scan_next(&s)) == JSON_STRING && out->audience_count < JWT_AUDIENCES_MAX)
+		out->audiences[out->audience_count++] = jwt_unescape(arena, s.text, s.escaped);
+	return token == JSON_ARRAY_END && out->audience_count > 0;
 }
 
 /* Take `aud`: one text or a list of them (RFC 7519 4.1.3). */
 static bool
-jwt_audiences(struct arena *arena, json_t *claims, struct jwt *out)
+jwt_audiences(struct arena *arena, const struct jwt_object *claims, struct jwt *out)
 {
-	json_t *value = json_object_get(claims, "aud");
-	size_t count = json_is_array(value) ? json_array_size(value) : 1;
+	const struct jwt_member *member = jwt_member(claims, STR("aud"));
 
-	if (count == 0 || count > JWT_AUDIENCES_MAX)
+	if (member && member->kind == JSON_ARRAY)
+		return jwt_audience_list(arena, member->text, out);
+	if (member == NULL || member->kind != JSON_STRING)
 		return false;
-	for (size_t i = 0; i < count; i++) {
-		json_t *one = json_is_array(value) ? json_array_get(value, i) : value;
-
-		if (!json_is_string(one))
-			return false;
-		out->audiences[out->audience_count++] = jwt_copy(arena, one);
-	}
+	out->audiences[out->audience_count++] = jwt_unescape(arena, member->text, member->escaped);
 	return true;
 }
 
 /* Take the application's id: `appid` in tokens of version 1, `azp` in those of version 2. */
 static bool
-jwt_application(struct arena *arena, json_t *claims, struct jwt *out)
+jwt_application(struct arena *arena, const struct jwt_object *claims, struct jwt *out)
 {
-	if (!jwt_text(arena, claims, "azp", &out->application))
+	if (!jwt_text(arena, claims, STR("azp"), &out->application))
 		return false;
-	return jwt_text(arena, claims, "appid", &out->application);
+	return jwt_text(arena, claims, STR("appid"), &out->application);
 }
 
 /* Take `scp`, which may be empty: a user's token without scopes is a user's all the same. */
 static bool
-jwt_scopes(struct arena *arena, json_t *claims, struct jwt *out)
+jwt_scopes(struct arena *arena, const struct jwt_object *claims, struct jwt *out)
 {
-	json_t *value = json_object_get(claims, "scp");
+	const struct jwt_member *member = jwt_member(claims, STR("scp"));
 
-	if (value && !json_is_string(value))
+	if (member && member->kind != JSON_STRING)
 		return false;
-	if (value)
-		out->scopes = jwt_copy(arena, value);
+	if (member)
+		out->scopes = jwt_unescape(arena, member->text, member->escaped);
 	return true;
 }
 
 /* Take the claims but `iss`. */
 static enum jwt_fault
-jwt_claims(struct arena *arena, json_t *claims, struct jwt *out)
+jwt_claims(struct arena *arena, const struct jwt_object *claims, struct jwt *out)
 {
-	bool good = out->issuer.p && jwt_audiences(arena, claims, out) && jwt_date(claims, "exp", &out->expires_s) &&
-	    out->expires_s >= 0 && jwt_date(claims, "nbf", &out->not_before_s) && jwt_date(claims, "iat", &out->issued_s);
+	bool good = out->issuer.p && jwt_audiences(arena, claims, out) && jwt_date(claims, STR("exp"), &out->expires_s) &&
+	    out->expires_s >= 0 && jwt_date(claims, STR("nbf"), &out->not_before_s) && jwt_date(claims, STR("iat"), &out->issued_s);
 
-	good = good && jwt_text(arena, claims, "sub", &out->subject) && jwt_text(arena, claims, "tid", &out->tenant) &&
-	    jwt_text(arena, claims, "oid", &out->object) && jwt_application(arena, claims, out) &&
+	good = good && jwt_text(arena, claims, STR("sub"), &out->subject) && jwt_text(arena, claims, STR("tid"), &out->tenant) &&
+	    jwt_text(arena, claims, STR("oid"), &out->object) && jwt_application(arena, claims, out) &&
 	    jwt_scopes(arena, claims, out);
-	good = good && jwt_text(arena, claims, "uti", &out->id) && jwt_text(arena, claims, "jti", &out->id);
+	good = good && jwt_text(arena, claims, STR("uti"), &out->id) && jwt_text(arena, claims, STR("jti"), &out->id);
 	return good ? JWT_OK : JWT_BAD_CLAIM;
 }
 
@@ -166,16 +239,17 @@ jwt_is_type(struct str type)
 
 /* Take the header. What would bring a key along, or change how the rest is read, is refused whatever it says. */
 static enum jwt_fault
-jwt_header(struct arena *arena, json_t *header, struct jwt *out)
+jwt_header(struct arena *arena, const struct jwt_object *header, struct jwt *out)
 {
-	static const char *const forbidden[] = { "crit", "b64", "jku", "jwk", "x5u", "x5c" };
+	static const struct str forbidden[] = { STR_INIT("crit"), STR_INIT("b64"), STR_INIT("jku"), STR_INIT("jwk"),
+		STR_INIT("x5u"), STR_INIT("x5c") };
 	struct str type = { NULL, 0 };
 
 	for (size_t i = 0; i < sizeof(forbidden) / sizeof(forbidden[0]); i++)
-		if (json_object_get(header, forbidden[i]))
+		if (jwt_member(header, forbidden[i]))
 			return JWT_FORBIDDEN_HEADER;
-	if (!jwt_text(arena, header, "alg", &out->algorithm) || !jwt_text(arena, header, "kid", &out->key_id) ||
-	    !jwt_text(arena, header, "typ", &type))
+	if (!jwt_text(arena, header, STR("alg"), &out->algorithm) || !jwt_text(arena, header, STR("kid"), &out->key_id) ||
+	    !jwt_text(arena, header, STR("typ"), &type))
 		return JWT_BAD_HEADER;
 	return out->algorithm.p && out->key_id.p && jwt_is_type(type) ? JWT_OK : JWT_BAD_HEADER;
 }
@@ -201,18 +275,30 @@ static enum jwt_fault
 jwt_parse_frame(struct arena *arena, const struct str parts[3], struct jwt *out)
 {
 	uint8_t *signature = arena_alloc(arena, BASE64URL_DECODED(parts[2].n));
-	enum jwt_fault fault;
-	json_t *header;
+	struct jwt_object header;
+	enum jwt_fault fault = jwt_decode_object(arena, parts[0], &header);
 	size_t n;
 
-	header = jwt_object(arena, parts[0], &fault);
-	if (header == NULL)
-		return fault;
-	fault = jwt_header(arena, header, out);
-	json_decref(header);
+	if (fault == JWT_OK)
+		fault = jwt_header(arena, &header, out);
 	if (fault == JWT_OK && !base64url_decode(parts[2], signature, &n))
-		return JWT_BAD_FORM;
+		fault = JWT_BAD_FORM;
 	return fault;
+}
+
+/* Read the claims; *CLAIMS_FAULT is what is wrong with what stands in them. */
+static enum jwt_fault
+jwt_parse_claims(struct arena *arena, struct str part, struct jwt *out, enum jwt_fault *claims_fault)
+{
+	struct jwt_object claims;
+	enum jwt_fault fault = jwt_decode_object(arena, part, &claims);
+
+	if (fault != JWT_OK)
+		return fault;
+	*claims_fault = JWT_BAD_CLAIM;
+	if (jwt_text(arena, &claims, STR("iss"), &out->issuer))
+		*claims_fault = jwt_claims(arena, &claims, out);
+	return JWT_OK;
 }
 
 enum jwt_fault
@@ -220,18 +306,15 @@ jwt_parse(struct arena *arena, struct str token, struct jwt *out)
 {
 	enum jwt_fault fault, claims_fault;
 	struct str parts[3];
-	json_t *claims;
 
 	*out = (struct jwt){ .expires_s = -1, .not_before_s = -1, .issued_s = -1 };
 	if (token.n > JWT_BYTES_MAX)
 		return JWT_TOO_LARGE;
 	if (!jwt_split(token, parts))
 		return JWT_BAD_FORM;
-	claims = jwt_object(arena, parts[1], &fault);
-	if (claims == NULL)
+	fault = jwt_parse_claims(arena, parts[1], out, &claims_fault);
+	if (fault != JWT_OK)
 		return fault;
-	claims_fault = jwt_text(arena, claims, "iss", &out->issuer) ? jwt_claims(arena, claims, out) : JWT_BAD_CLAIM;
-	json_decref(claims);
 	fault = jwt_parse_frame(arena, parts, out);
 	return fault == JWT_OK ? claims_fault : fault;
 }

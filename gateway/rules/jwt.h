@@ -23,7 +23,7 @@ enum jwt_fault {
 	/* Of the form: jwt_parse. */
 	JWT_TOO_LARGE,		/* over JWT_BYTES_MAX */
 	JWT_BAD_FORM,		/* not three parts of strict base64url */
-	JWT_BAD_JSON,		/* header or claims are no JSON object, or have a member twice */
+	JWT_BAD_JSON,		/* header or claims are no JSON object, have a member twice, or over 100 */
 	JWT_BAD_HEADER,		/* `alg`, `kid` or `typ` is missing or wrong */
 	JWT_FORBIDDEN_HEADER,	/* `crit`, `b64`, or one that brings a key along */
 	JWT_BAD_CLAIM,		/* a claim is missing, of another type, or no date */

@@ -46,7 +46,7 @@ policy_find_principal(const struct config *config, const struct config_principal
 }
 
 const struct config_caller *
-policy_find_token(const struct config *config, const struct policy_bearer *bearer, const struct config_token **token)
+policy_find_token(const struct config *config, const struct policy_principal *bearer, const struct config_token **token)
 {
 	struct config_principal object = { CONFIG_OBJECT, bearer->tenant, bearer->object };
 	struct config_principal application = { CONFIG_APPLICATION, bearer->tenant, bearer->application };

@@ -18,7 +18,7 @@ const struct config_caller *policy_find_key(const struct config *config, const u
  * What a token says of who shows it, once its signature holds and its claims were judged. TENANT is set for tokens of an
  * issuer of Entra alone: another issuer does not name Entra's principals.
  */
-struct policy_bearer {
+struct policy_principal {
 	struct str issuer, tenant, object, application, subject;	/* p NULL where not said */
 };
 
@@ -26,7 +26,7 @@ struct policy_bearer {
  * The caller of whom BEARER is a token, or NULL; *TOKEN the entry that matched. Of Entra's principals the object goes
  * before the application: that one is known by all tokens issued to it, also those of its users.
  */
-const struct config_caller *policy_find_token(const struct config *config, const struct policy_bearer *bearer,
+const struct config_caller *policy_find_token(const struct config *config, const struct policy_principal *bearer,
     const struct config_token **token);
 
 /*

@@ -148,6 +148,7 @@ take_ids(struct parse *p)
 {
 	unsigned id = shapes[p->shape].id;
 
+	p->out->collection = p->target.segments[AT_COLLECTION];
 	if (!take_uuid(p, AT_WORKSPACE, &p->out->workspace))
 		return refuse(p->out, ROUTE_BAD_TARGET, "The workspace id is not a UUID");
 	if (!take_uuid(p, AT_ITEM, &p->out->item))

@@ -24,6 +24,7 @@ struct route {
 	enum operation operation;
 	const char *fault;		/* a sentence for the error, NULL where ROUTE_OK */
 	const char *allow;		/* for 405: "GET, POST" */
+	struct str collection;		/* "items" or the word of a type, as written; p NULL where not known */
 	struct str workspace, item;	/* UUIDs in lower case; p NULL where not known */
 	struct str job_type;		/* decoded once, caller's spelling; p NULL where the operation has none */
 	struct str instance;		/* job instance or schedule id in lower case; p NULL where none */

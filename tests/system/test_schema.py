@@ -58,11 +58,11 @@ FULL = {
             "tenant": "t", "client_id": "c", "token_file": "t", "authority": "https://login.example", "ca_file": "ca.pem"}}},
     ],
     "issuers": [{"issuer": ISSUER, "audiences": ["https://api.fabric.microsoft.com"], "algorithms": ["RS256", "ES256"],
-                 "jwks": {"file": "jwks.json"}}],
+                 "jwks": {"url": "https://login.example/keys"}, "ca_file": "ca.pem"}],
     "callers": [{
         "name": "etl", "keys": [{"id": "k1", "sha256": "ab" * 32, "expires": "2099-01-31T00:00:00Z", "networks": ["10.0.0.0/8"]}],
         "identity": "sp", "location": "rewrite",
-        "weight": 3, "rate": dict(RATE), "validate": "report", "other_routes": "read", "wait": {"max": "30s", "queue": 5},
+        "weight": 3, "rate": dict(RATE), "validate": "report", "scopes": "off", "other_routes": "read", "wait": {"max": "30s", "queue": 5},
         "tokens": [{"id": "t1", "issuer": ISSUER, "tenant": TENANT, "object": "5b218778-e7a5-4d73-8187-f10824047715"}],
         "certificates": [{"id": "c1", "san": "DNS:etl.example"}, {"id": "c2", "spki_sha256": "cd" * 32}],
         "allow": [{"workspace": "cfafbeb1-8037-4d0c-896e-a46fb27ff229", "operations": ["run"],
@@ -82,7 +82,6 @@ FULL = {
 
 # The contract's "(later: X)": the parser says so, the schema does not have them.
 LATER = [
-    ("issuers[0].jwks", "url", "identity"),
     ("", "polls", "polls"),
 ]
 
@@ -383,6 +382,9 @@ GOOD_AND_BAD = [
     (("callers", 0, "allow"), [[], [{}], [{"workspace": "*", "items": "*", "job_types": "*", "operations": "*"}]], [{}, [{"items": []}], [{"job_types": ["*"]}], [[]]]),
     (("rules", 0, "workspace"), ["*", "CFAFBEB1-8037-4d0c-896e-a46fb27ff229"], ["", "x", ["*"]]),
     (("rules", 0, "job_types"), ["*", ["A", "b"]], [[], ["*"], "A"]),
+    (("issuers", 0, "jwks"), [{"url": "https://[::1]:1/a/b?appid=1&x=%20"}, {"url": "https://h/"}],
+     [{}, {"url": "https://h"}, {"url": "http://h/k"}, {"url": "https://u@h/k"}, {"url": "https://h/k#x"}, {"url": "https://h/a b"},
+      {"url": "https:///k"}, {"url": "https://h/k", "file": "k"}, {"file": "with a ca_file"}, "https://h/k"]),
     (("issuers", 0, "audiences"), [["a"], ["https://api.fabric.microsoft.com/", "b"], ["x"] * 16], [[], "a", [""], ["a b"], ["x"] * 17]),
     (("issuers", 0, "algorithms"), [["RS256"], ["ES256", "PS256"]], [[], ["none"], ["HS256"], ["rs256"], "RS256"]),
     (("callers", 0, "tokens"),

@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from harness import BASE, KEY, check_error, field, sha256
-from tokens import AUDIENCE, ETL, ISSUER, REPORTS, STRANGER, TENANT, SigningKey, base64url, write_jwks
+from harness import BASE, KEY, check_error, field, free_port, sha256
+from tokens import AUDIENCE, ETL, ISSUER, REPORTS, STRANGER, TENANT, KeyServer, SigningKey, base64url, write_jwks
 from wire import wait_for
 
 RUN = f"{BASE}/RunNotebook/instances"
@@ -45,8 +45,11 @@ class Door:
         self.gateway = start(fleet, keys, self.sim)
 
     def show(self, token, key=None, target=RUN, method="POST", more=()):
+        """The answer to TOKEN; each comes from an address of its own, since one that fails again and again is slowed."""
         self.shown.append(token)
-        return self.gateway.request(method, target, [("Authorization", f"Bearer {token}"), *more], key=key)
+        headers = [("Authorization", f"Bearer {token}"), *more, *([("X-API-Key", key)] if key else [])]
+        with self.gateway.connect(source=f"127.1.{len(self.shown) // 250}.{len(self.shown) % 250 + 1}") as connection:
+            return connection.request(method, target, headers)
 
     def refused(self, token, key=None, message="not accepted"):
         before = len(self.sim.ledger())
@@ -144,15 +147,39 @@ def test_authorization_twice(door):
     assert answer.status in (400, 401), answer
 
 
+def test_scopes_of_users(door):
+    """A user's run needs a scope for it; an application's does not, nor does a read. Nothing that is refused goes upstream."""
+    notebook, pipeline = (RUN.replace("/items/", f"/{word}/") for word in ("Notebooks", "dataPipelines"))
+    for scp, target, status in (
+            ("Item.Execute.All", RUN, 202), ("Item.Read.All Item.Execute.All", notebook, 202), ("Notebook.Execute.All", notebook, 202),
+            ("Notebook.Execute.All", RUN, 202), ("Warehouse.Execute.All", RUN, 202), ("Notebook.Execute.All", pipeline, 403),
+            ("Item.ReadWrite.All", RUN, 403), ("Item.Execute", RUN, 403), ("xItem.Execute.Allx", RUN, 403), ("", notebook, 403),
+            ("Warehouse.Execute.All", notebook, 403)):
+        before = len(door.sim.ledger())
+        answer = door.show(door.keys["k1"].token(scp=scp), target=target)
+        assert answer.status == status, (scp, target, answer)
+        assert len(door.sim.ledger()) - before == (status == 202)
+        if status == 403:
+            assert "Item.Execute.All" in check_error(answer, 403, "InsufficientPrivileges")["message"]
+            assert answer.get("WWW-Authenticate") is None
+    assert door.show(door.keys["k1"].token(scp="Item.Read.All"), method="GET", target=f"{BASE}/instances").status == 200
+    assert door.show(door.keys["k1"].token(scp="Item.Read.All"), KEY).status == 403      # the token goes upstream, not the key
+
+
 def test_reads_by_token(door):
     answer = door.show(door.keys["k1"].token(), method="GET", target=f"{BASE}/instances")
     assert answer.status == 200, answer
 
 
 def test_nothing_of_a_token_is_written(door):
-    """The last test of this door: neither log, journal nor metrics have a part of any token that was shown."""
+    """Neither log, journal, metrics nor answers have a part of any token that was shown."""
+    key, foreign = door.keys["k1"], door.keys["foreign"]
+    door.refused(foreign.token(header={"kid": "k1"}))
+    answers = [door.show(token, shown) for shown in (None, KEY, "key-of-plain", "no key of ours") for token in (
+        key.token(), key.token() + "=", key.token(exp=1), key.token(oid=STRANGER), foreign.token(header={"kid": "k1"}),
+        key.token(header={"alg": "none"}), key.token(scp="Item.Read.All"))]
     texts = ["\n".join(door.gateway.lines), json.dumps(door.gateway.records()), door.gateway.admin("/metrics").body.decode(),
-             door.gateway.admin("/status").body.decode()]
+             door.gateway.admin("/status").body.decode(), *(answer.raw.decode("latin-1") for answer in answers)]
     parts = [part for token in door.shown for part in token.split(".") if len(part) > 20]
     assert len(parts) > 60
     for part in parts:
@@ -196,6 +223,37 @@ def test_a_start_without_keys_says_why(fleet, keys):
     assert "absent.json: No such file or directory" in gateway.tail()
 
 
+def test_keys_from_a_url(fleet, keys, certificates):
+    """Away at start: a token alone gets 503, a key works. There: they come by themselves. An unknown key does not ask again so soon."""
+    port = free_port()
+    issuers = [{"issuer": ISSUER, "audiences": [AUDIENCE], "jwks": {"url": f"https://localhost:{port}/keys"},
+                "ca_file": certificates.path("ca.pem")}]
+    gateway = fleet.gateway(fleet.simulator(), issuers=issuers, callers=CALLERS)
+
+    def answer(token, key=None):
+        return gateway.request("POST", RUN, [("Authorization", f"Bearer {token}")], key=key)
+
+    good, other = keys["k1"].token(), keys["k2"].token()
+    body = check_error(answer(good), 503, "JobgateUnavailable")
+    assert body["isRetriable"] and answer(good).get("Retry-After") == "5"
+    assert answer(good, KEY).status == 202
+    assert any("issuer's keys" in reason for reason in gateway.admin("/readyz").json()["reasons"])
+    server = KeyServer(certificates, port)
+    server.keys = [keys["k1"]]
+    try:
+        wait_for(lambda: answer(good).status == 202, what="the keys")
+        for _ in range(5):
+            check_error(answer(other), 401, "JobgateUnauthenticated")
+        assert server.asked == 1
+        gateway.send_signal(signal.SIGHUP)
+        gateway.wait_event("configuration reloaded")
+        assert answer(good).status == 202
+        wait_for(lambda: server.asked == 2, what="the reload's question")
+    finally:
+        server.close()
+    assert answer(good).status == 202
+
+
 def test_reload_changes_who_is_known(fleet, keys):
     sim = fleet.simulator()
     gateway = start(fleet, keys, sim)
@@ -205,10 +263,12 @@ def test_reload_changes_who_is_known(fleet, keys):
         return gateway.request("POST", RUN, [("Authorization", f"Bearer {token}")], key=None)
 
     check_error(answer(), 401, "JobgateUnauthenticated")
-    gateway.config["callers"] = [{"name": "etl", "tokens": [{"tenant": TENANT, "object": STRANGER}]}]
+    gateway.config["callers"] = [{"name": "etl", "scopes": "off", "tokens": [{"tenant": TENANT, "object": STRANGER}]}]
     gateway.write_config(gateway.config)
     gateway.send_signal(signal.SIGHUP)
     gateway.wait_event("configuration reloaded")
     wait_for(lambda: answer().status == 202, what="the new caller")
     record = gateway.records("config")[-1]
     assert record["callers"] == [{"name": "etl", "keys": [STRANGER[:8]]}]
+    token = keys["k1"].token(oid=STRANGER, scp="Item.Read.All")      # whose scopes are Fabric's business now
+    assert answer().status == 202

@@ -4,8 +4,11 @@ import base64
 import json
 import os
 import re
+import ssl
 import subprocess
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 TENANT = "11111111-2222-3333-4444-555555555555"
 ISSUER = f"https://login.microsoftonline.com/{TENANT}/v2.0"
@@ -57,3 +60,39 @@ def write_jwks(file, *keys):
     with open(f"{file}.new", "w", encoding="ascii") as out:
         json.dump({"keys": [key.jwk() for key in keys]}, out)
     os.replace(f"{file}.new", file)
+
+
+class KeyServer:
+    """An https server on a port of loopback that gives a key set, until it is closed."""
+
+    def __init__(self, certificates, port=0):
+        owner, self.keys, self.asked = self, [], 0
+
+        class Handler(BaseHTTPRequestHandler):
+            """Answers every GET."""
+
+            def do_GET(self):   # pylint: disable=invalid-name
+                """With the keys of the moment."""
+                owner.asked += 1
+                body = json.dumps({"keys": [key.jwk() for key in owner.keys]}).encode()
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_):  # pylint: disable=arguments-differ
+                """Say nothing."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*certificates.pair("front"))
+        self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+        self.port = self.server.server_address[1]
+        self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
+        self.thread.start()
+
+    def close(self):
+        """Answer no more."""
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join()

@@ -59,8 +59,9 @@ def client_context(ca=None, verify=False):
 class Connection:
     """One connection, plain or TLS; requests one after another."""
 
-    def __init__(self, port, tls=False, host="127.0.0.1", name="api.fabric.microsoft.com", timeout=TIMEOUT, context=None):
-        self.socket = socket.create_connection((host, port), timeout=timeout)
+    def __init__(self, port, tls=False, host="127.0.0.1", name="api.fabric.microsoft.com", timeout=TIMEOUT, context=None,
+                 source=None):
+        self.socket = socket.create_connection((host, port), timeout=timeout, source_address=source and (source, 0))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if tls:
             self.socket = (context or client_context()).wrap_socket(self.socket, server_hostname=name)

@@ -97,6 +97,13 @@ test_what_is_wrong_is_said(void **state)
 		{ "issuers[0].algorithms", "[\"none\"]",
 		    "issuers[0].algorithms[0]: must be \"RS256\", \"PS256\" or \"ES256\", is \"none\"" },
 		{ "issuers[0].jwks", NULL, "issuers[0].jwks: is missing" },
+		{ "issuers[0].jwks", "{}", "issuers[0].jwks: must have exactly one of \"url\" and \"file\"" },
+		{ "issuers[0].jwks.url", "\"https://h/k\"", "issuers[0].jwks: must have exactly one of \"url\" and \"file\"" },
+		{ "issuers[0].jwks", "{\"url\": \"http://h/k\"}", "issuers[0].jwks.url: must begin with https:// and have a path "
+		    "(whoever changes the keys on their way can be anybody), is \"http://h/k\"" },
+		{ "issuers[0].jwks", "{\"url\": \"https://h/k#x\"}",
+		    "issuers[0].jwks.url: must be a URL of visible ASCII characters without user and fragment, is \"https://h/k#x\"" },
+		{ "issuers[0].ca_file", "\"ca.pem\"", "issuers[0]: \"ca_file\" is for \"jwks\" with a \"url\"" },
 		{ "callers[0].tokens", "[]", ETL ".tokens: must be a list of at least one, is an empty list" },
 		{ "callers[0].tokens", "[{}]", ETL ".tokens[0]: " SHAPE },
 		{ "callers[0].tokens", "[{\"tenant\": \"" T1 "\"}]", ETL ".tokens[0]: " SHAPE },
@@ -147,7 +154,7 @@ test_what_is_wrong_is_said(void **state)
 static void
 test_whose_a_token_is(void **state)
 {
-	static const struct { struct policy_bearer bearer; const char *caller; } rows[] = {
+	static const struct { struct policy_principal bearer; const char *caller; } rows[] = {
 		{ { STR_INIT(V1), STR_INIT(T1), STR_INIT(O1), STR_INIT(A1), STR_INIT("s") }, "object" },
 		{ { STR_INIT(V2), STR_INIT(T1), STR_INIT(O1), { NULL, 0 }, { NULL, 0 } }, "object" },
 		{ { STR_INIT(V1), STR_INIT(T1), STR_INIT(O2), STR_INIT(A1), { NULL, 0 } }, "application" },
@@ -198,7 +205,7 @@ test_ten_thousand_callers_have_tokens(void **state)
 		char object[40];
 		const struct config_token *token;
 		const struct config_caller *caller;
-		struct policy_bearer bearer = { STR(V1), STR(T1), { object, 36 }, { NULL, 0 }, { NULL, 0 } };
+		struct policy_principal bearer = { STR(V1), STR(T1), { object, 36 }, { NULL, 0 }, { NULL, 0 } };
 
 		snprintf(object, sizeof(object), "%08x-0000-0000-0000-000000000000", i);
 		caller = policy_find_token(c, &bearer, &token);

@@ -1,4 +1,4 @@
-/* rules/jwt and base/base64url: form, header and claims of tokens, without their signatures (see test_bearer.c). */
+/* rules/jwt and base/base64url: form, header and claims of tokens, without their signatures (see test_caller_token.c). */
 #include "rules/jwt.h"
 
 #include <stdarg.h>

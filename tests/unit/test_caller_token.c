@@ -1,5 +1,5 @@
-/* gate/bearer: tokens, valid and broken, judged as a request's are: rules/jwt, io/jose and the issuers' configuration. */
-#include "gate/bearer.h"
+/* gate/caller_token: tokens, valid and broken, judged as a request's are: rules/jwt, io/jose and the issuers' configuration. */
+#include "gate/caller_token.h"
 
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,7 +9,7 @@
 #include <openssl/pem.h>
 #include <stdio.h>
 
-#include "gate/bearer_cache.h"
+#include "gate/caller_token_cache.h"
 #include "rules/jwks.h"
 #include "token_maker.h"
 
@@ -96,27 +96,27 @@ tear_down(void **state)
 
 /* Judge TOKEN at NOW_S: it must be so. */
 static void
-expect_at(struct str token, int64_t now_s, enum bearer_result result, enum jwt_fault fault, const char *what)
+expect_at(struct str token, int64_t now_s, enum caller_token_result result, enum jwt_fault fault, const char *what)
 {
 	struct wall_time now = { now_s * CLOCK_SECOND };
 	struct arena arena;
-	struct bearer bearer;
+	struct caller_token bearer;
 
 	cases++;
 	arena_init(&arena);
-	bearer_judge(&arena, config, keyring, token, now, &bearer);
+	caller_token_judge(&arena, config, keyring, token, now, &bearer);
 	if (bearer.result != result || bearer.fault != fault)
 		fail_msg("%s: result %d (expected %d), fault \"%s\" (expected \"%s\")", what, bearer.result, result,
 		    jwt_fault_text(bearer.fault), jwt_fault_text(fault));
 	/* Nothing may be told of a token whose signature was not seen to hold. */
-	assert_int_equal(bearer.verified, result == BEARER_GOOD || (result == BEARER_BAD && fault >= JWT_BAD_ISSUER));
+	assert_int_equal(bearer.verified, result == CALLER_TOKEN_GOOD || (result == CALLER_TOKEN_BAD && fault >= JWT_BAD_ISSUER));
 	arena_fini(&arena);
 }
 
 static void
 expect(struct str token, enum jwt_fault fault, const char *what)
 {
-	expect_at(token, NOW, fault == JWT_OK ? BEARER_GOOD : BEARER_BAD, fault, what);
+	expect_at(token, NOW, fault == JWT_OK ? CALLER_TOKEN_GOOD : CALLER_TOKEN_BAD, fault, what);
 }
 
 /* Sign HEADER and CLAIMS with KEY and ALGORITHM, and judge that. */
@@ -345,7 +345,7 @@ test_claims(void **state)
 
 		add_token(&token, HEADER, rows[i].claims, rsa, "RS256");
 		/* What cannot be read shows no issuer either. */
-		expect_at(buf_str(&token), NOW, fault == JWT_OK ? BEARER_GOOD : fault == JWT_BAD_JSON ? BEARER_FOREIGN : BEARER_BAD,
+		expect_at(buf_str(&token), NOW, fault == JWT_OK ? CALLER_TOKEN_GOOD : fault == JWT_BAD_JSON ? CALLER_TOKEN_FOREIGN : CALLER_TOKEN_BAD,
 		    fault, rows[i].claims);
 		buf_fini(&token);
 	}
@@ -372,14 +372,14 @@ test_tokens_of_others_are_foreign(void **state)
 		struct buf token = BUF_EMPTY;
 
 		add_token(&token, HEADER, rows[i].claims, rsa, "RS256");
-		expect_at(buf_str(&token), NOW, BEARER_FOREIGN, rows[i].fault, rows[i].claims);
+		expect_at(buf_str(&token), NOW, CALLER_TOKEN_FOREIGN, rows[i].fault, rows[i].claims);
 		buf_fini(&token);
 	}
 }
 
 /* Put BYTES in the place of CUT bytes at AT (from the end where negative) of a good token, and judge that. */
 static void
-expect_changed(long at, size_t cut, const char *bytes, enum bearer_result result, enum jwt_fault fault)
+expect_changed(long at, size_t cut, const char *bytes, enum caller_token_result result, enum jwt_fault fault)
 {
 	struct buf token = BUF_EMPTY, changed = BUF_EMPTY;
 	size_t from;
@@ -398,27 +398,27 @@ static void
 test_damaged_texts(void **state)
 {
 	(void)state;
-	expect_changed(0, 0, "", BEARER_GOOD, JWT_OK);
-	expect_changed(0, 0, " ", BEARER_BAD, JWT_BAD_FORM);
-	expect_changed(-1, 1, "", BEARER_BAD, JWT_BAD_FORM);
-	expect_changed(-342, 338, "", BEARER_BAD, JWT_BAD_SIGNATURE);
-	expect_changed(-4, 4, "AA", BEARER_BAD, JWT_BAD_SIGNATURE);
-	expect_changed(-342, 342, "", BEARER_FOREIGN, JWT_BAD_FORM);
-	expect_changed(-342, 342, "AA", BEARER_BAD, JWT_BAD_SIGNATURE);
-	expect_changed(-343, 343, "", BEARER_FOREIGN, JWT_BAD_FORM);
-	expect_changed(-343, 0, "=", BEARER_FOREIGN, JWT_BAD_FORM);
-	expect_changed(-343, 0, ".", BEARER_FOREIGN, JWT_BAD_FORM);
-	expect_changed(-342, 0, "AAAA", BEARER_BAD, JWT_BAD_SIGNATURE);
-	expect_changed(-20, 0, "\n", BEARER_BAD, JWT_BAD_FORM);
-	expect_changed(-20, 1, "+", BEARER_BAD, JWT_BAD_FORM);
-	expect_changed(-20, 1, "/", BEARER_BAD, JWT_BAD_FORM);
-	expect_changed(-20, 1, "=", BEARER_BAD, JWT_BAD_FORM);
-	expect_changed(-20, 1, "\xc3", BEARER_BAD, JWT_BAD_FORM);
-	expect_changed(-20, 1, "%2d", BEARER_BAD, JWT_BAD_FORM);
-	expect_changed(2, 1, "=", BEARER_BAD, JWT_BAD_FORM);
-	expect_changed(80, 1, "*", BEARER_FOREIGN, JWT_BAD_FORM);
-	expect_changed(0, 0, "..", BEARER_FOREIGN, JWT_BAD_FORM);
-	expect_changed(0, 51, "eyJhbGciOiJub25lIn0", BEARER_BAD, JWT_BAD_HEADER);
+	expect_changed(0, 0, "", CALLER_TOKEN_GOOD, JWT_OK);
+	expect_changed(0, 0, " ", CALLER_TOKEN_BAD, JWT_BAD_FORM);
+	expect_changed(-1, 1, "", CALLER_TOKEN_BAD, JWT_BAD_FORM);
+	expect_changed(-342, 338, "", CALLER_TOKEN_BAD, JWT_BAD_SIGNATURE);
+	expect_changed(-4, 4, "AA", CALLER_TOKEN_BAD, JWT_BAD_SIGNATURE);
+	expect_changed(-342, 342, "", CALLER_TOKEN_FOREIGN, JWT_BAD_FORM);
+	expect_changed(-342, 342, "AA", CALLER_TOKEN_BAD, JWT_BAD_SIGNATURE);
+	expect_changed(-343, 343, "", CALLER_TOKEN_FOREIGN, JWT_BAD_FORM);
+	expect_changed(-343, 0, "=", CALLER_TOKEN_FOREIGN, JWT_BAD_FORM);
+	expect_changed(-343, 0, ".", CALLER_TOKEN_FOREIGN, JWT_BAD_FORM);
+	expect_changed(-342, 0, "AAAA", CALLER_TOKEN_BAD, JWT_BAD_SIGNATURE);
+	expect_changed(-20, 0, "\n", CALLER_TOKEN_BAD, JWT_BAD_FORM);
+	expect_changed(-20, 1, "+", CALLER_TOKEN_BAD, JWT_BAD_FORM);
+	expect_changed(-20, 1, "/", CALLER_TOKEN_BAD, JWT_BAD_FORM);
+	expect_changed(-20, 1, "=", CALLER_TOKEN_BAD, JWT_BAD_FORM);
+	expect_changed(-20, 1, "\xc3", CALLER_TOKEN_BAD, JWT_BAD_FORM);
+	expect_changed(-20, 1, "%2d", CALLER_TOKEN_BAD, JWT_BAD_FORM);
+	expect_changed(2, 1, "=", CALLER_TOKEN_BAD, JWT_BAD_FORM);
+	expect_changed(80, 1, "*", CALLER_TOKEN_FOREIGN, JWT_BAD_FORM);
+	expect_changed(0, 0, "..", CALLER_TOKEN_FOREIGN, JWT_BAD_FORM);
+	expect_changed(0, 51, "eyJhbGciOiJub25lIn0", CALLER_TOKEN_BAD, JWT_BAD_HEADER);
 }
 
 /* The last character of an RSA signature holds four bits that mean nothing: only one of 16 spellings is right. */
@@ -453,13 +453,13 @@ test_no_bit_can_be_turned(void **state)
 	for (size_t i = 0; i < token.n; i++) {
 		struct wall_time now = { NOW * (int64_t)CLOCK_SECOND };
 		struct arena arena;
-		struct bearer bearer;
+		struct caller_token bearer;
 		char kept = token.p[i];
 
 		arena_init(&arena);
 		token.p[i] = kept == 'A' ? 'B' : 'A';
-		bearer_judge(&arena, config, keyring, buf_str(&token), now, &bearer);
-		assert_int_not_equal(bearer.result, BEARER_GOOD);
+		caller_token_judge(&arena, config, keyring, buf_str(&token), now, &bearer);
+		assert_int_not_equal(bearer.result, CALLER_TOKEN_GOOD);
 		assert_false(bearer.verified);
 		token.p[i] = kept;
 		arena_fini(&arena);
@@ -484,7 +484,7 @@ test_sizes(void **state)
 		buf_add_char(&claims, '\0');
 		add_token(&token, HEADER, claims.p, rsa, "RS256");
 		if (token.n > JWT_BYTES_MAX - 4 && token.n <= JWT_BYTES_MAX + 4)
-			expect_at(buf_str(&token), NOW, token.n > JWT_BYTES_MAX ? BEARER_FOREIGN : BEARER_GOOD,
+			expect_at(buf_str(&token), NOW, token.n > JWT_BYTES_MAX ? CALLER_TOKEN_FOREIGN : CALLER_TOKEN_GOOD,
 			    token.n > JWT_BYTES_MAX ? JWT_TOO_LARGE : JWT_OK, "about 8 KB");
 	}
 	buf_fini(&claims);
@@ -501,7 +501,7 @@ test_keys_that_are_not_there(void **state)
 	(void)state;
 	keyring->keys[0] = NULL;
 	add_token(&token, HEADER, CLAIMS, rsa, "RS256");
-	expect_at(buf_str(&token), NOW, BEARER_NO_KEYS, JWT_OK, "no keys");
+	expect_at(buf_str(&token), NOW, CALLER_TOKEN_NO_KEYS, JWT_OK, "no keys");
 	buf_add_char(&token, '=');
 	expect(buf_str(&token), JWT_BAD_FORM, "broken, no keys");
 	keyring->keys[0] = kept;
@@ -511,23 +511,23 @@ test_keys_that_are_not_there(void **state)
 static void
 test_cache_keeps_until_they_expire(void **state)
 {
-	struct bearer_cache *cache = bearer_cache_new();
-	struct bearer_known known = { .expires_s = 100, .caller = &config->callers[0] };
+	struct caller_token_cache *cache = caller_token_cache_new();
+	struct caller_token_known known = { .expires_s = 100, .caller = &config->callers[0] };
 	struct wall_time before = { INT64_C(99999999) }, after = { INT64_C(100000000) };
 	uint8_t a[32] = { 1 }, b[32] = { 1, [31] = 1 };
 
 	(void)state;
-	assert_null(bearer_cache_find(cache, a, before));
-	assert_ptr_equal(bearer_cache_put(cache, a, &known)->caller, &config->callers[0]);
-	assert_ptr_equal(bearer_cache_find(cache, a, before)->caller, &config->callers[0]);
-	assert_null(bearer_cache_find(cache, a, after));
-	assert_null(bearer_cache_find(cache, b, before));
-	bearer_cache_put(cache, b, &known);		/* the same place: the newer stays */
-	assert_null(bearer_cache_find(cache, a, before));
-	assert_non_null(bearer_cache_find(cache, b, before));
-	bearer_cache_clear(cache);
-	assert_null(bearer_cache_find(cache, b, before));
-	bearer_cache_free(&cache);
+	assert_null(caller_token_cache_find(cache, a, before));
+	assert_ptr_equal(caller_token_cache_put(cache, a, &known)->caller, &config->callers[0]);
+	assert_ptr_equal(caller_token_cache_find(cache, a, before)->caller, &config->callers[0]);
+	assert_null(caller_token_cache_find(cache, a, after));
+	assert_null(caller_token_cache_find(cache, b, before));
+	caller_token_cache_put(cache, b, &known);		/* the same place: the newer stays */
+	assert_null(caller_token_cache_find(cache, a, before));
+	assert_non_null(caller_token_cache_find(cache, b, before));
+	caller_token_cache_clear(cache);
+	assert_null(caller_token_cache_find(cache, b, before));
+	caller_token_cache_free(&cache);
 }
 
 /* The number that this file promises. */

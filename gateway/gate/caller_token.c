@@ -1,11 +1,11 @@
 /* Who shows a token. */
-#include "gate/bearer.h"
+#include "gate/caller_token.h"
 
 #include "base/check.h"
 
 /* The issuer of ours that the token names, or COUNT where it is another. */
 static size_t
-bearer_find_issuer(const struct config *config, struct str issuer)
+caller_token_find_issuer(const struct config *config, struct str issuer)
 {
 	size_t i = 0;
 
@@ -16,7 +16,7 @@ bearer_find_issuer(const struct config *config, struct str issuer)
 
 /* What is wrong with the token's key, algorithm or signature. */
 static enum jwt_fault
-bearer_verify(const struct jose_keys *keys, const struct jwt *jwt, struct str token)
+caller_token_verify(const struct jose_keys *keys, const struct jwt *jwt, struct str token)
 {
 	const struct jose_key *key = jose_keys_find(keys, jwt->key_id);
 
@@ -29,12 +29,12 @@ bearer_verify(const struct jose_keys *keys, const struct jwt *jwt, struct str to
 
 /* Judge a token of an issuer of ours that was read. */
 static void
-bearer_judge_ours(const struct jose_keys *keys, struct str token, struct wall_time now, struct bearer *out)
+caller_token_judge_ours(const struct jose_keys *keys, struct str token, struct wall_time now, struct caller_token *out)
 {
 	const struct config_issuer *issuer = out->issuer;
 	struct jwt_expected expected = { issuer->issuer, issuer->tenant, issuer->audiences, issuer->audience_count };
 
-	out->fault = bearer_verify(keys, &out->jwt, token);
+	out->fault = caller_token_verify(keys, &out->jwt, token);
 	if (out->fault != JWT_OK)
 		return;
 	out->verified = true;
@@ -42,15 +42,15 @@ bearer_judge_ours(const struct jose_keys *keys, struct str token, struct wall_ti
 }
 
 void
-bearer_judge(struct arena *arena, const struct config *config, const struct keyring *keyring, struct str token,
-    struct wall_time now, struct bearer *out)
+caller_token_judge(struct arena *arena, const struct config *config, const struct keyring *keyring, struct str token,
+    struct wall_time now, struct caller_token *out)
 {
 	size_t at;
 
 	check(keyring->count == config->issuer_count);
-	*out = (struct bearer){ .result = BEARER_FOREIGN };
+	*out = (struct caller_token){ .result = CALLER_TOKEN_FOREIGN };
 	out->fault = jwt_parse(arena, token, &out->jwt);
-	at = bearer_find_issuer(config, out->jwt.issuer);
+	at = caller_token_find_issuer(config, out->jwt.issuer);
 	if (at == config->issuer_count) {
 		if (out->fault == JWT_OK)
 			out->fault = JWT_BAD_ISSUER;
@@ -58,10 +58,10 @@ bearer_judge(struct arena *arena, const struct config *config, const struct keyr
 	}
 	out->issuer = &config->issuers[at];
 	if (out->fault == JWT_OK && keyring->keys[at] == NULL) {
-		out->result = BEARER_NO_KEYS;
+		out->result = CALLER_TOKEN_NO_KEYS;
 		return;
 	}
 	if (out->fault == JWT_OK)
-		bearer_judge_ours(keyring->keys[at], token, now, out);
-	out->result = out->fault == JWT_OK ? BEARER_GOOD : BEARER_BAD;
+		caller_token_judge_ours(keyring->keys[at], token, now, out);
+	out->result = out->fault == JWT_OK ? CALLER_TOKEN_GOOD : CALLER_TOKEN_BAD;
 }
