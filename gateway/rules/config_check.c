@@ -263,6 +263,26 @@ finish_caller_location(struct config_reader *r, struct config_caller *caller)
 	}
 }
 
+/* A quota for each token is of use only where callers' own tokens go upstream and can be verified. */
+static void
+check_per_token(struct config_reader *r)
+{
+	for (size_t i = 0; i < r->config->identity_count; i++) {
+		const struct config_identity *identity = &r->config->identities[i];
+		size_t mark;
+
+		if (!identity->per_token)
+			continue;
+		mark = config_enter_item(r, "identities", i, identity->name);
+		config_enter(r, STR("per_token"));
+		if (identity->credential.kind != CONFIG_CREDENTIAL_NONE)
+			config_error(r, "has no meaning with a credential: the upstream sees one principal");
+		else if (r->config->issuer_count == 0)
+			config_error(r, "needs issuers: a token that is not verified chooses no bucket");
+		config_leave(r, mark);
+	}
+}
+
 /* The gateway's own rights must not become everybody's by an omission. */
 static void
 finish_caller_allow(struct config_reader *r, const struct config_caller *caller)
@@ -365,6 +385,7 @@ config_finish(struct config_reader *r)
 	finish_identities(r);
 	check_names(r, "identities", config->identities, sizeof(*config->identities), config->identity_count);
 	check_issuers(r);
+	check_per_token(r);
 	check_names(r, "callers", config->callers, sizeof(*config->callers), config->caller_count);
 	check_names(r, "rules", config->rate_limits, sizeof(*config->rate_limits), config->rate_limit_count);
 	finish_callers(r);

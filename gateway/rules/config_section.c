@@ -156,6 +156,7 @@ read_listen(struct config_reader *r, struct json_t *value, const struct config_r
 static const struct config_rule identity_rules[] = {
 	CONFIG_NEED("name", config_read_name, struct config_identity, name, 0, 0),
 	CONFIG_KEY("quota", config_read_quota, struct config_identity, quota, 0, 0),
+	CONFIG_KEY("per_token", config_read_bool, struct config_identity, per_token, 0, 0),
 	CONFIG_KEY("credential", config_read_credential, struct config_identity, credential, 0, 0),
 	CONFIG_END,
 };

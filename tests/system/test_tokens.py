@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from harness import BASE, KEY, check_error, field, free_port, sha256
+from harness import BASE, KEY, check_error, elapsed, field, free_port, sha256
 from tokens import AUDIENCE, ETL, ISSUER, REPORTS, STRANGER, TENANT, KeyServer, SigningKey, base64url, write_jwks
 from wire import wait_for
 
@@ -272,3 +272,24 @@ def test_reload_changes_who_is_known(fleet, keys):
     assert record["callers"] == [{"name": "etl", "keys": [STRANGER[:8]]}]
     token = keys["k1"].token(oid=STRANGER, scp="Item.Read.All")      # whose scopes are Fabric's business now
     assert answer().status == 202
+
+
+def test_each_principal_has_the_quota_for_itself(fleet, keys):
+    """per_token: four of them take four calls each at one a second in the time of one; what shows no verified token is the fourth."""
+    sim = fleet.simulator()
+    gateway = start(fleet, keys, sim, wait={"max": "20s", "queue": 100}, identities=[
+        {"name": "default", "per_token": True, "quota": {"requests": 20, "window": "20s", "burst": 1}}],
+        callers=[{"name": "app", "keys": [{"id": "k", "sha256": sha256(KEY)}], "tokens": [{"tenant": TENANT, "application": REPORTS}]}])
+    users = [f"{n}0000000-0000-4000-8000-000000000000" for n in range(1, 4)]
+    shown = [[("Authorization", f"Bearer {keys['k1'].token(oid=u, azp=REPORTS, scp='Item.Execute.All')}")] for u in users]
+    connections = [gateway.connect() for _ in range(16)]
+
+    def run():
+        for n, connection in enumerate(connections):
+            headers = (shown + [[("X-API-Key", KEY)]])[n % 4]
+            connection.send(connection.build("POST", RUN, headers, b"{}"))
+        return [connection.response().status for connection in connections]
+
+    statuses, seconds = elapsed(run)
+    assert statuses == [202] * 16 and 3 < seconds < 10, (statuses, seconds)
+    assert gateway.metrics()['jobgate_grants_total{identity="default"}'] == 16

@@ -117,10 +117,42 @@ test_allow_is_needed(void **state)
 	buf_fini(&errors);
 }
 
+/* A quota for each token: only where tokens are verified, and go upstream. */
+static void
+test_per_token(void **state)
+{
+	static const char issuers[] = "[{\"issuer\": \"https://idp.example\", \"audiences\": [\"a\"], \"jwks\": {\"file\": \"k\"}}]";
+	char *plain = change(LEAST, "identities", "[{\"name\": \"default\", \"per_token\": true}]");
+	char *good = change(plain, "issuers", issuers);
+	struct buf errors = BUF_EMPTY;
+	struct config *config;
+
+	(void)state;
+	assert_null(config_parse(str_from(plain), STR("f.json"), STR("."), &errors));
+	assert_true(str_eq(buf_str(&errors), STR("f.json: identities[0] (\"default\").per_token: needs issuers: a token that is not verified "
+	    "chooses no bucket\n")));
+	buf_clear(&errors);
+	config = config_parse(str_from(good), STR("f.json"), STR("."), &errors);
+	assert_non_null(config);
+	assert_true(config->identities[0].per_token);
+	config_unref(&config);
+	free(plain);
+	plain = change(good, "identities", "[{\"name\": \"default\", \"per_token\": true, \"credential\": {\"managed_identity\": {}}}]");
+	free(good);
+	good = change(plain, "callers[0].allow", "[{}]");
+	assert_null(config_parse(str_from(good), STR("f.json"), STR("."), &errors));
+	assert_true(str_eq(buf_str(&errors), STR("f.json: identities[0] (\"default\").per_token: has no meaning with a credential: the "
+	    "upstream sees one principal\n")));
+	free(plain);
+	free(good);
+	buf_fini(&errors);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_per_token),
 		cmocka_unit_test(test_one_credential_one_sentence),
 		cmocka_unit_test(test_values_and_defaults),
 		cmocka_unit_test(test_allow_is_needed),
