@@ -149,6 +149,14 @@ str_hex_decode(struct str s, uint8_t *out, size_t n)
 	return true;
 }
 
+uint64_t
+str_hash(uint64_t hash, struct str s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		hash = (hash ^ (unsigned char)s.p[i]) * UINT64_C(1099511628211);
+	return (hash ^ 0xff) * UINT64_C(1099511628211);	/* no byte of a text: "ab", "c" is not "a", "bc" */
+}
+
 bool
 str_same_secret(const uint8_t *a, const uint8_t *b, size_t n)
 {

@@ -58,6 +58,18 @@ void str_hex_encode(const uint8_t *bytes, size_t n, char *out);
 /* Read exactly 2*N hexadecimal digits; false where S has another length or byte. */
 bool str_hex_decode(struct str s, uint8_t *out, size_t n);
 
+/*
+ * Mix S and its end into HASH (FNV-1a; begin with STR_HASH_BEGIN). For tables whose content nobody chooses who could gain by
+ * collisions: it is no defence. Use the low bits of str_hash_end.
+ */
+#define STR_HASH_BEGIN UINT64_C(14695981039346656037)
+uint64_t str_hash(uint64_t hash, struct str s);
+static inline uint64_t
+str_hash_end(uint64_t hash)
+{
+	return hash ^ hash >> 32;
+}
+
 /* Compare N secret bytes in a time that does not depend on where they differ. */
 bool str_same_secret(const uint8_t *a, const uint8_t *b, size_t n);
 

@@ -42,15 +42,15 @@ check_fault(struct check_report *report, const char *where, const struct buf *te
 	report->faults++;
 }
 
-/* Warn where a file that is nobody's business but ours is open to all. */
+/* Warn where a file that is nobody's business but ours is open to others. */
 static void
 check_private(struct check_report *report, const char *where, struct str file)
 {
 	unsigned mode = 0;
 
 	if (file.n && file_is_open_to_others(file.p, &mode))
-		fprintf(stderr, "%s: warning: %s: %s can be read by every user of this machine (mode %04o)\n",
-		    report->file, where, file.p, mode);
+		fprintf(stderr, "%s: warning: %s: %s can be read by %s (mode %04o)\n", report->file, where, file.p,
+		    mode & 0004 ? "every user of this machine" : "its group", mode);
 }
 
 static void

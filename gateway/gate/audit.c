@@ -43,20 +43,11 @@ audit_put(struct audit *audit, enum journal_kind kind, struct buf *members)
 	}
 }
 
-/* Mix TEXT into a key. FNV-1a: a label, not a defence. */
-static uint64_t
-audit_hash(uint64_t key, struct str text)
-{
-	for (size_t i = 0; i < text.n; i++)
-		key = (key ^ (unsigned char)text.p[i]) * 1099511628211u;
-	return (key ^ 0xff) * 1099511628211u;	/* ends the text: no name's byte */
-}
-
 /* The entry of a caller and an error code in this second. */
 static struct audit_pair *
 audit_pair(struct audit *audit, struct str caller, struct str code)
 {
-	uint64_t key = audit_hash(audit_hash(1469598103934665603u, code), caller) | 1;
+	uint64_t key = str_hash(str_hash(STR_HASH_BEGIN, code), caller) | 1;
 
 	for (size_t probe = 0; probe < AUDIT_PAIRS; probe++) {
 		struct audit_pair *pair = &audit->pairs[(key + probe) % AUDIT_PAIRS];

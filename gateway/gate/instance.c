@@ -258,6 +258,7 @@ instance_new(struct loop *loop, const char *file, struct config *config)
 	instance->shared = (struct worker_shared){ .resolver = instance->resolver, .is_ready = instance_is_ready,
 		.arg = instance, .worker_count = instance->worker_count, .upstream = &instance->upstream,
 		.on_turned_away = instance_on_turned_away, .on_drained = instance_on_drained };
+	instance->shared.abuse = abuse_new();
 	instance_init_drain(instance);
 	loop_timer_init(&instance->look, loop, on_look, instance);
 	return instance;
@@ -271,6 +272,7 @@ instance_start(struct loop *loop, const char *file, struct config *config, struc
 	struct buf token = BUF_EMPTY;
 
 	stats_label(&instance->labels, config);
+	instance->watch = instance_watch_new(instance, config);
 	if (!settings_admin_token(config, &token, error) || !instance_addresses_are_free(instance, error) || !instance_open_journal(instance, error)
 	    || !instance_bind(instance, error)) {
 		buf_wipe(&token);
@@ -309,8 +311,9 @@ instance_free(struct instance **instance_p)
 	for (size_t i = 0; i < instance->worker_count; i++)
 		if (instance->workers[i])
 			worker_stop(instance->workers[i]);
-	access_tokens_free(&instance->access);
 	loop_read_mail(instance->loop);	/* what they told when nobody waited for it any more */
+	access_tokens_free(&instance->access);
+	instance_watch_free(&instance->watch);
 	limiter_free(&instance->limiter);
 	issuers_free(&instance->issuers);
 	for (size_t i = 0; i < instance->worker_count; i++)
@@ -321,6 +324,7 @@ instance_free(struct instance **instance_p)
 	audit_free(&instance->audit);
 	journal_close(&instance->journal);
 	resolver_free(&instance->resolver);
+	abuse_free(&instance->shared.abuse);
 	for (size_t i = 0; i < instance->worker_count * instance->config->listen_count; i++)
 		if (instance->fds[i] >= 0)
 			close(instance->fds[i]);

@@ -36,6 +36,7 @@ struct instance {
 	struct loop_timer look;		/* whether the store was tried */
 	atomic_bool open;		/* requests are served */
 	atomic_bool draining;
+	struct instance_watch *watch;
 	/* Drain. */
 	struct loop_timer delay, timeout;
 	size_t drained;			/* workers that have told so */
@@ -64,6 +65,10 @@ int instance_readiness(void *arg, struct buf *reasons);
 
 /* instance_status.c: have the admin listener told how it stands */
 void instance_ask_status(void *arg);
+
+/* instance_watch.c: reload when a file that CONFIG names has changed since this was called; before any of them is read. */
+struct instance_watch *instance_watch_new(struct instance *instance, struct config *config);
+void instance_watch_free(struct instance_watch **watch);
 
 /* instance_access.c: begin to fetch tokens for the workers, and what a worker tells of a refused one (any thread) */
 void instance_start_access(struct instance *instance);

@@ -122,6 +122,7 @@ struct instance_parts {
 	struct buf password, admin_token, proxy;
 	struct issuers *issuers;
 	struct instance_tls *tls;	/* one per worker */
+	struct instance_watch *watch;	/* begun before the files were read, so that no change is missed */
 };
 
 /* Load the PARTS of CONFIG; false with sentences in ERRORS. */
@@ -164,6 +165,9 @@ instance_take(struct instance *instance, struct config *config, struct instance_
 	log_set_level((enum log_level)config->log_level);
 	config_unref(&instance->config);
 	instance->config = config;
+	instance_watch_free(&instance->watch);
+	instance->watch = parts->watch;
+	parts->watch = NULL;
 	log_line(LOG_INFO, "configuration reloaded");
 	instance_say_expiring(config);
 }
@@ -174,7 +178,8 @@ instance_reload(struct instance *instance)
 	struct buf errors = BUF_EMPTY;
 	struct config *config = settings_load(instance->file, &errors);
 	const char *key = config ? instance_needs_restart(instance->config, config) : NULL;
-	struct instance_parts parts = { BUF_EMPTY, BUF_EMPTY, BUF_EMPTY, NULL, calloc(instance->worker_count, sizeof(*parts.tls)) };
+	struct instance_parts parts = { .tls = calloc(instance->worker_count, sizeof(*parts.tls)),
+		.watch = config ? instance_watch_new(instance, config) : NULL };
 
 	check(parts.tls != NULL);
 	if (key)
@@ -185,6 +190,7 @@ instance_reload(struct instance *instance)
 		instance_take(instance, config, &parts);
 	buf_wipe(&parts.password);
 	buf_wipe(&parts.admin_token);
+	instance_watch_free(&parts.watch);
 	buf_wipe(&parts.proxy);
 	free(parts.tls);
 }

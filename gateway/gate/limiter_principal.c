@@ -14,15 +14,11 @@
 /* Beyond what a token can be out: longer than any call to the store lasts, twice. */
 #define PRINCIPAL_IDLE_US (30 * (int64_t)CLOCK_SECOND)
 
-/* Where the search for NAME begins (FNV-1a). */
+/* Where the search for NAME begins. */
 static struct limiter_identity **
 principal_chain(struct limiter *limiter, struct str name)
 {
-	uint32_t hash = 2166136261u;
-
-	for (size_t i = 0; i < name.n; i++)
-		hash = (hash ^ (uint8_t)name.p[i]) * 16777619u;
-	return &limiter->principals[hash % LIMITER_PRINCIPAL_TABLE_SIZE];
+	return &limiter->principals[str_hash_end(str_hash(STR_HASH_BEGIN, name)) % LIMITER_PRINCIPAL_TABLE_SIZE];
 }
 
 /* Make the bucket NAME with the quota of OF. */

@@ -168,6 +168,17 @@ metrics_requests(struct metrics *m)
 		}
 }
 
+/* Who was not let in, by the reason that only we are told. */
+static void
+metrics_strangers(struct metrics *m)
+{
+	metrics_family(m, "jobgate_authentication_failures", "counter", "Requests that were not authenticated, by the reason.");
+	for (size_t i = CREDENTIAL_GOOD + 1; i < CREDENTIAL_FAILURES; i++)
+		metrics_sample(m, "jobgate_authentication_failures_total",
+		    LABELS({ "reason", credential_failure_name((enum credential_failure)i) }),
+		    (double)atomic_load(&m->sum->unauthenticated[i]));
+}
+
 /* What belongs to an identity. */
 static void
 metrics_identities(struct metrics *m)
@@ -268,6 +279,7 @@ metrics_write(struct buf *out, const struct metrics_source *source, bool open_me
 	for (size_t i = 0; i < source->worker_count; i++)
 		metrics_sum(m.sum, source->workers[i]->stats);
 	metrics_requests(&m);
+	metrics_strangers(&m);
 	metrics_identities(&m);
 	metrics_upstream(&m);
 	metrics_stores(&m);

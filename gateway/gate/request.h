@@ -79,6 +79,7 @@ struct request {
 	enum credential_failure credential_failure;
 	const struct config_caller *suspect;	/* whose credential it was that was refused; for the log alone */
 	bool token_refused;		/* a 401 is for its token */
+	struct mono_time slow_until;	/* its 401 waits until then; 0: it does not */
 	bool key_in_authorization;	/* Authorization carries a key of ours, which is never forwarded */
 	struct route route;
 	struct buf body;		/* as received, without transfer coding */

@@ -127,6 +127,25 @@ settings_admin_token(const struct config *config, struct buf *out, struct buf *e
 }
 
 void
+settings_files(const struct config *config, void (*each)(void *arg, struct str file), void *arg)
+{
+	const struct str others[] = { config->store.password_secret.file, config->store.ca_file, config->admin_token.file,
+		config->upstream.ca_file };
+
+	for (size_t i = 0; i < config->listen_count; i++) {
+		const struct config_listen *listen = &config->listen[i];
+		const struct str files[] = { listen->cert_file, listen->key_file, listen->client_ca_file };
+
+		for (size_t k = 0; k < sizeof(files) / sizeof(files[0]); k++)
+			if (files[k].n)
+				each(arg, files[k]);
+	}
+	for (size_t k = 0; k < sizeof(others) / sizeof(others[0]); k++)
+		if (others[k].n)
+			each(arg, others[k]);
+}
+
+void
 settings_audit_directory(const struct config *config, struct buf *out)
 {
 	struct str state = str_from(getenv("STATE_DIRECTORY")), first;

@@ -34,6 +34,9 @@ bool settings_proxy(const struct config *config, struct buf *out, struct buf *er
  */
 bool settings_admin_token(const struct config *config, struct buf *out, struct buf *error);
 
+/* Show EACH the secrets, certificates and keys in files that CONFIG names: what is read at start and at a reload. */
+void settings_files(const struct config *config, void (*each)(void *arg, struct str file), void *arg);
+
 /* Append the journal's directory: the configured one, else $STATE_DIRECTORY/audit, else /var/lib/jobgate/audit. */
 void settings_audit_directory(const struct config *config, struct buf *out);
 

@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 
 #include "rules/config.h"
+#include "rules/credential.h"
 #include "rules/operation.h"
 #include "rules/record.h"
 #include "rules/reply.h"
@@ -31,6 +32,7 @@ struct stats_histogram {
 struct stats {
 	atomic_uint_fast64_t requests[STATS_CALLER_SLOTS][OPERATION_COUNT][STATS_CODE_SLOTS];
 	atomic_uint_fast64_t refusals[STATS_CALLER_SLOTS][REFUSAL_COUNT];
+	atomic_uint_fast64_t unauthenticated[CREDENTIAL_FAILURES];
 	atomic_uint_fast64_t upstream[STATS_IDENTITY_SLOTS][STATS_CODE_SLOTS];
 	atomic_uint_fast64_t outcomes[RESULT_COUNT];
 	struct stats_histogram duration[OPERATION_COUNT];

@@ -143,6 +143,22 @@ in_take_other(struct request *request)
 	return true;
 }
 
+/* Who is not authenticated again and again gets the answer ever later. */
+static void
+in_slow(struct request *request)
+{
+	const struct http1_head *head = front_head(request->client);
+	const struct http1_field *shown = http1_find(head, STR("X-API-Key"));
+	struct mono_time now = loop_now(request->worker->loop);
+	int64_t delay_us = abuse_failure(request->worker->shared->abuse, &request->address, request->peer,
+	    shown ? shown->value : (struct str){ NULL, 0 }, now);
+
+	if (delay_us == 0)
+		return;
+	request->slow_until = mono_add(now, delay_us);
+	front_pause(request->client);
+}
+
 /* Refuse what the caller may not do. */
 static void
 in_permit(struct request *request)
@@ -168,6 +184,8 @@ step_head(struct request *request)
 	verdict = in_route(request);
 	if (request->refusal == REFUSAL_NONE)
 		identify_caller(request);
+	if (request->refusal == REFUSAL_UNAUTHENTICATED)
+		in_slow(request);
 	if (request->refusal == REFUSAL_NONE && verdict != ROUTE_OK && !in_take_other(request))
 		in_refuse_route(request, verdict);
 	if (request->refusal == REFUSAL_NONE && header_is_loop(front_head(request->client), IN_PSEUDONYM))

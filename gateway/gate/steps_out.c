@@ -101,6 +101,7 @@ out_add_refusal(struct request *request, struct out_fields *fields)
 	struct str location = { NULL, 0 };
 
 	out_add(fields, STR("Content-Type"), STR("application/json"));
+	out_add(fields, STR("X-Content-Type-Options"), STR("nosniff"));	/* its words may repeat the caller's: never a page */
 	out_add(fields, STR("RequestId"), request_id(request));
 	out_add(fields, STR("x-ms-public-api-error-code"), refusal_code(request->refusal));
 	out_add(fields, STR("Proxy-Status"), arena_printf(&request->arena, "jobgate; error=%.*s",
@@ -247,6 +248,8 @@ out_account(struct request *request)
 	stats_observe(&stats->duration[op], duration);
 	if (request->refusal != REFUSAL_NONE)
 		stats_add(&stats->refusals[caller][request->refusal], 1);
+	if (request->refusal == REFUSAL_UNAUTHENTICATED)
+		stats_add(&stats->unauthenticated[request->credential_failure], 1);
 	if (request->caller) {
 		size_t identity = stats_identity_slot(request->caller->identity);
 
@@ -284,6 +287,13 @@ out_begin(struct request *request)
 	request->recorded = true;
 }
 
+/* Whether the answer still waits because there were too many like it; not for who has gone, nor at the end. */
+static bool
+out_is_slowed(const struct request *request)
+{
+	return request->client && !request->draining && mono_since(request->slow_until, loop_now(request->worker->loop)) > 0;
+}
+
 void
 step_recording(struct request *request)
 {
@@ -291,7 +301,9 @@ step_recording(struct request *request)
 		out_begin(request);
 	if (request->call)
 		upstream_cancel(&request->call);
-	if (request->recorded && request->outcome_put == request->outcome_done) {
+	if (out_is_slowed(request)) {
+		request_set_deadline(request, request->slow_until);
+	} else if (request->recorded && request->outcome_put == request->outcome_done) {
 		step_out_answer(request);
 		if (!request->is_health)
 			out_account(request);

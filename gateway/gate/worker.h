@@ -7,6 +7,7 @@
 
 #include <pthread.h>
 
+#include "gate/abuse.h"
 #include "gate/audit.h"
 #include "gate/access_token.h"
 #include "gate/bearer_cache.h"
@@ -26,6 +27,7 @@ struct worker;
 struct worker_shared {
 	struct audit *audit;
 	struct limiter *limiter;
+	struct abuse *abuse;
 	struct resolver *resolver;
 	/* 200 or 503 for readyz without reasons; any thread. */
 	bool (*is_ready)(void *arg);

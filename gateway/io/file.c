@@ -66,7 +66,32 @@ file_is_open_to_others(const char *path, unsigned *mode)
 	if (stat(path, &st) != 0)
 		return false;
 	*mode = st.st_mode & 07777;
-	return (st.st_mode & S_IROTH) != 0;
+	return (st.st_mode & (S_IRGRP | S_IROTH)) != 0;
+}
+
+/* A time in nanoseconds. */
+static int64_t
+file_ns(struct timespec t)
+{
+	return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
+}
+
+void
+file_stamp(const char *path, struct file_stamp *out)
+{
+	struct stat st;
+
+	*out = (struct file_stamp){ 0 };
+	if (stat(path, &st) != 0)
+		return;
+	*out = (struct file_stamp){ st.st_dev, st.st_ino, (uint64_t)st.st_size, file_ns(st.st_mtim), file_ns(st.st_ctim) };
+}
+
+bool
+file_stamp_equal(const struct file_stamp *a, const struct file_stamp *b)
+{
+	return a->device == b->device && a->inode == b->inode && a->size == b->size && a->modified_ns == b->modified_ns
+	    && a->changed_ns == b->changed_ns;
 }
 
 /* Whether directory PATH exists and files can be made in it; errno says why not. */

@@ -106,6 +106,12 @@ const struct tls_peer *front_certificate(struct front_request *request);
 void front_set_owner(struct front_request *request, void *owner);
 void *front_owner(const struct front_request *request);
 
+/*
+ * Read nothing more from the client before its answer is written. For a refusal that is given late: who has sent all and closed its
+ * side is to hear it, and would else count as gone. In on_request alone; who breaks off meanwhile is noticed when it is answered.
+ */
+void front_pause(struct front_request *request);
+
 struct front_reply {
 	int status;
 	const char *reason;			/* a standard phrase; the upstream's own is never relayed */

@@ -73,6 +73,18 @@ front_carrier_continue(struct front_conn *conn)
 	bufferevent_enable(conn->bev, EV_WRITE);
 }
 
+void
+front_pause(struct front_request *request)
+{
+	struct front_conn *conn = request->conn;
+
+	check(conn != NULL && conn->answer == ANSWER_PENDING);
+	if (conn->evcon == NULL)
+		return;		/* posthumous */
+	conn->paused = true;
+	bufferevent_disable(conn->bev, EV_READ);
+}
+
 /* The answer is in the kernel. */
 static void
 on_complete(struct evhttp_request *carrier, void *arg)
@@ -181,5 +193,7 @@ front_reply(struct front_request *request, const struct front_reply *reply)
 	carrier_add_body(carrier, reply->body);
 	evhttp_request_set_on_complete_cb(carrier, on_complete, conn);
 	evhttp_send_reply(carrier, reply->status, reply->reason, NULL);
+	if (conn->paused)
+		bufferevent_disable(conn->bev, EV_READ);	/* it has enabled both, and would read the end before it writes */
 	front_conn_schedule(conn);
 }

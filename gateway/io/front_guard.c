@@ -89,14 +89,14 @@ guard_begin(struct front_conn *conn, struct front_request *request)
 
 	conn->answer = ANSWER_PENDING;
 	conn->reading = has_body ? READING_BODY : READING_DONE;
-	conn->continued = false;
+	conn->continued = conn->paused = false;
 	request->body_left = head->framing == HTTP1_LENGTH ? head->content_length : 0;
 	http1_chunked_init(&request->chunked);
 	front_carrier_open(conn, str_eq(head->method, STR("HEAD")));
 	conn->front->settings.hooks.on_request(conn->front->settings.arg, request);
 	if (!has_body)
 		guard_body_done(conn);
-	else if (conn->answer == ANSWER_PENDING && head->expect_continue && conn->raw.n == 0 && conn->evcon)
+	else if (conn->answer == ANSWER_PENDING && !conn->paused && head->expect_continue && conn->raw.n == 0 && conn->evcon)
 		front_carrier_continue(conn);
 }
 

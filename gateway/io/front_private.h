@@ -78,6 +78,7 @@ struct front_conn {
 	bool tls, shed;
 	bool proxied;				/* the header of the PROXY protocol is still to come */
 	bool crlf_dropped;			/* the one empty line that may stand before a request line */
+	bool paused;				/* nothing is read until the present request is answered */
 	bool continued;				/* 100 Continue was sent for the present request */
 	bool closing;				/* no further request on this connection */
 	bool lingering, dead, injecting;

@@ -8,15 +8,11 @@
 
 #define INTENTS_SIZE_FIRST 64	/* a power of two; grows with what is in flight */
 
-/* FNV-1a: the ids are our own UUIDs, nobody can choose them to collide. */
+/* The ids are our own UUIDs, nobody can choose them to collide. */
 static size_t
 intent_hash(struct str id)
 {
-	uint64_t h = 14695981039346656037u;
-
-	for (size_t i = 0; i < id.n; i++)
-		h = (h ^ (unsigned char)id.p[i]) * 1099511628211u;
-	return (size_t)(h ^ (h >> 32));
+	return (size_t)str_hash_end(str_hash(STR_HASH_BEGIN, id));
 }
 
 /* The place that points to the intent ID, or where it would be linked in. */

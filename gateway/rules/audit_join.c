@@ -22,15 +22,11 @@ audit_join_fini(struct audit_join *join)
 		audit_join_drop(join, trigger);
 }
 
-/* Where the search for an open trigger of that request begins (FNV-1a). */
+/* Where the search for an open trigger of that request begins. */
 static struct audit_trigger **
 join_chain(struct audit_join *join, struct str request_id)
 {
-	uint32_t hash = 2166136261u;
-
-	for (size_t i = 0; i < request_id.n; i++)
-		hash = (hash ^ (uint8_t)request_id.p[i]) * 16777619u;
-	return &join->open[hash % AUDIT_JOIN_CHAINS];
+	return &join->open[str_hash_end(str_hash(STR_HASH_BEGIN, request_id)) % AUDIT_JOIN_CHAINS];
 }
 
 /* Take a trigger out of the open ones. */

@@ -99,15 +99,11 @@ config_read_certificates(struct config_reader *r, struct json_t *value, const st
 	    &caller->certificate_count, read_certificate);
 }
 
-/* FNV-1a: an attacker chooses what is looked up, but not what stands in the table. */
+/* An attacker chooses what is looked up, but not what stands in the table. */
 uint64_t
 config_certificate_hash(struct str match)
 {
-	uint64_t hash = UINT64_C(14695981039346656037);
-
-	for (size_t i = 0; i < match.n; i++)
-		hash = (hash ^ (unsigned char)match.p[i]) * UINT64_C(1099511628211);
-	return hash ^ hash >> 32;
+	return str_hash_end(str_hash(STR_HASH_BEGIN, match));
 }
 
 /* Say that certificate I of CALLER stands at SLOT already. */

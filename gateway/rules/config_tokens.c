@@ -2,20 +2,13 @@
 #include "rules/config_private.h"
 
 /*
- * FNV-1a with a last mix: only whose signature holds is looked up, and what is in the table is the configuration's, so
+ * Only whose signature holds is looked up, and what is in the table is the configuration's, so
  * that nobody can choose texts that collide.
  */
 uint64_t
 config_token_hash(struct str realm, struct str principal)
 {
-	uint64_t hash = UINT64_C(1469598103934665603);
-
-	for (size_t i = 0; i < realm.n; i++)
-		hash = (hash ^ (unsigned char)realm.p[i]) * UINT64_C(1099511628211);
-	hash = (hash ^ 0xff) * UINT64_C(1099511628211);	/* no text's byte */
-	for (size_t i = 0; i < principal.n; i++)
-		hash = (hash ^ (unsigned char)principal.p[i]) * UINT64_C(1099511628211);
-	return hash ^ hash >> 32;
+	return str_hash_end(str_hash(str_hash(STR_HASH_BEGIN, realm), principal));
 }
 
 struct config_principal

@@ -88,6 +88,16 @@ def step_by_turns(e, redis, done):
         offs.append((off, redis.seconds_off()))
 
 
+def show_served(e, ledger, fates):
+    """That the quota was kept and used, and everybody answered."""
+    o = e.options
+    times = arrivals(ledger)
+    show_quota(e, ledger, o.quota, o.window)
+    used = share_used(times, times[0] / 1e6 + o.window, o.seconds - o.window, o.quota, o.window)
+    e.shows("quota used from the second window on", used, at_least=o.least, unit="%")
+    e.none("requests without an answer", [f for f in fates if f is None or not f.status], shows=True)
+
+
 def run_store(e):
     o = e.options
     sim, redis = simulator(e, o.quota, o.window), e.fleet.redis(SteppedRedis)
@@ -103,11 +113,7 @@ def run_store(e):
     e.figure("steps of its clock, by 60 to 90 s", len(offs), at_least=o.seconds / o.step_every - 2)
     e.figure("of them as wanted, by its own word", sum(abs(is_off - off) < 2 for off, is_off in offs), exactly=len(offs))
     ledger = sim.ledger()
-    times = arrivals(ledger)
-    show_quota(e, ledger, o.quota, o.window)
-    used = share_used(times, times[0] / 1e6 + o.window, o.seconds - o.window, o.quota, o.window)
-    e.shows("quota used from the second window on", used, at_least=o.least, unit="%")
-    e.none("requests without an answer", [f for f in fates if f is None or not f.status], shows=True)
+    show_served(e, ledger, fates)
     e.chart("clocks-store", "the clock of Redis stepped by 60 to 90 s", ledger, o.quota, o.window)
 
 
@@ -120,11 +126,7 @@ def run_off(e, wanted):
     for gateway in gateways:
         gateway.stop()
     ledger = sim.ledger()
-    times = arrivals(ledger)
-    show_quota(e, ledger, o.quota, o.window)
-    used = share_used(times, times[0] / 1e6 + o.window, o.seconds - o.window, o.quota, o.window)
-    e.shows("quota used from the second window on", used, at_least=o.least, unit="%")
-    e.none("requests without an answer", [f for f in fates if f is None or not f.status], shows=True)
+    show_served(e, ledger, fates)
     for n, gateway in enumerate(gateways):
         share = sum(f.relayed for f in fates if f and f.port == gateway.port) / max(1, sum(f.relayed for f in fates if f))
         e.figure(f"served by gate{n}, of all", 100 * share, at_least=20.0, unit="%")

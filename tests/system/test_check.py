@@ -104,13 +104,18 @@ def test_warnings_about_files(tmp_path, config, certificates):
     secret.chmod(0o604)
     config["listen"][0]["tls"] = {"cert_file": str(certificates / "short.crt"), "key_file": "open.key"}
     config["store"] = {"redis": "redis://localhost", "password": {"file": "secret"}}
+    token = tmp_path / "token"
+    token.write_text("0123456789abcdef\n")
+    token.chmod(0o640)
+    config["admin"] = {"token": {"file": "token"}}
     config["public_url"] = "https://gate.example"
     code, lines = check(tmp_path, config)
     assert code == 0
-    assert len(lines) == 3
+    assert len(lines) == 4
     assert re.search(r"short.crt expires in [01] days", lines[0])
     assert lines[1].endswith("open.key can be read by every user of this machine (mode 0644)")
     assert lines[2].endswith("secret can be read by every user of this machine (mode 0604)")
+    assert lines[3].endswith("token can be read by its group (mode 0640)")
 
 
 def test_password_in_a_configuration_that_all_can_read(tmp_path, config):

@@ -46,7 +46,7 @@ write_file(const char *name, const void *bytes, size_t n)
 static int
 teardown(void **state)
 {
-	static const char *const names[] = { "some", "empty", "open" };
+	static const char *const names[] = { "some", "empty", "open", "stamped", "next", "link" };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
@@ -113,6 +113,11 @@ test_sees_permissions(void **state)
 	assert_int_equal(chmod(path_of("open"), 0644), 0);
 	assert_true(file_is_open_to_others(path_of("open"), &mode));
 	assert_int_equal(mode, 0644);
+	assert_int_equal(chmod(path_of("open"), 0640), 0);
+	assert_true(file_is_open_to_others(path_of("open"), &mode));
+	assert_int_equal(mode, 0640);
+	assert_int_equal(chmod(path_of("open"), 0600), 0);
+	assert_false(file_is_open_to_others(path_of("open"), &mode));
 	assert_false(file_is_open_to_others(path_of("missing"), &mode));
 }
 
@@ -142,6 +147,34 @@ test_knows_whether_a_directory_can_be_used(void **state)
 	buf_fini(&error);
 }
 
+/* Another stamp after each way in which a file becomes another; the same while nothing happens. */
+static void
+test_stamps(void **state)
+{
+	struct file_stamp before, after;
+	char from[128];
+
+	(void)state;
+	file_stamp(path_of("stamped"), &before);
+	write_file("stamped", "one", 3);
+	file_stamp(path_of("stamped"), &after);
+	assert_false(file_stamp_equal(&before, &after));
+	file_stamp(path_of("stamped"), &before);
+	assert_true(file_stamp_equal(&before, &after));
+	write_file("next", "two", 3);
+	strcpy(from, path_of("next"));
+	assert_int_equal(rename(from, path_of("stamped")), 0);
+	file_stamp(path_of("stamped"), &after);
+	assert_false(file_stamp_equal(&before, &after));
+	assert_int_equal(symlink("stamped", path_of("link")), 0);
+	file_stamp(path_of("link"), &before);
+	assert_true(file_stamp_equal(&before, &after));
+	unlink(path_of("stamped"));
+	file_stamp(path_of("link"), &after);
+	assert_false(file_stamp_equal(&before, &after));
+	assert_true(file_stamp_equal(&after, &(struct file_stamp){ 0 }));
+}
+
 int
 main(void)
 {
@@ -149,6 +182,7 @@ main(void)
 		cmocka_unit_test(test_reads_whole_files_up_to_the_bound),
 		cmocka_unit_test(test_says_why_a_file_cannot_be_read),
 		cmocka_unit_test(test_sees_permissions),
+		cmocka_unit_test(test_stamps),
 		cmocka_unit_test(test_knows_whether_a_directory_can_be_used),
 	};
 
