@@ -130,7 +130,7 @@ void
 settings_files(const struct config *config, void (*each)(void *arg, struct str file), void *arg)
 {
 	const struct str others[] = { config->store.password_secret.file, config->store.ca_file, config->admin_token.file,
-		config->upstream.ca_file };
+		config->upstream.ca_file, config->upstream.proxy_password.file };
 
 	for (size_t i = 0; i < config->listen_count; i++) {
 		const struct config_listen *listen = &config->listen[i];

@@ -40,6 +40,7 @@ def test_an_address_is_slowed_and_its_good_callers_are_not(gateway):
     # Elsewhere nobody is slowed.
     answer, seconds = guess(gateway, "elsewhere", client="198.51.100.7")
     assert answer.status == 401 and seconds < 0.3
+    gateway.wait_event("failed authentications are slowed")
     said = gateway.events("failed authentications are slowed")
     assert len(said) == 1 and said[0]["peer"] == "203.0.113.1"
 

@@ -166,7 +166,7 @@ def test_without_a_header_nothing_is_said(proxied, prefix):
             with pytest.raises(Closed) as closed:
                 connection.response()
             assert closed.value.received == b""
-    assert any("does not begin with a header" in e["why"] for e in proxied.events("connection refused"))
+    wait_for(lambda: any("does not begin with a header" in e["why"] for e in proxied.events("connection refused")), what="the log line")
 
 
 @pytest.mark.parametrize("prefix", [b"", proxy2.SIGNATURE[:5], proxy2.header("203.0.113.9")[:20]], ids=["nothing", "begun", "cut"])

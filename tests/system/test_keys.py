@@ -32,6 +32,11 @@ def run(gateway, key=KEY):
     return gateway.request("POST", *RUN, key=key)
 
 
+def line_of(gateway, name):
+    """The log line of a request, which may be read a moment after its answer."""
+    return wait_for(lambda: [e for e in gateway.events("request") if e["request_id"] == name], what="its log line")[0]
+
+
 def test_key_ends_while_the_gateway_runs(fleet, sim):
     """Good until its second, then nobody's: the answer is the one to any other key, the log says why and whose it was."""
     gateway = fleet.gateway(sim, callers=caller(expires=at(3)))
@@ -40,7 +45,7 @@ def test_key_ends_while_the_gateway_runs(fleet, sim):
     body = check_error(ended, 401, "JobgateUnauthenticated", closes=False)
     stranger = check_error(run(gateway, key="key-of-nobody"), 401, "JobgateUnauthenticated")
     assert body["message"] == stranger["message"] and "expire" not in json.dumps(body)
-    line = next(e for e in gateway.events("request") if e["request_id"] == body["requestId"])
+    line = line_of(gateway, body["requestId"])
     assert (line["reason"], line["suspect"], line["credential"], line["caller"]) == ("expired", "etl", "k1", "unknown")
     refusal = next(r for r in gateway.wait_records("refusal", 1) if r["request_id"] == body["requestId"])
     assert refusal["caller"] is None and refusal["key"] is None and refusal["error_code"] == "JobgateUnauthenticated"
@@ -50,13 +55,13 @@ def test_key_from_elsewhere(fleet, sim):
     gateway = fleet.gateway(sim, callers=caller(networks=["10.0.0.0/8", "2001:db8::/32"]))
     body = check_error(run(gateway), 401, "JobgateUnauthenticated", closes=False)
     assert "network" not in json.dumps(body)
-    line = next(e for e in gateway.events("request") if e["request_id"] == body["requestId"])
+    line = line_of(gateway, body["requestId"])
     assert (line["reason"], line["suspect"]) == ("network", "etl")
     gateway.write_config({**gateway.config, "callers": caller(networks=["10.0.0.0/8", "127.0.0.0/8"])})
     gateway.send_signal(signal.SIGHUP)
     gateway.wait_event("configuration reloaded")
     answer = wait_for(lambda: (answer := run(gateway)).status == 202 and answer, what="the new networks")
-    line = wait_for(lambda: [e for e in gateway.events("request") if e["request_id"] == answer.get("X-Request-Id")])[0]
+    line = line_of(gateway, answer.get("X-Request-Id"))
     assert (line["credential"], line["reason"], line["suspect"]) == ("k1", "", "")
 
 

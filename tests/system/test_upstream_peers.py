@@ -62,4 +62,4 @@ def test_bad(fleet, peers, name):
         body = check_error(answer, 502, "JobgateUpstreamUnavailable")
         assert body["isRetriable"]
     assert peer.connections >= 2 and peer.received == b""
-    assert WHY[name] in gateway.events("upstream unreachable")[0]["why"]
+    assert WHY[name] in gateway.wait_event("upstream unreachable")["why"]
