@@ -151,7 +151,7 @@ in_check_scopes(struct request *request)
 	struct str collection = request->route.collection, wanted = scopes_wanted(collection);
 
 	if (request->route.operation != OPERATION_RUN || !request->has_scopes || !request->caller->scopes_enforced
-	    || scopes_permit_run(request->scopes, collection))
+	    || authorize_is_ours(request) || scopes_permit_run(request->scopes, collection))
 		return;
 	if (wanted.p)
 		request_refuse(request, REFUSAL_FORBIDDEN, "The token has neither of the scopes Item.Execute.All and %.*s.",
