@@ -118,7 +118,7 @@ instance_new_workers(struct instance *instance, struct buf *error)
 {
 	struct keyring *keyring;
 
-	instance->issuers = instance_new_issuers(instance, instance->config, error);
+	instance->issuers = instance_new_issuers(instance, instance->config, buf_str(&instance->proxy), error);
 	if (instance->issuers == NULL)
 		return false;
 	keyring = issuers_keyring(instance->issuers);

@@ -18,10 +18,10 @@ on_keys(void *arg)
 }
 
 struct issuers *
-instance_new_issuers(struct instance *instance, struct config *config, struct buf *error)
+instance_new_issuers(struct instance *instance, struct config *config, struct str proxy, struct buf *error)
 {
-	struct issuers_settings settings = { .loop = instance->loop, .resolver = instance->resolver, .on_change = on_keys,
-		.arg = instance };
+	struct issuers_settings settings = { .loop = instance->loop, .resolver = instance->resolver, .proxy = proxy,
+		.on_change = on_keys, .arg = instance };
 
 	return issuers_new(&settings, config, instance->issuers, error);
 }

@@ -60,7 +60,7 @@ bool instance_check_store_tls(const struct config *config, struct buf *error);
  * instance_issuers.c: make what knows the keys of CONFIG's issuers, hand the workers the keys that they have now, and ask
  * for one that a token has shown and nobody knows (ARG: the instance; any thread)
  */
-struct issuers *instance_new_issuers(struct instance *instance, struct config *config, struct buf *error);
+struct issuers *instance_new_issuers(struct instance *instance, struct config *config, struct str proxy, struct buf *error);
 void instance_on_unknown_key(void *arg, struct str issuer);
 
 /* instance_ready.c: whether callers should be sent here (ARG: the instance; any thread), and what is ill (main's thread) */

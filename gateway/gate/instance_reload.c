@@ -122,7 +122,7 @@ instance_load_parts(struct instance *instance, struct config *config, struct ins
 	    || !settings_admin_token(config, &parts->admin_token, errors) || !instance_check_store_tls(config, errors)
 	    || !access_request_check_all(config, errors) || !settings_proxy(config, &parts->proxy, errors))
 		return false;
-	parts->issuers = instance_new_issuers(instance, config, errors);
+	parts->issuers = instance_new_issuers(instance, config, buf_str(&parts->proxy), errors);
 	if (parts->issuers && instance_load_all_tls(instance, config, parts->tls, errors))
 		return true;
 	issuers_free(&parts->issuers);

@@ -141,6 +141,8 @@ issuers_new(const struct issuers_settings *settings, struct config *config, cons
 
 	check(issuers != NULL);
 	*issuers = (struct issuers){ .settings = *settings, .config = config_ref(config) };
+	buf_add(&issuers->proxy, settings->proxy);
+	issuers->settings.proxy = buf_str(&issuers->proxy);
 	issuers->sources = calloc(count ? count : 1, sizeof(*issuers->sources));
 	check(issuers->sources != NULL);
 	loop_timer_init(&issuers->look, settings->loop, on_look, issuers);
@@ -166,6 +168,7 @@ issuers_free(struct issuers **issuers_p)
 		jose_keys_unref(&issuers->sources[i].keys);
 	}
 	free(issuers->sources);
+	buf_wipe(&issuers->proxy);
 	config_unref(&issuers->config);
 	free(issuers);
 }

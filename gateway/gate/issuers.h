@@ -18,6 +18,7 @@ struct issuers;
 struct issuers_settings {
 	struct loop *loop;
 	struct resolver *resolver;
+	struct str proxy;		/* by which URLs are reached where proxy_is_for their host; copied; empty: none */
 	void (*on_change)(void *arg);	/* the keyring is another one now; on LOOP, not before issuers_begin */
 	void *arg;
 	/* How often a URL is asked, how often at most by a token's word, how long its keys are kept without it; 0: an hour, 5 min, a day. */

@@ -9,7 +9,9 @@
 #include "base/log.h"
 #include "gate/issuers_private.h"
 #include "io/tls.h"
+#include "io/url.h"
 #include "rules/jwks.h"
+#include "rules/proxy.h"
 #include "rules/token.h"
 
 /* Entra announces a key days before it signs with it; the spread keeps instances from asking together. */
@@ -30,6 +32,18 @@ fetch_now(const struct issuers_source *source)
 	return loop_now(source->issuers->settings.loop);
 }
 
+/* The proxy by which the URL is reached; empty: none. */
+static struct str
+fetch_proxy(const struct issuers_source *source)
+{
+	const struct issuers *issuers = source->issuers;
+	struct url url;
+
+	if (url_split(source->issuer->jwks_url, &url) != NULL || !proxy_is_for(issuers->config, url.host))
+		return (struct str){ NULL, 0 };
+	return issuers->settings.proxy;
+}
+
 /* Ask, unless it is being asked. */
 static void
 fetch_ask(struct issuers_source *source)
@@ -37,7 +51,7 @@ fetch_ask(struct issuers_source *source)
 	struct issuers_settings *settings = &source->issuers->settings;
 	struct http1_field accept = { STR("Accept"), STR("application/json") };
 	struct fetch_request request = { .method = STR("GET"), .url = source->issuer->jwks_url, .fields = &accept,
-		.field_count = 1, .ca_file = source->issuer->ca_file, .timeout_us = FETCH_TIMEOUT_US,
+		.field_count = 1, .ca_file = source->issuer->ca_file, .proxy = fetch_proxy(source), .timeout_us = FETCH_TIMEOUT_US,
 		.body_bytes_max = JWKS_BYTES_MAX };
 
 	if (source->fetch)

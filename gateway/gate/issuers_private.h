@@ -22,6 +22,7 @@ struct issuers_source {
 struct issuers {
 	struct issuers_settings settings;
 	struct config *config;		/* referenced */
+	struct buf proxy;		/* the proxy's URL, wiped at the end; empty: none */
 	struct issuers_source *sources;	/* one per issuer */
 	struct loop_timer look;		/* at the files */
 };

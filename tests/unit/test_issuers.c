@@ -2,6 +2,7 @@
 #include "upstream_fixture.h"
 
 #include "gate/issuers.h"
+#include "proxy_double.h"
 #include "token_maker.h"
 
 #define OK_HEAD "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
@@ -73,23 +74,29 @@ known(void)
 	return count;
 }
 
-/* A configuration whose issuer's keys are at the peer. */
+/* A configuration whose issuer's keys are at the peer; MORE stands in `upstream`. */
 static struct config *
-config_of(uint16_t port, const char *ca_file)
+config_with(uint16_t port, const char *ca_file, const char *more)
 {
 	struct buf text = BUF_EMPTY, errors = BUF_EMPTY;
 	struct config *config;
 
-	buf_printf(&text, "{\"listen\": [{\"address\": \"127.0.0.1:8080\"}], \"upstream\": {\"url\": \"https://h\", \"quota\": "
+	buf_printf(&text, "{\"listen\": [{\"address\": \"127.0.0.1:8080\"}], \"upstream\": {%s\"url\": \"https://h\", \"quota\": "
 	    "{\"requests\": 200, \"window\": \"60s\"}}, \"callers\": [{\"name\": \"c\", \"tokens\": [{\"issuer\": \"i\", \"subject\": "
 	    "\"s\"}]}], \"issuers\": [{\"issuer\": \"i\", \"audiences\": [\"a\"], \"jwks\": {\"url\": \"https://%s:%u/keys?x=1\"}, "
-	    "\"ca_file\": \"%s\"}]}", NAME, port, ca_file);
+	    "\"ca_file\": \"%s\"}]}", more, NAME, port, ca_file);
 	config = config_parse(buf_str(&text), STR("f"), STR("."), &errors);
 	if (config == NULL)
 		fail_msg("%.*s", STR_ARG(buf_str(&errors)));
 	buf_fini(&text);
 	buf_fini(&errors);
 	return config;
+}
+
+static struct config *
+config_of(uint16_t port, const char *ca_file)
+{
+	return config_with(port, ca_file, "");
 }
 
 /* Begin with a peer that answers with ANSWER; the times of the settings are in milliseconds. */
@@ -102,8 +109,8 @@ begin(struct asked *a, const struct buf *answer, int64_t every_ms, int64_t want_
 	fixture_init(&a->f, &(struct fixture_options){ 0 });
 	answer_with(answer);
 	a->config = config_of(a->f.peer.port, fixture_ca_file);
-	a->settings = (struct issuers_settings){ a->f.loop, a->f.resolver, on_change, a, every_ms * CLOCK_MS, want_ms * CLOCK_MS,
-		keep_ms * CLOCK_MS };
+	a->settings = (struct issuers_settings){ .loop = a->f.loop, .resolver = a->f.resolver, .on_change = on_change, .arg = a,
+		.every_us = every_ms * CLOCK_MS, .want_us = want_ms * CLOCK_MS, .keep_us = keep_ms * CLOCK_MS };
 	a->issuers = issuers_new(&a->settings, a->config, NULL, &error);
 	assert_non_null(a->issuers);
 	assert_int_equal(known(), 0);
@@ -271,6 +278,41 @@ test_a_reload_keeps_what_is_known(void **state)
 	end(&a);
 }
 
+/* What upstream.no_proxy does not except is asked for through the proxy. */
+static void
+test_keys_come_through_the_proxy(void **state)
+{
+	static const struct { const char *more; unsigned tunnels; } rows[] = {
+		{ "\"proxy\": \"http://127.0.0.1:1\", ", 1 },
+		{ "\"proxy\": \"http://127.0.0.1:1\", \"no_proxy\": [\"" NAME "\"], ", 0 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct buf error = BUF_EMPTY;
+		struct asked a = { 0 };
+		struct proxy proxy;
+		char url[40];
+
+		asked = &a;
+		proxy_start(&proxy);
+		fixture_init(&a.f, &(struct fixture_options){ 0 });
+		answer_with(&one);
+		proxy.target = a.f.peer.port;
+		snprintf(url, sizeof(url), "http://127.0.0.1:%u", proxy.port);
+		a.config = config_with(a.f.peer.port, fixture_ca_file, rows[i].more);
+		a.settings = (struct issuers_settings){ .loop = a.f.loop, .resolver = a.f.resolver, .proxy = str_from(url),
+			.on_change = on_change, .arg = &a };
+		a.issuers = issuers_new(&a.settings, a.config, NULL, &error);
+		issuers_begin(a.issuers);
+		run_until(until_changes, 1);
+		assert_int_equal(known(), 1);
+		assert_int_equal(atomic_load(&proxy.tunnels), rows[i].tunnels);
+		end(&a);
+		proxy_stop(&proxy);
+	}
+}
+
 /* Freed while it asks. */
 static void
 test_an_end_while_asking(void **state)
@@ -293,6 +335,7 @@ main(void)
 		cmocka_unit_test(test_an_unknown_key_makes_it_ask_but_not_too_often),
 		cmocka_unit_test(test_the_server_is_verified),
 		cmocka_unit_test(test_a_reload_keeps_what_is_known),
+		cmocka_unit_test(test_keys_come_through_the_proxy),
 		cmocka_unit_test(test_an_end_while_asking),
 	};
 
