@@ -1,6 +1,8 @@
 /* Base64, strict: one text for each run of bytes. */
 #include "base/base64.h"
 
+#include <string.h>
+
 static const char base64_plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 static const char base64_url[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
@@ -36,65 +38,81 @@ base64_encode_url(struct buf *out, struct str bytes)
 	encode(out, bytes, base64_url, false);
 }
 
-/* The six bits of C, or -1; URL: in the alphabet for URLs. */
-static int
-decode_char(char c, bool url)
+/* A digit's value + 1; 0 for what is no digit. */
+#define LETTERS_AND_DIGITS \
+	['A'] = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, \
+	['a'] = 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52, \
+	['0'] = 53, 54, 55, 56, 57, 58, 59, 60, 61, 62
+static const uint8_t plain_values[256] = { LETTERS_AND_DIGITS, ['+'] = 63, ['/'] = 64 };
+static const uint8_t url_values[256] = { LETTERS_AND_DIGITS, ['-'] = 63, ['_'] = 64 };
+
+size_t
+base64_decoded(struct str text)
 {
-	if (c >= 'A' && c <= 'Z')
-		return c - 'A';
-	if (c >= 'a' && c <= 'z')
-		return c - 'a' + 26;
-	if (c >= '0' && c <= '9')
-		return c - '0' + 52;
-	if (c == (url ? '-' : '+'))
-		return 62;
-	return c == (url ? '_' : '/') ? 63 : -1;
+	return text.n / 4 * 3 + (text.n % 4 ? text.n % 4 - 1 : 0);
+}
+
+/* Decode the four digits at P into three bytes; false where one is none. */
+static bool
+decode_quad(const uint8_t *values, const char *p, uint8_t *out)
+{
+	uint32_t bits = 0;
+
+	for (int i = 0; i < 4; i++) {
+		unsigned value = values[(unsigned char)p[i]];
+
+		if (value == 0)
+			return false;
+		bits = bits << 6 | (value - 1);
+	}
+	out[0] = (uint8_t)(bits >> 16);
+	out[1] = (uint8_t)(bits >> 8);
+	out[2] = (uint8_t)bits;
+	return true;
 }
 
 /* Decode text without padding. */
 static bool
-decode(struct buf *out, struct str text, bool url)
+decode(const uint8_t *values, struct str text, uint8_t *out, size_t *n)
 {
-	size_t before = out->n;
-	unsigned bits = 0, have = 0;
+	size_t whole = text.n & ~(size_t)3, rest = text.n - whole;
+	char last[4] = { 'A', 'A', 'A', 'A' };
+	uint8_t bytes[3];
 
-	if (text.n % 4 == 1)
+	*n = 0;
+	if (rest == 1)
 		return false;
-	buf_room(out, text.n / 4 * 3 + 2);
-	for (size_t i = 0; i < text.n; i++) {
-		int value = decode_char(text.p[i], url);
-
-		if (value < 0) {
-			out->n = before;
+	for (size_t i = 0; i < whole; i += 4, *n += 3)
+		if (!decode_quad(values, text.p + i, out + *n))
 			return false;
-		}
-		bits = (bits << 6 | (unsigned)value) & 0xffff;
-		have += 6;
-		if (have >= 8) {
-			have -= 8;
-			out->p[out->n++] = (char)(bits >> have & 0xff);
-		}
-	}
-	if ((bits & ((1u << have) - 1)) == 0)
+	if (rest == 0)
 		return true;
-	out->n = before;
-	return false;
+	memcpy(last, text.p + whole, rest);
+	if (!decode_quad(values, last, bytes) || bytes[rest - 1] != 0)	/* the bits behind the last byte */
+		return false;
+	memcpy(out + *n, bytes, rest - 1);
+	*n += rest - 1;
+	return true;
 }
 
 bool
 base64_decode(struct buf *out, struct str text)
 {
-	size_t n = text.n;
+	size_t n = text.n, decoded;
+	uint8_t *room = (uint8_t *)buf_room(out, BASE64_DECODED(text.n));
 
 	if (n % 4 != 0)
 		return false;
 	for (size_t k = 0; k < 2 && n > 0 && text.p[n - 1] == '='; k++)
 		n--;
-	return decode(out, str_sub(text, 0, n), false);
+	if (!decode(plain_values, str_sub(text, 0, n), room, &decoded))
+		return false;
+	out->n += decoded;
+	return true;
 }
 
 bool
-base64_decode_url(struct buf *out, struct str text)
+base64_decode_url(struct str text, uint8_t *out, size_t *n)
 {
-	return decode(out, text, true);
+	return decode(url_values, text, out, n);
 }

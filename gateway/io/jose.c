@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/base64url.h"
+#include "base/base64.h"
 #include "base/check.h"
 
 /* r and s of P-256 (RFC 7518 3.4). */
@@ -55,7 +55,7 @@ jose_import(const struct jwa_key *key, struct jose_key *out)
 	if (out->jwk == NULL)
 		return false;
 	out->algorithm = key->algorithm;
-	out->signature_bytes = key->algorithm == JWA_ES256 ? JOSE_ES256_BYTES : base64url_size(key->n);
+	out->signature_bytes = key->algorithm == JWA_ES256 ? JOSE_ES256_BYTES : base64_decoded(key->n);
 	out->id_bytes = key->id.n;
 	out->id = strndup(key->id.p, key->id.n);
 	check(out->id != NULL);
@@ -152,7 +152,7 @@ jose_verify(const struct jose_key *key, struct str token)
 	bool good;
 
 	/* cjose reads as many bytes of a signature as its key has, however many there are. */
-	if (base64url_size(jose_signature(token)) != key->signature_bytes)
+	if (base64_decoded(jose_signature(token)) != key->signature_bytes)
 		return false;
 	jws = cjose_jws_import(token.p, token.n, NULL);
 	if (jws == NULL)

@@ -3,7 +3,7 @@
 
 #include <jansson.h>
 
-#include "base/base64url.h"
+#include "base/base64.h"
 
 /* Below, a signature can be forged by the rich; above, one costs milliseconds to check. */
 #define RSA_BYTES_MIN 256
@@ -28,7 +28,7 @@ jwks_bytes(json_t *key, const char *name, uint8_t *out, size_t room, size_t *n)
 {
 	struct str text = jwks_text(key, name);
 
-	return text.n > 0 && BASE64URL_DECODED(text.n) <= room && base64url_decode(text, out, n);
+	return text.n > 0 && BASE64_DECODED(text.n) <= room && base64_decode_url(text, out, n);
 }
 
 /* Whether KEY, of kind RSA, is strong enough and sound. */
@@ -52,7 +52,7 @@ jwks_is_rsa(json_t *key)
 static bool
 jwks_is_p256(json_t *key)
 {
-	uint8_t coordinate[BASE64URL_DECODED(43)];
+	uint8_t coordinate[BASE64_DECODED(43)];
 	size_t x_bytes, y_bytes;
 
 	return str_eq(jwks_text(key, "crv"), STR("P-256")) &&

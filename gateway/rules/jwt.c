@@ -1,7 +1,7 @@
 /* Tokens of callers: what they say, and whether that may be. */
 #include "rules/jwt.h"
 
-#include "base/base64url.h"
+#include "base/base64.h"
 #include "base/check.h"
 #include "base/json_scan.h"
 #include "rules/uuid.h"
@@ -127,10 +127,10 @@ jwt_read_object(struct arena *arena, struct str text, struct jwt_object *out)
 static enum jwt_fault
 jwt_decode_object(struct arena *arena, struct str part, struct jwt_object *out)
 {
-	uint8_t *bytes = arena_alloc(arena, BASE64URL_DECODED(part.n));
+	uint8_t *bytes = arena_alloc(arena, BASE64_DECODED(part.n));
 	size_t n;
 
-	if (!base64url_decode(part, bytes, &n))
+	if (!base64_decode_url(part, bytes, &n))
 		return JWT_BAD_FORM;
 	return jwt_read_object(arena, (struct str){ (const char *)bytes, n }, out) ? JWT_OK : JWT_BAD_JSON;
 }
@@ -274,14 +274,14 @@ jwt_split(struct str token, struct str parts[3])
 static enum jwt_fault
 jwt_parse_frame(struct arena *arena, const struct str parts[3], struct jwt *out)
 {
-	uint8_t *signature = arena_alloc(arena, BASE64URL_DECODED(parts[2].n));
+	uint8_t *signature = arena_alloc(arena, BASE64_DECODED(parts[2].n));
 	struct jwt_object header;
 	enum jwt_fault fault = jwt_decode_object(arena, parts[0], &header);
 	size_t n;
 
 	if (fault == JWT_OK)
 		fault = jwt_header(arena, &header, out);
-	if (fault == JWT_OK && !base64url_decode(parts[2], signature, &n))
+	if (fault == JWT_OK && !base64_decode_url(parts[2], signature, &n))
 		fault = JWT_BAD_FORM;
 	return fault;
 }
