@@ -12,6 +12,8 @@ import threading
 import time
 import urllib.parse
 
+from harness import secret
+
 TENANT, CLIENT = "72f988bf-86f1-41af-91ab-2d7cd011db47", "0b5b0f3c-2c54-4a0c-93b5-16e5b5b2d6a1"
 SCOPE = "https://api.fabric.microsoft.com/.default"
 RESOURCE = "https://api.fabric.microsoft.com"
@@ -105,7 +107,7 @@ class Endpoint:
         handler.wfile.write(data)
 
     def new_token(self):
-        self.tokens.append(f"eyJ0.token-{self.port}-{len(self.tokens) + 1}.c2lnbmF0dXJl")
+        self.tokens.append(secret(f"eyJ0.token-{self.port}-{len(self.tokens) + 1}.c2lnbmF0dXJl"))
         return self.tokens[-1]
 
     def judge(self, handler, body):

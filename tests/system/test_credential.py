@@ -10,11 +10,11 @@ import threading
 import pytest
 
 from entra_sim import CLIENT, TENANT, AppService, Entra, Imds
-from harness import BASE, KEY, WS, check_error, elapsed, field, sha256
+from harness import BASE, KEY, WS, check_error, elapsed, field, secret, sha256
 from wire import wait_for
 
 RUN, LIST = f"{BASE}/DefaultJob/instances", f"{BASE}/instances"
-SECRET = "s3cr~t+/=&of the client"
+SECRET = secret("s3cr~t+/=&of the client")
 OWN = "Bearer the-callers-own-token"
 
 

@@ -7,12 +7,12 @@ from urllib.parse import quote
 
 import pytest
 
-from harness import BASE, ROOT, Process, Redis, check_error, free_port, wait_for
+from harness import BASE, ROOT, Process, Redis, check_error, free_port, secret, wait_for
 from redis_double import RedisDouble
 
 RUN = f"{BASE}/RunNotebook/instances"
 QUOTA = {"quota": {"requests": 1000, "window": "1s"}}
-ACCESS_KEY = "q/3+kT=%@:x"
+ACCESS_KEY = secret("q/3+kT=%@:x")
 
 
 def readme_acl():

@@ -10,6 +10,8 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from harness import secret
+
 TENANT = "11111111-2222-3333-4444-555555555555"
 ISSUER = f"https://login.microsoftonline.com/{TENANT}/v2.0"
 AUDIENCE = "https://api.fabric.microsoft.com"
@@ -52,7 +54,8 @@ class SigningKey:
                 "azp": STRANGER, "sub": "pairwise", "uti": "uti-of-this-token", "ver": "2.0", **claims}
         head = {"typ": "JWT", "alg": "RS256", "kid": self.kid, **(header or {})}
         text = base64url(head) + "." + base64url({k: v for k, v in full.items() if v is not None})
-        return text + "." + base64url(self.sign(text) if signature is None else signature)
+        signature = base64url(self.sign(text) if signature is None else signature)
+        return f"{text}.{secret(signature) if signature else ''}"
 
 
 def write_jwks(file, *keys):
