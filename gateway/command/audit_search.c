@@ -37,7 +37,8 @@ struct search {
 static void
 search_flush(struct search *search)
 {
-	fwrite(search->out.p, 1, search->out.n, stdout);
+	if (search->out.n > 0)
+		fwrite(search->out.p, 1, search->out.n, stdout);
 	buf_clear(&search->out);
 }
 
