@@ -319,8 +319,9 @@ access_tokens_turned_away(struct access_tokens *all, size_t identity, uint64_t v
 	struct access_source *c = identity < all->count ? all->list[identity] : NULL;
 	struct mono_time now = loop_now(all->settings.loop);
 
-	if (c == NULL || c->access == NULL || c->access->version != version || c->fetch != NULL)
-		return;		/* there is another one already, or soon */
+	if (c == NULL || c->access == NULL || c->access->version != version || c->fetch != NULL
+	    || !access_token_is_usable(c->access, now))
+		return;		/* there is another one already, or soon; or a reload has taken it away */
 	if (c->forced && mono_since(now, c->forced_at) < ACCESS_FORCED_EVERY_US) {
 		source_publish_old(c, c->access, true);
 		return;
