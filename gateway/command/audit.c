@@ -1,4 +1,4 @@
-/* `jobgate audit verify DIR...`: checks journals, live ones too. */
+/* `jobgate audit`: verifies journals, live ones too, and hands on to search and digest. */
 #include "command/command.h"
 
 #include <inttypes.h>
@@ -7,12 +7,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "command/audit_digest.h"
 #include "command/audit_search.h"
 #include "io/journal.h"
 
 #define AUDIT_USAGE \
 	"usage: jobgate audit verify DIR...\n" \
-	"       jobgate audit search [OPTION]... DIR...   (jobgate audit search --help)\n\n" \
+	"       jobgate audit search [OPTION]... DIR...   (jobgate audit search --help)\n" \
+	"       jobgate audit digest [--config FILE] < BODY\n\n" \
 	"verify checks every record of the audit journals in the directories: form, sequence, hash chain,\n" \
 	"one outcome per intent. They are only read; a gateway may be writing them.\n" \
 	"Exit code 0: all are good; 1: one is not; 2: usage.\n"
@@ -76,6 +78,8 @@ command_audit(int argc, char **argv)
 
 	if (argc >= 2 && strcmp(argv[1], "search") == 0)
 		return audit_search(argc - 1, argv + 1);
+	if (argc >= 2 && strcmp(argv[1], "digest") == 0)
+		return audit_digest(argc - 1, argv + 1);
 	if (argc >= 2 && (strcmp(argv[1], "--help") == 0 || (argc >= 3 && strcmp(argv[2], "--help") == 0))) {
 		fputs(AUDIT_USAGE, stdout);
 		return 0;

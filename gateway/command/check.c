@@ -178,11 +178,26 @@ check_credential(struct check_report *report, const struct config_identity *iden
 	buf_fini(&error);
 }
 
+/* Whether the key of body digests can be read. */
 static void
-check_audit(struct check_report *report, const struct config *config)
+check_audit_key(struct check_report *report, struct config *config)
+{
+	struct buf error = BUF_EMPTY;
+
+	if (!settings_audit_key(config, &error)) {
+		fprintf(stderr, "%s: %.*s\n", report->file, STR_ARG(buf_str(&error)));
+		report->faults++;
+	}
+	check_private(report, "audit.digest_key", config->audit_digest_key.file);
+	buf_fini(&error);
+}
+
+static void
+check_audit(struct check_report *report, struct config *config)
 {
 	struct buf directory = BUF_EMPTY, error = BUF_EMPTY;
 
+	check_audit_key(report, config);
 	settings_audit_directory(config, &directory);
 	buf_add_char(&directory, '\0');
 	if (!file_directory_is_usable(directory.p, &error))
@@ -228,7 +243,7 @@ check_issuers(struct check_report *report, const struct config *config)
 
 /* Look at everything that CONFIG names. */
 static int
-check_config(const struct config *config, const char *file)
+check_config(struct config *config, const char *file)
 {
 	struct check_report report = { file, 0 };
 

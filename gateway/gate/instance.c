@@ -274,7 +274,8 @@ instance_start(struct loop *loop, const char *file, struct config *config, struc
 
 	stats_label(&instance->labels, config);
 	instance->watch = instance_watch_new(instance, config);
-	if (!settings_admin_token(config, &token, error) || !instance_addresses_are_free(instance, error) || !instance_open_journal(instance, error)
+	if (!settings_admin_token(config, &token, error) || !settings_audit_key(config, error) || !instance_addresses_are_free(instance, error)
+	    || !instance_open_journal(instance, error)
 	    || !instance_bind(instance, error)) {
 		buf_wipe(&token);
 		instance_free(&instance);

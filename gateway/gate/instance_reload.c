@@ -118,7 +118,7 @@ struct instance_parts {
 static bool
 instance_load_parts(struct instance *instance, struct config *config, struct instance_parts *parts, struct buf *errors)
 {
-	if (!settings_secret(&config->store.password_secret, &parts->password, errors)
+	if (!settings_secret(&config->store.password_secret, &parts->password, errors) || !settings_audit_key(config, errors)
 	    || !settings_admin_token(config, &parts->admin_token, errors) || !instance_check_store_tls(config, errors)
 	    || !access_request_check_all(config, errors) || !settings_proxy(config, &parts->proxy, errors))
 		return false;

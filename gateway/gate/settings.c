@@ -15,6 +15,9 @@
 /* Tokens and passwords have a few KB at most. */
 #define SETTINGS_SECRET_BYTES_MAX (64u << 10)
 
+/* As long as a key of AES: what is shorter is guessed as the bodies would be. */
+#define SETTINGS_DIGEST_KEY_MIN 16
+
 #define SETTINGS_AUDIT_DEFAULT "/var/lib/jobgate/audit"
 
 /* The folder of FILE as a slice of it; "." where FILE has none. */
@@ -126,11 +129,48 @@ settings_admin_token(const struct config *config, struct buf *out, struct buf *e
 	return ok;
 }
 
+bool
+settings_audit_key(struct config *config, struct buf *error)
+{
+	struct buf key = BUF_EMPTY, why = BUF_EMPTY;
+	bool ok = settings_secret(&config->audit_digest_key, &key, &why);
+
+	if (ok && key.n > 0 && key.n < SETTINGS_DIGEST_KEY_MIN) {
+		buf_printf(&why, "must be %d bytes or more, is %zu", SETTINGS_DIGEST_KEY_MIN, key.n);
+		ok = false;
+	}
+	if (!ok)
+		buf_printf(error, "audit.digest_key: %.*s", STR_ARG(buf_str(&why)));
+	if (ok && key.n > sizeof(config->audit_hmac.bytes)) {
+		digest_sha256(buf_str(&key), config->audit_hmac.bytes);
+		config->audit_hmac.n = 32;
+	} else if (ok && key.n > 0) {
+		memcpy(config->audit_hmac.bytes, key.p, key.n);
+		config->audit_hmac.n = key.n;
+	}
+	buf_wipe(&key);
+	buf_fini(&why);
+	return ok;
+}
+
+void
+settings_body_digest(const struct config *config, struct str body, char out[64])
+{
+	uint8_t digest[32];
+
+	if (config->audit_hmac.n)
+		digest_hmac_sha256((struct str){ (const char *)config->audit_hmac.bytes, config->audit_hmac.n }, body, digest);
+	else
+		digest_sha256(body, digest);
+	str_hex_encode(digest, sizeof(digest), out);
+}
+
 void
 settings_files(const struct config *config, void (*each)(void *arg, struct str file), void *arg)
 {
 	const struct str others[] = { config->store.password_secret.file, config->store.ca_file, config->admin_token.file,
-		config->upstream.ca_file, config->upstream.proxy_password.file };
+		config->upstream.ca_file, config->upstream.proxy_password.file,
+		config->audit_digest_key.file };
 
 	for (size_t i = 0; i < config->listen_count; i++) {
 		const struct config_listen *listen = &config->listen[i];

@@ -34,6 +34,15 @@ bool settings_proxy(const struct config *config, struct buf *out, struct buf *er
  */
 bool settings_admin_token(const struct config *config, struct buf *out, struct buf *error);
 
+/*
+ * Read audit.digest_key into CONFIG, which nobody else has yet; nothing, and true, where there is none. False with a sentence in ERROR where it
+ * cannot be read or is shorter than 16 bytes.
+ */
+bool settings_audit_key(struct config *config, struct buf *error);
+
+/* The digest of a body as CONFIG's records have it: an HMAC with audit.digest_key where there is one. 64 hexadecimal digits. */
+void settings_body_digest(const struct config *config, struct str body, char out[64]);
+
 /* Show EACH the secrets, certificates and keys in files that CONFIG names: what is read at start and at a reload. */
 void settings_files(const struct config *config, void (*each)(void *arg, struct str file), void *arg);
 

@@ -3,8 +3,8 @@
 
 #include "base/log.h"
 #include "gate/health.h"
+#include "gate/settings.h"
 #include "gate/worker.h"
-#include "io/tls.h"
 #include "rules/header.h"
 #include "rules/jobbody.h"
 #include "rules/policy.h"
@@ -255,16 +255,13 @@ in_validate(struct request *request)
 void
 step_body(struct request *request)
 {
-	uint8_t digest[32];
-
 	if (in_interrupted(request))
 		return;
 	if (!request->body_came)
 		return;
 	request->body = buf_take(front_body(request->client));
 	request->body_bytes = (int64_t)request->body.n;
-	digest_sha256(buf_str(&request->body), digest);
-	str_hex_encode(digest, sizeof(digest), request->body_sha256);
+	settings_body_digest(request->config, buf_str(&request->body), request->body_sha256);
 	in_validate(request);
 	request_goto(request, request->refusal == REFUSAL_NONE ? REQUEST_WAITING : REQUEST_RECORDING);
 }

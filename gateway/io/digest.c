@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <pthread.h>
 #include <sys/random.h>
 
@@ -27,6 +28,17 @@ digest_sha256(struct str bytes, uint8_t out[32])
 	pthread_once(&digest_once, digest_fetch);
 	check(digest_sha256_algorithm != NULL);
 	check(EVP_Digest(bytes.n ? bytes.p : "", bytes.n, out, &n, digest_sha256_algorithm, NULL) == 1 && n == 32);
+}
+
+void
+digest_hmac_sha256(struct str key, struct str bytes, uint8_t out[32])
+{
+	unsigned int n = 0;
+
+	pthread_once(&digest_once, digest_fetch);
+	check(digest_sha256_algorithm != NULL);
+	check(HMAC(digest_sha256_algorithm, key.n ? key.p : "", (int)key.n, (const unsigned char *)(bytes.n ? bytes.p : ""), bytes.n,
+	    out, &n) != NULL && n == 32);
 }
 
 void

@@ -70,6 +70,9 @@ bool tls_certificate_expiry(const char *cert_file, int64_t *not_after_us);
 /* SHA-256 of BYTES (thread-safe, the algorithm is fetched once). */
 void digest_sha256(struct str bytes, uint8_t out[32]);
 
+/* HMAC-SHA-256 of BYTES with KEY (RFC 2104); never fails. */
+void digest_hmac_sha256(struct str key, struct str bytes, uint8_t out[32]);
+
 /* N random bytes from the system's generator; never fails (a system without one ends the process). */
 void random_bytes(uint8_t *out, size_t n);
 

@@ -11,6 +11,7 @@
 
 #include <jansson.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/check.h"
 #include "base/log.h"
@@ -118,5 +119,6 @@ config_unref(struct config **slot)
 	if (config == NULL || __atomic_sub_fetch(&config->refs, 1, __ATOMIC_ACQ_REL) > 0)
 		return;
 	arena_fini(&config->arena);
+	explicit_bzero(&config->audit_hmac, sizeof(config->audit_hmac));
 	free(config);
 }

@@ -243,6 +243,11 @@ struct config {
 	} limits;
 	struct str audit_directory;	/* resolved; empty: the default of the contract, which gate/ finds out */
 	int64_t audit_refusals;		/* 10 */
+	struct config_secret audit_digest_key;	/* empty: a record's body_sha256 is a plain SHA-256 */
+	struct {			/* its value as a key of HMAC-SHA-256; set by gate/ before it is shared, wiped with the snapshot */
+		size_t n;		/* 0: there is none */
+		uint8_t bytes[64];	/* a longer one by its SHA-256, which is the same key (RFC 2104) */
+	} audit_hmac;
 	int64_t drain_delay_us, drain_timeout_us;
 	int log_level;			/* enum log_level */
 	struct str *warnings;		/* sentences to say once at start */

@@ -205,6 +205,7 @@ static const struct config_rule audit_rules[] = {
 	CONFIG_KEY("directory", config_read_path, struct config, audit_directory, 0, 0),
 	/* 10,000 refusals a second are 5 MB of journal a second: more is no record but a way to fill a disk. */
 	CONFIG_KEY("refusals", config_read_int64, struct config, audit_refusals, 1, 10000),
+	CONFIG_KEY("digest_key", config_read_secret, struct config, audit_digest_key, 0, 0),
 	CONFIG_END,
 };
 

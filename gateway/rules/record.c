@@ -167,6 +167,7 @@ record_config(struct buf *out, const struct config *config, struct str digest_he
 	jsonw_string(&w, "kind", STR("config"));
 	record_string(&w, "digest", digest_hex, RECORD_ID_MAX);
 	record_string(&w, "event", event, RECORD_ID_MAX);
+	jsonw_string(&w, "body_digest", config->audit_hmac.n ? STR("hmac-sha256") : STR("sha256"));
 	jsonw_array(&w, "callers");
 	while (i < config->caller_count && record_caller(&w, &config->callers[i], limit))
 		i++;

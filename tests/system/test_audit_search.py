@@ -1,6 +1,7 @@
 """jobgate audit search: who started what, over several instances' journals, while they are written."""
 
 import csv
+import hmac
 import io
 import json
 import os
@@ -33,6 +34,37 @@ def ask(gateway, name, target=RUN, **headers):
 
 def directory(gateway):
     return os.path.join(gateway.folder, "audit")
+
+
+def digest(config, body, code=0):
+    done = subprocess.run([binary("jobgate"), "audit", "digest", "--config", config], input=body, capture_output=True, timeout=60, check=False)
+    assert done.returncode == code, done.stdout + done.stderr
+    return (done.stdout or done.stderr).decode().strip()
+
+
+def test_a_body_is_found_by_its_keyed_digest(fleet, tmp_path):
+    """Before the file is renewed and after, each with the key of its time; the record of the configuration says that there is one."""
+    file, body = tmp_path / "digest-key", b'{"executionData": {}}'
+    file.write_text("first-key-0123456789\n")
+    config = fleet.config(fleet.simulator().port, callers=CALLERS)
+    config["audit"]["digest_key"] = {"file": str(file)}
+    gateway = fleet.gateway(1, config=config)
+    assert ask(gateway, "etl").status == 202
+    first = digest(gateway.config_file, body)
+    assert first == hmac.new(b"first-key-0123456789", body, "sha256").hexdigest()
+    file.write_text("second-key-0123456789")
+    gateway.wait_event("configuration reloaded")
+    assert ask(gateway, "etl").status == 202
+    second = digest(gateway.config_file, body)
+    assert second == hmac.new(b"second-key-0123456789", body, "sha256").hexdigest()
+    gateway.wait_records("outcome", 2)
+    triggers = [found("--body", text, directory(gateway)) for text in (first, second, sha256(body.decode()))]
+    assert [len(t) for t in triggers] == [1, 1, 0] and triggers[0][0]["seq"] < triggers[1][0]["seq"]
+    assert [r["body_digest"] for r in gateway.records("config")] == ["hmac-sha256"] * 2
+    file.write_text("too-short")
+    assert "audit.digest_key: must be 16 bytes or more, is 9" in gateway.wait_event("reload refused")["message"]
+    assert "must be 16 bytes or more" in digest(gateway.config_file, body, code=2)
+    assert not any("-key-0123456789" in line for line in gateway.lines)
 
 
 @pytest.fixture

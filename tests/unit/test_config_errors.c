@@ -110,6 +110,8 @@ static const struct { const char *path, *value, *errors; } rows[] = {
 	{ "limits", "{\"body_bytes\": 4194305}", "limits.body_bytes: must be 256 to 4194304, is 4194305" },
 	{ "audit.directory", "\"\"", "audit.directory: must be a text of 1 to 4095 bytes, is one of 0" },
 	{ "audit.directory", "7", "audit.directory: must be a text, is 7" },
+	{ "audit.digest_key", "\"hunter2\"", "audit.digest_key: must be {\"file\": \"...\"} or {\"env\": \"...\"}; a secret does not stand here itself" },
+	{ "audit.digest_key", "{}", "audit.digest_key: must have exactly one of \"file\" and \"env\"" },
 	{ "audit.refusals", "true", "audit.refusals: must be 1 to 10000, is true" },
 	{ "log", "{\"level\": \"trace\"}", "log.level: must be \"error\", \"warn\", \"info\" or \"debug\", is \"trace\"" },
 	{ "instance", "\"a b\"", "instance: " NAME "\"a b\"" },

@@ -211,13 +211,14 @@ test_config(void **state)
 
 	(void)state;
 	record_config(&b, &config, STR(HASH), STR("start"));
-	is_record(&b, "\"kind\":\"config\",\"digest\":\"" HASH "\",\"event\":\"start\",\"callers\":[{\"name\":\"etl\""
+	is_record(&b, "\"kind\":\"config\",\"digest\":\"" HASH "\",\"event\":\"start\",\"body_digest\":\"sha256\",\"callers\":[{\"name\":\"etl\""
 	    ",\"keys\":[\"k1\",\"k2\"]},"
 	    "{\"name\":\"a\\\"b\",\"keys\":[]}]");
 	config.caller_count = 0;
+	config.audit_hmac.n = 16;
 	b = BUF_EMPTY;
 	record_config(&b, &config, STR(HASH), STR("reload"));
-	is_record(&b, "\"kind\":\"config\",\"digest\":\"" HASH "\",\"event\":\"reload\",\"callers\":[]");
+	is_record(&b, "\"kind\":\"config\",\"digest\":\"" HASH "\",\"event\":\"reload\",\"body_digest\":\"hmac-sha256\",\"callers\":[]");
 }
 
 /* Thousands of callers, or one with thousands of keys, do not fit: the list is cut, and the record says by how much. */
@@ -247,7 +248,7 @@ test_config_bound(void **state)
 	callers[0].key_count = MANY;
 	b = BUF_EMPTY;
 	record_config(&b, &config, STR(HASH), STR("start"));
-	is_record(&b, "\"kind\":\"config\",\"digest\":\"" HASH "\",\"event\":\"start\",\"callers\":[],\"callers_omitt"
+	is_record(&b, "\"kind\":\"config\",\"digest\":\"" HASH "\",\"event\":\"start\",\"body_digest\":\"sha256\",\"callers\":[],\"callers_omitt"
 	    "ed\":5000");
 	free(keys);
 	free(callers);

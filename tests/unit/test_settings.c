@@ -181,6 +181,54 @@ test_finds_the_audit_directory(void **state)
 	}
 }
 
+/* A body's digest with the key of N bytes in the file, as HMAC gives it with those very bytes. */
+static void
+is_keyed(size_t n)
+{
+	struct config config = { .audit_digest_key = { .file = str_from(path_of("secret")) } };
+	struct buf key = BUF_EMPTY, error = BUF_EMPTY;
+	char digest[64], expected[64];
+	uint8_t bytes[32];
+
+	for (size_t i = 0; i < n; i++)
+		buf_add_char(&key, (char)('a' + i % 26));
+	write_file("secret", buf_str(&key));
+	assert_true(settings_audit_key(&config, &error));
+	settings_body_digest(&config, STR("{}"), digest);
+	digest_hmac_sha256(buf_str(&key), STR("{}"), bytes);
+	str_hex_encode(bytes, sizeof(bytes), expected);
+	assert_memory_equal(digest, expected, sizeof(digest));
+	buf_fini(&key);
+	buf_fini(&error);
+}
+
+static void
+test_digests_bodies(void **state)
+{
+	struct config config = { .audit_hmac = { .n = 0 } };
+	struct buf error = BUF_EMPTY;
+	char digest[64];
+
+	(void)state;
+	assert_true(settings_audit_key(&config, &error));
+	settings_body_digest(&config, STR(""), digest);
+	assert_memory_equal(digest, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", sizeof(digest));
+	is_keyed(16);
+	is_keyed(64);
+	is_keyed(65);
+	is_keyed(4096);
+	config.audit_digest_key.file = str_from(path_of("secret"));
+	write_file("secret", STR("123456789012345\n"));
+	assert_false(settings_audit_key(&config, &error));
+	assert_true(str_eq(buf_str(&error), STR("audit.digest_key: must be 16 bytes or more, is 15")));
+	assert_int_equal(config.audit_hmac.n, 0);
+	buf_clear(&error);
+	unlink(path_of("secret"));
+	assert_false(settings_audit_key(&config, &error));
+	assert_true(str_starts(buf_str(&error), STR("audit.digest_key: ")));
+	buf_fini(&error);
+}
+
 int
 main(void)
 {
@@ -190,6 +238,7 @@ main(void)
 		cmocka_unit_test(test_bounds_secrets_of_files),
 		cmocka_unit_test(test_reads_secrets_of_the_environment),
 		cmocka_unit_test(test_finds_the_audit_directory),
+		cmocka_unit_test(test_digests_bodies),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

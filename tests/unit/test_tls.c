@@ -229,6 +229,33 @@ test_sha256_vectors(void **state)
 	digest_sha256((struct str){ NULL, 0 }, (uint8_t[32]){ 0 });
 }
 
+/* RFC 4231, test cases 1, 2 and 6, and no key and no bytes. */
+static void
+test_hmac_sha256_vectors(void **state)
+{
+	static char long_key[131];
+	const struct { struct str key, bytes; const char *hex; } rows[] = {
+		{ STR("\x0b\x0b\x0b\x0b\x0b\x0b\x0b\x0b\x0b\x0b\x0b\x0b\x0b\x0b\x0b\x0b\x0b\x0b\x0b\x0b"), STR("Hi There"),
+		    "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7" },
+		{ STR("Jefe"), STR("what do ya want for nothing?"),
+		    "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843" },
+		{ { long_key, sizeof(long_key) }, STR("Test Using Larger Than Block-Size Key - Hash Key First"),
+		    "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54" },
+		{ { NULL, 0 }, { NULL, 0 }, "b613679a0814d9ec772f95d778c35fc5ff1697c493715653c6c712144292c5ad" },
+	};
+
+	(void)state;
+	memset(long_key, 0xaa, sizeof(long_key));
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		uint8_t digest[32];
+		char hex[64];
+
+		digest_hmac_sha256(rows[i].key, rows[i].bytes, digest);
+		str_hex_encode(digest, sizeof(digest), hex);
+		assert_memory_equal(hex, rows[i].hex, sizeof(hex));
+	}
+}
+
 static void
 test_random_bytes_differ(void **state)
 {
@@ -255,6 +282,7 @@ main(void)
 		cmocka_unit_test(test_what_the_listener_refuses),
 		cmocka_unit_test(test_expiry),
 		cmocka_unit_test(test_sha256_vectors),
+		cmocka_unit_test(test_hmac_sha256_vectors),
 		cmocka_unit_test(test_random_bytes_differ),
 	};
 
