@@ -63,7 +63,7 @@ struct limiter_identity {
 	struct buf name;
 	struct limiter_identity *of;		/* of a principal: the configured one whose quota it has; NULL: it is configured itself */
 	struct limiter_identity *principal_next;	/* in the limiter's table */
-	struct mono_time used;			/* of a principal: when it was asked for last */
+	struct mono_time used;			/* of a principal: when it was asked for or granted last */
 	uint64_t queued_told;			/* its part of `queued` of whom it counts for */
 	struct queue queue;
 	struct limiter_out out;			/* granted, in the order of their grants */

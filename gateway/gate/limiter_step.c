@@ -48,6 +48,7 @@ step_grant(struct limiter_request *request, struct mono_time asked_at)
 		--*request->caller_waiting;
 	request->granted = true;
 	request->asked_at = asked_at;
+	identity->used = loop_now(identity->limiter->loops[0]);	/* a principal is kept until this token is back, however long it waited */
 	TAILQ_INSERT_TAIL(&identity->out, request, out_link);
 	atomic_fetch_add(&limiter_counted(identity)->grants, 1);
 	limiter_tell(identity->limiter, &event);

@@ -119,6 +119,30 @@ test_given_up(void **state)
 	redis_server_stop(&server);
 }
 
+/* Who waited long is not given up as soon as its last request has its token: what was taken must come back first. */
+static void
+test_kept_while_tokens_are_out(void **state)
+{
+	static const struct config_quota quota = { 20, MS(1000), MS(100), 0, 1 };
+	struct config *config = config_make(one_name, quota, 0);
+
+	(void)state;
+	principal_idle_us = MS(200);
+	open_one(config);
+	for (uint32_t i = 0; i < 60; i++)
+		submit_for(i, "one", config, MS(20000));
+	run(120, MS(20000));
+	assert_int_equal(limiter_identity_counts(limiter, 0).grants, 60);
+	run(EVENTS, MS(900));
+	assert_int_equal(limiter_counts(limiter).principals, 1);
+	for (int i = 0; i < 60 && limiter_counts(limiter).principals > 0; i++)
+		run(EVENTS, MS(50));
+	assert_int_equal(limiter_counts(limiter).principals, 0);
+	close_one();
+	principal_idle_us = 0;
+	config_unref(&config);
+}
+
 /* So many and no more are kept apart; a reload changes the quota of all. */
 static void
 test_many(void **state)
@@ -148,7 +172,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_apart), cmocka_unit_test(test_throttled_alone),
-		cmocka_unit_test(test_given_up), cmocka_unit_test(test_many) };
+		cmocka_unit_test(test_given_up), cmocka_unit_test(test_kept_while_tokens_are_out), cmocka_unit_test(test_many) };
 
 	signal(SIGPIPE, SIG_IGN);
 	log_set_level(LOG_ERROR);
