@@ -71,11 +71,18 @@ identify_principal(const struct config *config, const struct caller_token *beare
 	return known;
 }
 
+/* Whether the token chooses the bucket of who has shown a key, so that one which cannot be verified yet must not pass by another. */
+static bool
+identify_needs_principal(const struct request *request)
+{
+	return request->caller && request->config->identities[request->caller->identity].per_token;
+}
+
 /* Refuse where a token that is not good must be. Beside a key only one that says it is of an issuer of ours, and lies, must. */
 static void
 identify_bad_token(struct request *request, const struct caller_token *bearer, bool has_key)
 {
-	if (bearer->result == CALLER_TOKEN_NO_KEYS && !has_key) {
+	if (bearer->result == CALLER_TOKEN_NO_KEYS && (!has_key || identify_needs_principal(request))) {
 		request->retry_after_s = IDENTIFY_KEYS_RETRY_S;
 		request_refuse(request, REFUSAL_UNAVAILABLE, "The keys of the token's issuer are not known at present.");
 	} else if (bearer->result == CALLER_TOKEN_BAD || (bearer->result == CALLER_TOKEN_FOREIGN && !has_key)) {

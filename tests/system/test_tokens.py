@@ -293,3 +293,14 @@ def test_each_principal_has_the_quota_for_itself(fleet, keys):
     statuses, seconds = elapsed(run)
     assert statuses == [202] * 16 and 3 < seconds < 10, (statuses, seconds)
     assert gateway.metrics()['jobgate_grants_total{identity="default"}'] == 16
+
+
+@pytest.mark.parametrize("per_token, status", [(False, 202), (True, 503)])
+def test_a_key_beside_a_token_whose_issuer_is_down(fleet, keys, per_token, status):
+    """The key decides; but where the token chooses the bucket, none that cannot be verified passes by the identity's own."""
+    url = f"https://127.0.0.1:{free_port()}/keys"
+    issuers = [{"issuer": ISSUER, "audiences": [AUDIENCE], "jwks": {"url": url}, "ca_file": fleet.certificates.path("ca.pem")}]
+    sim = fleet.simulator()
+    gateway = start(fleet, keys, sim, issuers=issuers, identities=[{"name": "default", "per_token": per_token}])
+    answer = gateway.request("POST", RUN, [("Authorization", f"Bearer {keys['k1'].token()}")])
+    assert (answer.status, len(sim.ledger())) == (status, int(status == 202)), answer
