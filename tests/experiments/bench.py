@@ -21,14 +21,10 @@ os.environ.setdefault("JOBGATE_BUILD", os.path.join(os.path.dirname(TESTS), "bui
 from certificates import Certificates  # noqa: E402
 from chart import draw_arrivals  # noqa: E402
 from conftest import Fleet  # noqa: E402
-from harness import field, parse_time, sha256  # noqa: E402
+from harness import field, key_of, parse_time, sha256  # noqa: E402
 
 CALLERS = ("etl", "reports", "finance", "adhoc")
 _printing = threading.Lock()
-
-
-def key_of(caller):
-    return f"key-of-{caller}"
 
 
 def callers_config(names=CALLERS, **more):

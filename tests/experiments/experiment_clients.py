@@ -11,7 +11,7 @@ import sys
 
 from bench import Experiment
 from entra_sim import Imds
-from harness import BASE, ITEM, WS, field, free_port, sha256
+from harness import BASE, ITEM, KEY, WS, field, free_port, sha256
 
 CLIENTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "clients")
 RUN = f"{BASE}/RunNotebook/instances"
@@ -79,23 +79,23 @@ def show_run(e, door, command, folder, **more):
 
 def key_door(e):
     """Callers with a key of the gateway's beside their own token for the service."""
-    return Door(e, callers=[{"name": "etl", "keys": [{"sha256": sha256("k")}], "location": "rewrite"}])
+    return Door(e, callers=[{"name": "etl", "keys": [{"sha256": sha256(KEY)}], "location": "rewrite"}])
 
 
 def own_door(e, imds):
     """A caller that can set nothing but its token shows its key in the token's place; the gateway calls as itself."""
-    return Door(e, callers=[{"name": "etl", "keys": [{"sha256": sha256("k")}], "location": "rewrite", "allow": [{}]}],
+    return Door(e, callers=[{"name": "etl", "keys": [{"sha256": sha256(KEY)}], "location": "rewrite", "allow": [{}]}],
                 identities=[{"name": "default", "credential": {"managed_identity": {"endpoint": imds.url}}}])
 
 
 def run_curl(e):
     door = key_door(e)
-    show_run(e, door, ["sh", "-c", CURL], e.fleet.folder, API_KEY="k")
+    show_run(e, door, ["sh", "-c", CURL], e.fleet.folder, API_KEY=KEY)
 
 
 def run_requests(e):
     door = key_door(e)
-    show_run(e, door, ["/usr/bin/python3", "-c", REQUESTS], e.fleet.folder, API_KEY="k")
+    show_run(e, door, ["/usr/bin/python3", "-c", REQUESTS], e.fleet.folder, API_KEY=KEY)
 
 
 def run_core_lro(e):
@@ -108,8 +108,8 @@ def run_core_lro(e):
                    capture_output=True, timeout=300)
     shutil.copy(os.path.join(CLIENTS, "core_lro.mjs"), folder)
     # Its Locations stay the service's: baseUrl alone leads the polls through the gateway.
-    door = Door(e, callers=[{"name": "etl", "keys": [{"sha256": sha256("k")}], "location": "preserve"}])
-    show_run(e, door, ["node", "core_lro.mjs"], folder, API_KEY="k")
+    door = Door(e, callers=[{"name": "etl", "keys": [{"sha256": sha256(KEY)}], "location": "preserve"}])
+    show_run(e, door, ["node", "core_lro.mjs"], folder, API_KEY=KEY)
 
 
 def run_fabric_sdk(e):
@@ -124,7 +124,7 @@ def run_fabric_sdk(e):
     imds = Imds()
     try:
         door = own_door(e, imds)
-        ledger = show_run(e, door, ["./client"], folder, TOKEN="k")
+        ledger = show_run(e, door, ["./client"], folder, TOKEN=KEY)
         e.figure("requests upstream with the gateway's own token",
                  sum(field(entry, "Authorization") == [f"Bearer {imds.tokens[0]}"] for entry in ledger), exactly=len(ledger))
     finally:

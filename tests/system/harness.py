@@ -1,7 +1,6 @@
 """The real jobgate, fabricsim and redis-server on free loopback ports in a temporary folder."""
 
 import glob
-import hashlib
 import json
 import os
 import random
@@ -13,6 +12,7 @@ import threading
 import time
 from datetime import datetime
 
+from silence import KEYS, check_keys, check_silent, key_of, learn_config, secret, sha256  # noqa: F401 (most tests take them from here)
 from wire import Connection, Response, wait_for
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -22,17 +22,7 @@ ORIGIN = f"https://{UPSTREAM}"
 WS = "4b218778-e7a5-4d73-8187-f10824047715"
 ITEM = "431e8d7b-4a95-4c02-8ccd-6faef5ba1bd7"
 BASE = f"/v1/workspaces/{WS}/items/{ITEM}/jobs"
-# What no gateway of the whole run may write down; each looks at its end (Gateway.check_silence).
-SECRETS = set()
-
-
-def secret(text):
-    """TEXT, which is one."""
-    SECRETS.add(text)
-    return text
-
-
-KEY = secret("key-of-etl")
+KEY = key_of("etl")
 TRIGGERS = ("run", "cancel", "schedule_create", "schedule_update", "schedule_delete")
 SANITIZER = re.compile(r"AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime error:")
 
@@ -41,10 +31,6 @@ def binary(name):
     path = os.path.join(BUILD, name)
     assert os.access(path, os.X_OK), f"{path} is missing: build it, or set JOBGATE_BUILD"
     return path
-
-
-def sha256(text):
-    return hashlib.sha256(text.encode() if isinstance(text, str) else text).hexdigest()
 
 
 # Listeners have SO_REUSEPORT, so two of one port would share it in silence: each test process has a range of its own,
@@ -134,8 +120,16 @@ class Simulator(Process):
         super().__init__([binary("fabricsim"), "--listen", f"127.0.0.1:{port}", "--cert", cert, "--key", key,
                           "--ledger", self.ledger_file, *map(str, options)], str(folder))
         wait_for(lambda: self.out or not self.is_alive(), what="fabricsim's first line")
+        if not self.out:
+            self.wait()     # all that it said is read
         assert self.out, self.tail()
         self.port = int(self.out[0].rsplit(":", 1)[1])
+
+    def check_sanitizers(self):
+        super().check_sanitizers()
+        if os.path.exists(self.ledger_file):
+            with open(self.ledger_file, encoding="utf-8") as file:
+                check_silent(file.read(), "what came to the upstream", KEYS)
 
     def ledger(self):
         """All requests that arrived, oldest first; each a dict with its headers as pairs."""
@@ -212,6 +206,8 @@ class Gateway(Process):
 
     def __init__(self, folder, config, ready=True, env=None, prefix=()):
         self.folder, self.config = str(folder), config
+        learn_config(config, self.folder, env)
+        check_keys(config)
         self.config_file = os.path.join(self.folder, "jobgate.json")
         self.write_config(config)
         self.port = self.tls_port = None
@@ -231,17 +227,15 @@ class Gateway(Process):
         self.check_silence()
 
     def check_silence(self):
-        """No secret of the run stands in its log or in any file of its journal."""
-        texts = ["\n".join([*self.lines, *self.out])]
+        """No secret of the run stands in what it said or wrote."""
+        check_silent("\n".join([*self.lines, *self.out]), "the log")
         for folder, _, names in os.walk(os.path.join(self.folder, "audit")):
             for name in names:
                 with open(os.path.join(folder, name), errors="replace", encoding="utf-8") as file:
-                    texts.append(file.read())
-        written = "\n".join(texts)
-        found = [text for text in list(SECRETS) if text in written]
-        assert not found, f"{len(found)} secrets are written down, as one that begins with {found[0][:4]}"
+                    check_silent(file.read(), f"the journal's {name}")
 
     def write_config(self, config):
+        learn_config(config, self.folder, None)
         with open(self.config_file, "w", encoding="utf-8") as file:
             json.dump(config, file, indent=1)
 

@@ -10,10 +10,10 @@ import subprocess
 
 import pytest
 
-from harness import BASE, binary, sha256
+from harness import BASE, binary, key_of, sha256
 
 RUN = f"{BASE}/RunNotebook/instances"
-CALLERS = [{"name": name, "keys": [{"id": f"{name}-1", "sha256": sha256(name)}]} for name in ("etl", "reports")]
+CALLERS = [{"name": name, "keys": [{"id": f"{name}-1", "sha256": sha256(key_of(name))}]} for name in ("etl", "reports")]
 
 
 def search(*arguments, code=0):
@@ -29,7 +29,7 @@ def found(*arguments, code=0):
 
 def ask(gateway, name, target=RUN, **headers):
     with gateway.connect() as c:
-        return c.request("POST", target, [("X-API-Key", name), *headers.items()], b'{"executionData": {}}')
+        return c.request("POST", target, [("X-API-Key", key_of(name)), *headers.items()], b'{"executionData": {}}')
 
 
 def directory(gateway):

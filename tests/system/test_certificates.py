@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from certificates import Certificates
-from harness import BASE, KEY, check_error, free_port, sha256
+from harness import BASE, KEY, check_error, free_port, key_of, sha256
 from wire import Connection, wait_for
 
 LIST = BASE + "/instances"
@@ -78,7 +78,7 @@ def make(fleet, sim, certificates, clients, ca="ca.pem", **more):
     callers = [{"name": "etl", "keys": [{"id": "k1", "sha256": sha256(KEY)}],
                 "certificates": [{"id": "by-name", "san": "DNS:etl.example"}, {"id": "by-key", "spki_sha256": clients.spki("pinned")}]},
                {"name": "reports", "certificates": [{"san": "email:reports@corp.example"}]},
-               {"name": "other-one", "keys": [{"id": "o1", "sha256": sha256("key-of-other")}]}]
+               {"name": "other-one", "keys": [{"id": "o1", "sha256": sha256(key_of("other"))}]}]
     return fleet.gateway(sim, listen=[{"address": f"127.0.0.1:{free_port()}", "tls": tls}], callers=callers, workers=1, **more)
 
 
@@ -100,7 +100,7 @@ def line_of(gateway, answer):
 @pytest.mark.parametrize("tls12", [False, True], ids=["1.3", "1.2"])
 @pytest.mark.parametrize("shown,key,caller,credential", [
     ("etl", None, "etl", "by-name"), ("pinned", None, "etl", "by-key"), ("mail", None, "reports", "email:reports@corp.example"),
-    ("etl", KEY, "etl", "k1"), ("nobody", KEY, "etl", "k1"), (None, KEY, "etl", "k1"), ("none", "key-of-other", "other-one", "o1")])
+    ("etl", KEY, "etl", "k1"), ("nobody", KEY, "etl", "k1"), (None, KEY, "etl", "k1"), ("none", key_of("other"), "other-one", "o1")])
 def test_good(gateway, clients, shown, key, caller, credential, tls12):
     answer = ask(gateway, clients.context(shown, tls12), key)
     assert answer.status == 200
@@ -125,7 +125,7 @@ def test_the_record_names_the_entry(gateway, clients):
     ("next", KEY, "certificate", "unable to get local issuer certificate"),
     ("nobody", None, "unknown", "nobody's here"), ("deeper", None, "unknown", "nobody's"), ("none", None, "unknown", "nobody's"),
     (None, None, "missing", "No key"),
-    ("both", None, "conflict", "more than one caller"), ("etl", "key-of-other", "conflict", "different callers"),
+    ("both", None, "conflict", "more than one caller"), ("etl", key_of("other"), "conflict", "different callers"),
     ("mail", KEY, "conflict", "different callers"), ("etl", "key-of-nobody", "unknown", "not known here")])
 def test_wrong(gateway, clients, shown, key, reason, words, tls12):
     answer = ask(gateway, clients.context(shown, tls12), key)

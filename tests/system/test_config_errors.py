@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from harness import BASE, binary, free_port, make_config, sha256
+from harness import BASE, KEY, binary, free_port, make_config, sha256
 
 
 def run(folder, config, *command, text=None):
@@ -103,7 +103,7 @@ def test_the_least_configuration_starts(fleet, tmp_path, certificates):
               "admin": {"address": f"127.0.0.1:{free_port()}"},
               "upstream": {"url": f"https://127.0.0.1:{free_port()}", "server_name": "api.fabric.microsoft.com",
                            "ca_file": "ca.pem", "quota": {"requests": 200, "window": "60s"}},
-              "callers": [{"name": "etl", "keys": [{"sha256": sha256("k")}]}], "audit": {"directory": "audit"}}
+              "callers": [{"name": "etl", "keys": [{"sha256": sha256(KEY)}]}], "audit": {"directory": "audit"}}
     code, _, err = run(folder, config)
     assert code == 0, err
     gateway = fleet.gateway(1, folder=folder, config=config)

@@ -10,10 +10,11 @@ import threading
 import pytest
 
 from entra_sim import CLIENT, TENANT, AppService, Entra, Imds
-from harness import BASE, KEY, WS, check_error, elapsed, field, secret, sha256
+from harness import BASE, KEY, WS, check_error, elapsed, field, key_of, secret, sha256
 from wire import wait_for
 
 RUN, LIST = f"{BASE}/DefaultJob/instances", f"{BASE}/instances"
+OTHER = key_of("other-one")
 SECRET = secret("s3cr~t+/=&of the client")
 OWN = "Bearer the-callers-own-token"
 
@@ -253,8 +254,8 @@ KEYS = [   # Authorization, X-API-Key, status
     (f"Bearer {KEY}", None, 200), (f"bearer {KEY}", None, 200), (basic(KEY), None, 200), (basic(KEY, ""), None, 200),
     (f"Bearer {KEY}", KEY, 200), (OWN, KEY, 200), (None, KEY, 200), (basic("x:" + KEY), None, 401), (f"Bearer {KEY}x", None, 401),
     ("Bearer ", None, 401), ("Basic ====", None, 401), (f"Digest {KEY}", None, 401), (OWN, None, 401), (None, None, 401),
-    ("Bearer other-key", KEY, 401), (basic("other-key"), KEY, 401), (f"Bearer {KEY}", "other-key", 401), ("Bearer other-key", None, 403),
-    ("Bearer passing-key", None, 401),
+    (f"Bearer {OTHER}", KEY, 401), (basic(OTHER), KEY, 401), (f"Bearer {KEY}", OTHER, 401), (f"Bearer {OTHER}", None, 403),
+    (f"Bearer {key_of('passing')}", None, 401),
 ]
 
 
@@ -263,8 +264,8 @@ def test_keys_in_authorization(fleet, endpoints):
     imds, sim = endpoints(Imds()), fleet.simulator()
     gateway = fleet.gateway(sim, identities=[{"name": "default", "credential": {"managed_identity": {"endpoint": imds.url}}}, {"name": "own"}],
                             callers=[{"name": "etl", "keys": [{"sha256": sha256(KEY)}], "allow": [{"workspace": WS}]},
-                                     {"name": "other-one", "keys": [{"sha256": sha256("other-key")}], "allow": []},
-                                     {"name": "passing", "identity": "own", "keys": [{"sha256": sha256("passing-key")}]}])
+                                     {"name": "other-one", "keys": [{"sha256": sha256(OTHER)}], "allow": []},
+                                     {"name": "passing", "identity": "own", "keys": [{"sha256": sha256(key_of("passing"))}]}])
     wrong = []
     for authorization, key, status in KEYS:
         headers = [("Authorization", authorization)] if authorization is not None else []
@@ -273,11 +274,11 @@ def test_keys_in_authorization(fleet, endpoints):
             wrong.append((authorization, key, answer.status, status))
     assert wrong == []
     assert {tuple(a) for a in authorizations(sim)} == {(f"Bearer {imds.tokens[0]}",)}
-    assert gateway.request("GET", LIST, [("Authorization", "Bearer passing-key")], key="passing-key").status == 200
+    assert gateway.request("GET", LIST, [("Authorization", f"Bearer {key_of('passing')}")], key=key_of("passing")).status == 200
     assert authorizations(sim)[-1] == []
-    assert gateway.request("GET", LIST, [("Authorization", OWN)], key="passing-key").status == 200
+    assert gateway.request("GET", LIST, [("Authorization", OWN)], key=key_of("passing")).status == 200
     assert authorizations(sim)[-1] == [OWN]
-    check_silence(gateway, KEY, "other-key", "passing-key", *imds.tokens)
+    check_silence(gateway, KEY, OTHER, key_of("passing"), *imds.tokens)
 
 
 def test_a_reload_to_another_principal_takes_the_old_token_away(fleet, endpoints, tmp_path):

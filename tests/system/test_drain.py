@@ -7,7 +7,7 @@ import subprocess
 import threading
 import time
 
-from harness import BASE, KEY, check_error, elapsed, free_port, sha256
+from harness import BASE, KEY, check_error, elapsed, free_port, key_of, sha256
 from wire import Closed, Connection, wait_for
 
 RUN = f"{BASE}/DefaultJob/instances"
@@ -146,12 +146,12 @@ def test_reload_swaps_callers_and_keeps_connections(fleet):
     gateway = fleet.gateway(fleet.simulator())
     with gateway.connect() as c:
         assert c.request("GET", f"{BASE}/instances", [("X-API-Key", KEY)]).status == 200
-        config = dict(gateway.config, callers=[{"name": "new", "keys": [{"sha256": sha256("new-key")}]}])
+        config = dict(gateway.config, callers=[{"name": "new", "keys": [{"sha256": sha256(key_of("new"))}]}])
         gateway.write_config(config)
         gateway.send_signal(signal.SIGHUP)
-        wait_for(lambda: gateway.request("GET", f"{BASE}/instances", key="new-key").status == 200)
+        wait_for(lambda: gateway.request("GET", f"{BASE}/instances", key=key_of("new")).status == 200)
         check_error(c.request("GET", f"{BASE}/instances", [("X-API-Key", KEY)]), 401, "JobgateUnauthenticated", closes=False)
-        assert c.request("POST", RUN, [("X-API-Key", "new-key")]).status == 202
+        assert c.request("POST", RUN, [("X-API-Key", key_of("new"))]).status == 202
     assert gateway.wait_records("intent", 1)[0]["caller"] == "new"
     assert len(gateway.records("config")) == 2
 

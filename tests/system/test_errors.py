@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from harness import BASE, ITEM, KEY, WS, check_error, check_failed, elapsed, free_port, sha256
+from harness import BASE, ITEM, KEY, WS, check_error, check_failed, elapsed, free_port, key_of, sha256
 from wire import wait_for
 
 RUN = f"{BASE}/DefaultJob/instances"
@@ -14,10 +14,10 @@ RUN = f"{BASE}/DefaultJob/instances"
 def gate(module_fleet):
     sim = module_fleet.simulator()
     callers = [{"name": "etl", "keys": [{"sha256": sha256(KEY)}]},
-               {"name": "narrow", "keys": [{"sha256": sha256("narrow")}],
+               {"name": "narrow", "keys": [{"sha256": sha256(key_of("narrow"))}],
                 "allow": [{"workspace": WS, "items": [ITEM], "job_types": ["RunNotebook"], "operations": ["run", "read"]}]},
-               {"name": "reader", "keys": [{"sha256": sha256("reader")}], "allow": [{"operations": ["read"]}]},
-               {"name": "lax", "keys": [{"sha256": sha256("lax")}], "validate": "off"}]
+               {"name": "reader", "keys": [{"sha256": sha256(key_of("reader"))}], "allow": [{"operations": ["read"]}]},
+               {"name": "lax", "keys": [{"sha256": sha256(key_of("lax"))}], "validate": "off"}]
     return module_fleet.gateway(sim, callers=callers), sim
 
 
@@ -34,27 +34,27 @@ def test_401(gate, headers):
     assert len(sim.ledger()) == before
 
 
-@pytest.mark.parametrize("key,method,target", [
+@pytest.mark.parametrize("caller,method,target", [
     ("narrow", "POST", RUN), ("narrow", "POST", f"{BASE}/instances?jobType=Pipeline"),
     ("narrow", "POST", RUN.replace(WS, ITEM).replace("DefaultJob", "RunNotebook")),
     ("narrow", "POST", RUN.replace(ITEM, WS).replace("DefaultJob", "RunNotebook")),
     ("narrow", "POST", f"{BASE}/instances/{WS}/cancel"), ("narrow", "DELETE", f"{BASE}/RunNotebook/schedules/{WS}"),
     ("reader", "POST", RUN), ("reader", "POST", f"{BASE}/Pipeline/schedules")],
     ids=["job-type", "legacy", "workspace", "item", "cancel", "schedule", "reader-run", "reader-schedule"])
-def test_403(gate, key, method, target):
+def test_403(gate, caller, method, target):
     gateway, sim = gate
     before = len(sim.ledger())
-    body = check_error(gateway.request(method, target, key=key), 403, "InsufficientPrivileges", closes=False)
+    body = check_error(gateway.request(method, target, key=key_of(caller)), 403, "InsufficientPrivileges", closes=False)
     assert body["isRetriable"] is False
     assert len(sim.ledger()) == before
 
 
 def test_what_a_narrow_caller_may(gate):
     gateway, _ = gate
-    assert gateway.request("POST", RUN.replace("DefaultJob", "runNOTEBOOK"), key="narrow").status == 202
-    assert gateway.request("POST", f"{BASE}/instances?jobType=RunNotebook".replace(WS, WS.upper()), key="narrow").status == 202
-    assert gateway.request("GET", f"{BASE}/instances", key="narrow").status == 200
-    assert gateway.request("GET", f"{BASE}/Pipeline/schedules", key="reader").status == 200
+    assert gateway.request("POST", RUN.replace("DefaultJob", "runNOTEBOOK"), key=key_of("narrow")).status == 202
+    assert gateway.request("POST", f"{BASE}/instances?jobType=RunNotebook".replace(WS, WS.upper()), key=key_of("narrow")).status == 202
+    assert gateway.request("GET", f"{BASE}/instances", key=key_of("narrow")).status == 200
+    assert gateway.request("GET", f"{BASE}/Pipeline/schedules", key=key_of("reader")).status == 200
 
 
 @pytest.mark.parametrize("target", ["/", "/v1", "/v1/workspaces", f"{BASE}", f"{RUN}/x", f"{BASE}/instances/", "/metrics",
@@ -125,7 +125,7 @@ def test_good_bodies_pass(gate, body):
 
 def test_without_validation_the_upstream_judges_and_its_error_is_relayed(gate):
     gateway, sim = gate
-    answer = gateway.request("POST", RUN, body=b"[]", key="lax")
+    answer = gateway.request("POST", RUN, body=b"[]", key=key_of("lax"))
     assert answer.status == 400 and answer.json()["errorCode"] == "InvalidParameter"
     assert answer.get("Proxy-Status") is None and sim.ledger()[-1]["body_sha256"] == sha256(b"[]")
     assert answer.json()["requestId"] == answer.exact("RequestId") != answer.get("X-Request-Id")

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from harness import BASE, KEY, binary, check_error, sha256
+from harness import BASE, KEY, binary, check_error, key_of, sha256
 from wire import wait_for
 
 RUN = (BASE + "/RunNotebook/instances", {}, b"{}")
@@ -67,8 +67,8 @@ def test_key_from_elsewhere(fleet, sim):
 
 def test_keys_that_end_soon_are_named(fleet, sim):
     """At start, at a reload and by jobgate check; one that lasts longer is not."""
-    keys = [{"id": "soon", "sha256": sha256("a"), "expires": at(29 * 86400)}, {"id": "over", "sha256": sha256("b"), "expires": at(-60)},
-            {"id": "later", "sha256": sha256("c"), "expires": at(31 * 86400)}, {"id": "ever", "sha256": sha256(KEY)}]
+    keys = [{"id": "soon", "sha256": sha256(key_of("soon")), "expires": at(29 * 86400)}, {"id": "over", "sha256": sha256(key_of("over")), "expires": at(-60)},
+            {"id": "later", "sha256": sha256(key_of("later")), "expires": at(31 * 86400)}, {"id": "ever", "sha256": sha256(KEY)}]
     gateway = fleet.gateway(sim, callers=[{"name": "etl", "keys": keys}])
 
     def said():

@@ -12,7 +12,7 @@ import urllib.parse
 import pytest
 
 import proxy2
-from harness import BASE, ITEM, UPSTREAM, WS, binary, free_port, sha256
+from harness import BASE, ITEM, UPSTREAM, WS, binary, free_port, key_of, secret, sha256
 from wire import Closed, Connection, client_context, wait_for
 
 RUN = BASE + "/RunNotebook/instances"
@@ -30,6 +30,8 @@ SECRETS = {
     "cookie": "CookieOfASessionW3e4R5t6Y7u8",
     "body": "BodyWithAParameterD4f5G6h7J8k9",
 }
+for _text in SECRETS.values():
+    secret(_text)
 
 
 def fragments(secret):
@@ -56,7 +58,7 @@ class Run:
         self.sim = fleet.simulator()
         config = fleet.config(
             self.sim.port, log={"level": "debug"}, callers=[{"name": "etl", "keys": keys}, {"name": "second", "validate": "off", "keys": [
-                {"sha256": sha256("second")}]}], workers=1, store={"redis": redis.url, "password": {"file": str(tmp_path / "store-password")}},
+                {"sha256": sha256(key_of("second"))}]}], workers=1, store={"redis": redis.url, "password": {"file": str(tmp_path / "store-password")}},
             listen=[{"address": f"127.0.0.1:{free_port()}", "trusted_proxies": ["127.0.0.0/8"]},
                     {"address": f"127.0.0.1:{free_port()}", "tls": {"cert_file": cert, "key_file": key, "client_ca_file": certificates.path("ca.pem")}},
                     {"address": f"127.0.0.1:{free_port()}", "trusted_proxies": ["127.0.0.0/8"], "proxy_protocol": True}])

@@ -2,19 +2,19 @@
 
 import pytest
 
-from harness import BASE, ITEM, WS, check_error, field, sha256
+from harness import BASE, ITEM, WS, check_error, field, key_of, sha256
 
 WORKSPACES = "/v1/workspaces?continuationToken=a%2Fb"
 QUOTA = {"quota": {"requests": 2, "window": "1h"}}     # so small that whatever took of it would be missed
 
 
 def caller(name, **more):
-    return {"name": name, "keys": [{"sha256": sha256(name)}], **more}
+    return {"name": name, "keys": [{"sha256": sha256(key_of(name))}], **more}
 
 
 def ask(gateway, name, method, target, *headers, body=None):
     with gateway.connect() as c:
-        return c.request(method, target, [("X-API-Key", name), ("Authorization", "Bearer own"), *headers], body)
+        return c.request(method, target, [("X-API-Key", key_of(name)), ("Authorization", "Bearer own"), *headers], body)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import signal
 import pytest
 
 from entra_sim import CLIENT, TENANT, Entra, Imds
-from harness import BASE, ITEM, KEY, WS, check_error, check_failed, elapsed, field, sha256
+from harness import BASE, ITEM, KEY, WS, check_error, check_failed, elapsed, field, key_of, sha256
 from proxy_sim import Proxy
 
 RUN, LIST = f"{BASE}/DefaultJob/instances", f"{BASE}/instances"
@@ -95,8 +95,8 @@ def test_tokens_through_the_proxy_but_not_from_the_machine(fleet, proxies):
                         identities=[{"name": "sp", "credential": credential},
                                     {"name": "vm", "credential": {"managed_identity": {"endpoint": imds.url}}}],
                         callers=[{"name": name, "identity": name, "keys": [{"sha256": sha256(key)}], "allow": [{}]}
-                                 for name, key in (("sp", KEY), ("vm", "key-of-vm"))])
-        assert gateway.request("GET", LIST).status == 200 and gateway.request("GET", LIST, key="key-of-vm").status == 200
+                                 for name, key in (("sp", KEY), ("vm", key_of("vm")))])
+        assert gateway.request("GET", LIST).status == 200 and gateway.request("GET", LIST, key=key_of("vm")).status == 200
         assert sorted({asked.split()[1] for asked in proxy.asked}) == sorted([place, UPSTREAM])
         assert len(imds.requests) == 1
         count = sum(place in asked for asked in proxy.asked)

@@ -7,12 +7,12 @@ import threading
 import time
 
 from entra_sim import Imds
-from harness import BASE, KEY, secret, sha256
+from harness import BASE, KEY, key_of, sha256
 from tokens import AUDIENCE, ISSUER, REPORTS, TENANT, SigningKey, write_jwks
 from wire import Closed
 
 RUN, LIST = f"{BASE}/RunNotebook/instances", f"{BASE}/instances"
-SP = secret("key-of-the-service-principal")
+SP = key_of("the-service-principal")
 SECONDS = 6
 # By kind of request: what may come of it, whatever the configuration of the moment says.
 EXPECTED = {"token": {202, 401, 503}, "key": {202, 503}, "bearer": {200, 401, 503}, "other": {404}, "refused": {200, 401, 502, 503}}

@@ -9,12 +9,12 @@ import threading
 
 import pytest
 
-from harness import BASE, KEY, binary, elapsed, free_port, sha256
+from harness import BASE, KEY, binary, elapsed, free_port, key_of, sha256
 from wire import Connection, wait_for
 
 RUN = f"{BASE}/DefaultJob/instances"
-CALLERS = [{"name": "etl", "keys": [{"sha256": sha256("etl")}]},
-           {"name": "sales", "keys": [{"sha256": sha256("sales")}], "rate": {"requests": 1, "window": "30s"}}]
+CALLERS = [{"name": "etl", "keys": [{"sha256": sha256(KEY)}]},
+           {"name": "sales", "keys": [{"sha256": sha256(key_of("sales"))}], "rate": {"requests": 1, "window": "30s"}}]
 # One in two seconds and a burst of two: whoever comes then waits.
 SLOW = {"quota": {"requests": 10, "window": "20s", "burst": 2}}
 
@@ -49,10 +49,10 @@ class Waiting:
     def __init__(self):
         self.connections = []
 
-    def send(self, gateway, key, count, target=RUN, headers=()):
+    def send(self, gateway, caller, count, target=RUN, headers=()):
         for _ in range(count):
             connection = gateway.connect()
-            connection.send(connection.build("POST", target, [("X-API-Key", key), *headers], b"{}"))
+            connection.send(connection.build("POST", target, [("X-API-Key", key_of(caller)), *headers], b"{}"))
             self.connections.append(connection)
 
     def close(self):
@@ -112,7 +112,7 @@ def test_who_waits_and_for_what(fleet, waiting):
 
 
 def test_twenty_lanes_and_how_many_more(fleet, waiting):
-    callers = [{"name": f"caller-{i}", "keys": [{"sha256": sha256(f"caller-{i}")}]} for i in range(23)]
+    callers = [{"name": f"caller-{i}", "keys": [{"sha256": sha256(key_of(f"caller-{i}"))}]} for i in range(23)]
     gateway = fleet.gateway(fleet.simulator(), upstream={"quota": {"requests": 2, "window": "10s", "burst": 1}},
                             callers=callers, wait={"max": "5m", "queue": 100})
     for i in range(23):

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from harness import BASE, KEY, check_error, elapsed, field, free_port, sha256
+from harness import BASE, KEY, check_error, elapsed, field, free_port, key_of, sha256
 from tokens import AUDIENCE, ETL, ISSUER, REPORTS, STRANGER, TENANT, KeyServer, SigningKey, base64url, write_jwks
 from wire import wait_for
 
@@ -17,7 +17,7 @@ RUN = f"{BASE}/RunNotebook/instances"
 CALLERS = [
     {"name": "etl", "keys": [{"id": "k1", "sha256": sha256(KEY)}], "tokens": [{"id": "t1", "tenant": TENANT, "object": ETL}]},
     {"name": "reports", "tokens": [{"tenant": TENANT, "application": REPORTS}]},
-    {"name": "plain", "keys": [{"id": "p1", "sha256": sha256("key-of-plain")}]},
+    {"name": "plain", "keys": [{"id": "p1", "sha256": sha256(key_of("plain"))}]},
 ]
 
 
@@ -88,7 +88,7 @@ def test_a_key_and_a_token_that_agree(door):
 
 
 def test_a_key_and_a_token_that_disagree(door):
-    answer = door.show(door.keys["k1"].token(), "key-of-plain")
+    answer = door.show(door.keys["k1"].token(), key_of("plain"))
     body = check_error(answer, 401, "JobgateUnauthenticated")
     assert "different callers" in body["message"]
     answer = door.show(door.keys["k1"].token(), "no key of ours")
@@ -175,7 +175,7 @@ def test_nothing_of_a_token_is_written(door):
     """Neither log, journal, metrics nor answers have a part of any token that was shown."""
     key, foreign = door.keys["k1"], door.keys["foreign"]
     door.refused(foreign.token(header={"kid": "k1"}))
-    answers = [door.show(token, shown) for shown in (None, KEY, "key-of-plain", "no key of ours") for token in (
+    answers = [door.show(token, shown) for shown in (None, KEY, key_of("plain"), "no key of ours") for token in (
         key.token(), key.token() + "=", key.token(exp=1), key.token(oid=STRANGER), foreign.token(header={"kid": "k1"}),
         key.token(header={"alg": "none"}), key.token(scp="Item.Read.All"))]
     texts = ["\n".join(door.gateway.lines), json.dumps(door.gateway.records()), door.gateway.admin("/metrics").body.decode(),

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from harness import BASE, KEY, check_error, elapsed, sha256
+from harness import BASE, KEY, check_error, elapsed, key_of, sha256
 
 RUN = f"{BASE}/RunNotebook/instances"
 # One call in two seconds: whoever comes third waits for longer than any test here lets it.
@@ -53,11 +53,11 @@ def test_prefer_on_what_is_granted(fleet):
 
 def test_caller_with_a_wait_of_its_own(fleet):
     """Its own wait.max holds, over and under the general one; Prefer cannot go beyond it."""
-    callers = [{"name": name, "keys": [{"sha256": sha256(name)}], **more} for name, more in
+    callers = [{"name": name, "keys": [{"sha256": sha256(key_of(name))}], **more} for name, more in
                (("short", {"wait": {"max": "1s"}}), ("long", {"wait": {"max": "3500ms", "queue": 1}}), ("plain", {}))]
     gateway = fleet.gateway(fleet.simulator(), upstream=SLOW, wait={"max": "2s", "queue": 10}, callers=callers)
     for name, prefer, applied in (("short", "wait=9", "wait=1"), ("long", "wait=9", "wait=4"), ("plain", "wait=9", "wait=2")):
-        answer, _ = run(gateway, prefer, key=name)
+        answer, _ = run(gateway, prefer, key=key_of(name))
         check_error(answer, 429, "TooManyRequestsForJobs")
         assert answer.get("Preference-Applied") == applied, name
 

@@ -4,7 +4,11 @@ import socket
 import ssl
 import time
 
+from silence import check_silent, learn_shown
+
 TIMEOUT = 30
+# A secret that came in two pieces is found too, up to this length.
+OVERLAP = 4096
 
 
 class Closed(Exception):
@@ -65,7 +69,7 @@ class Connection:
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if tls:
             self.socket = (context or client_context()).wrap_socket(self.socket, server_hostname=name)
-        self.buffer = b""
+        self.buffer = self.heard = b""
         self.host_header = f"{host}:{port}"
 
     def __enter__(self):
@@ -101,6 +105,8 @@ class Connection:
         if not data:
             raise Closed(self.buffer)
         self.buffer += data
+        self.heard = self.heard[-OVERLAP:] + data
+        check_silent(self.heard, "an answer")
 
     def _until(self, mark):
         while mark not in self.buffer:
@@ -169,7 +175,9 @@ class Connection:
         if body is not None and not names & {"content-length", "transfer-encoding"}:
             headers.append(("Content-Length", str(len(body))))
         head = f"{method} {target} HTTP/1.1\r\n" + "".join(f"{n}: {v}\r\n" for n, v in headers) + "\r\n"
-        return head.encode("latin-1") + (body or b"")
+        head = head.encode("latin-1")
+        learn_shown(head)
+        return head + (body or b"")
 
     def request(self, method, target, headers=(), body=None):
         self.send(self.build(method, target, headers, body))
