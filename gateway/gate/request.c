@@ -75,7 +75,7 @@ request_free(struct request *request)
 	loop_timer_fini(&request->timer);
 	buf_fini(&request->body);
 	buf_fini(&request->answer.body);
-	arena_fini(&request->arena);
+	arena_wipe(&request->arena);	/* the caller's token is in it */
 	config_unref(&request->config);
 	request->magic = 0;
 	free(request);
