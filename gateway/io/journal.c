@@ -44,6 +44,7 @@ journal_new(const struct journal_settings *settings)
 	pthread_cond_init(&j->filled, &attr);
 	pthread_condattr_destroy(&attr);
 	atomic_init(&j->up, true);
+	atomic_init(&j->free_bytes, -1);
 	return j;
 }
 
@@ -61,6 +62,7 @@ journal_free(struct journal *j)
 	pthread_cond_destroy(&j->filled);
 	pthread_mutex_destroy(&j->lock);
 	buf_fini(&j->directory);
+	buf_fini(&j->retention.collected);
 	buf_fini(&j->prefix);
 	buf_fini(&j->lines);
 	buf_fini(&j->fault);
@@ -143,6 +145,7 @@ open_recover(struct journal *j, const struct journal_settings *settings, struct 
 	}
 	if (ok) {
 		journal_commit_checkpoint(j);
+		journal_look_space(j);
 		log_line(LOG_INFO, "audit journal open", log_s("directory", settings->directory),
 		    log_z("journal", j->uuid),
 		    log_i("seq", (int64_t)j->head.seq), log_i("records_read", (int64_t)r.records),
@@ -284,7 +287,36 @@ journal_put(struct journal *j, struct journal_entry *entry)
 	return true;
 }
 
+/* --- retention --- */
+
+void
+journal_set_retention(struct journal *j, const struct journal_retention *retention)
+{
+	pthread_mutex_lock(&j->lock);
+	j->retention.age_us = retention->age_us;
+	j->retention.bytes = retention->bytes;
+	buf_clear(&j->retention.collected);
+	buf_add(&j->retention.collected, retention->collected);
+	if (retention->collected.n > 0)
+		buf_add_char(&j->retention.collected, '\0');
+	atomic_store(&j->retention.changed, true);
+	pthread_cond_signal(&j->filled);
+	pthread_mutex_unlock(&j->lock);
+}
+
 /* --- looking at it --- */
+
+bool
+journal_retention_is_ill(const struct journal *j)
+{
+	return atomic_load(&j->retention.ill);
+}
+
+int64_t
+journal_free_bytes(const struct journal *j)
+{
+	return atomic_load(&j->free_bytes);
+}
 
 bool
 journal_is_up(const struct journal *j)

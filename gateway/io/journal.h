@@ -17,9 +17,10 @@
  * chained anew from there into the next file. Until it is cut nothing else is written, so the files are one chain at
  * every moment. (Killed before it is cut, the file may hold an intent that was refused; the next start gives it
  * `unknown`.) What follows the last synced record may thus be replaced: a reader that follows a running journal
- * compares `prev`. Besides the records of its owner the journal writes two kinds of its own: `resume`
- * (failing_since, reason) when it can write again, and `recover` (torn_bytes, missing_from_seq, missing_to_seq) when a
- * start had to cut a torn tail or misses records that journal.checkpoint knew.
+ * compares `prev`. Besides the records of its owner the journal writes kinds of its own: `resume` (failing_since,
+ * reason) when it can write again, `retention` before it deletes a file (io/journal_retention.h), and `recover`
+ * (torn_bytes, missing_from_seq, missing_to_seq) when a start had to cut a torn tail or misses records that
+ * journal.checkpoint knew.
  *
  * The process must ignore SIGXFSZ: a file size limit is then a failing disk as any other.
  */
@@ -106,9 +107,25 @@ struct journal_counts journal_counts(const struct journal *journal);	/* any thre
 
 /*
  * When, as far as this start could read, a trigger may have been sent last: the time of the newest intent or outcome, or that of
- * the start where an intent was open. 0: never.
+ * the start where an intent was open, or of the first record read where files before it were not. 0: never.
  */
 struct wall_time journal_last_trigger(const struct journal *journal);
+
+/*
+ * What may be deleted (io/journal_retention.h). All zero: nothing ever is, which is so until this is called. Any
+ * thread; copied.
+ */
+struct journal_retention {
+	int64_t age_us;		/* files of which all records are older; 0: no bound */
+	int64_t bytes;		/* the oldest files go while all together have more; 0: no bound */
+	struct str collected;	/* the collector's file: nothing above its seq goes; empty: none */
+};
+void journal_set_retention(struct journal *journal, const struct journal_retention *retention);
+/* Whether something keeps the retention from deleting; any thread. */
+bool journal_retention_is_ill(const struct journal *journal);
+
+/* What is free on the journal's file system, as of the last second; -1 where it does not tell. Any thread. */
+int64_t journal_free_bytes(const struct journal *journal);
 
 /* The journal's UUID, 36 characters. */
 struct str journal_uuid(const struct journal *journal);
@@ -116,7 +133,7 @@ struct str journal_uuid(const struct journal *journal);
 /* --- reading, for `jobgate audit verify` --- */
 struct journal_verdict {
 	uint64_t records, files;
-	uint64_t first_seq, last_seq;	/* of what is there; 0: nothing. first_seq > 1: older files were taken away */
+	uint64_t first_seq, last_seq;	/* of what is there; 0: nothing. first_seq > 1: older files were deleted */
 	uint64_t open_intents;	/* without an outcome as yet */
 	bool ok;
 	bool torn_tail;		/* the last line is incomplete: no fault; the next start cuts it */
@@ -126,7 +143,8 @@ struct journal_verdict {
 /*
  * Check every line of the directory's journal: JSON, seq without gap, prev, hash, one outcome per intent at most;
  * journal.id and journal.checkpoint where they are there (records that the checkpoint knew must be there still).
- * Changes and locks nothing. PROGRESS may be NULL.
+ * Where the first records are gone, a record of kind `retention` must say that they were deleted. Changes and locks
+ * nothing. PROGRESS may be NULL.
  */
 void journal_verify(struct str directory, void (*progress)(const char *file, uint64_t records),
     struct journal_verdict *verdict);

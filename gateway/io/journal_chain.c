@@ -116,6 +116,18 @@ journal_line_whole(struct str line)
 	return line_end(line, &l) && line_hash_matches(line, l.hash);
 }
 
+/* The first "time" of a line is its own: in the label before it quotes are escaped. */
+bool
+journal_line_time(struct str line, struct wall_time *time)
+{
+	static const char key[] = "\"time\":\"";
+	const char *at = memmem(line.p, line.n, key, sizeof(key) - 1);
+	size_t from = at ? (size_t)(at - line.p) + sizeof(key) - 1 : line.n;
+
+	return line.n - from >= CLOCK_RFC3339_BYTES - 1 &&
+	    clock_parse_rfc3339((struct str){ line.p + from, CLOCK_RFC3339_BYTES - 1 }, time);
+}
+
 bool
 journal_uuid_valid(struct str text)
 {

@@ -56,6 +56,9 @@ void journal_head_set(struct journal_head *head, const struct journal_line *line
 /* The `request_id` of a line that we built ourselves; p NULL where it has none. */
 struct str journal_line_request_id(struct str line);
 
+/* The `time` of a good line; false where it has none that can be read. */
+bool journal_line_time(struct str line, struct wall_time *time);
+
 /*
  * Whether a last line without newline is what an interrupted write leaves: the beginning of a record, no more than
  * one.

@@ -107,11 +107,16 @@ journal_drop_held(struct journal *j)
 	return lost;
 }
 
-void
-journal_drop_last(struct journal *j)
+/* Drop the newest record, which no file has, and give its place in the ring back. */
+static void
+commit_drop_last(struct journal *j)
 {
+	struct journal_record *last;
+
 	check(j->held.count > j->held.written);
-	record_fini(&j->held.records[--j->held.count]);
+	last = &j->held.records[--j->held.count];
+	commit_release(j, !last->counted, 0);
+	record_fini(last);
 }
 
 /* --- faults --- */
@@ -212,14 +217,20 @@ commit_sync(struct journal *j)
 
 /* --- files --- */
 
-void
+bool
 journal_commit_checkpoint(struct journal *j)
 {
 	uint64_t current = j->segment.first_seq;
 	struct journal_checkpoint c = { journal_intents_oldest(&j->open, current), j->synced_head };
 
-	if (!journal_checkpoint_write(j->dirfd, str_from(j->uuid), &c))
-		log_line(LOG_WARN, "audit checkpoint not written", log_z("error", strerror(errno)));
+	int error;
+
+	if (journal_checkpoint_write(j->dirfd, str_from(j->uuid), &c))
+		return true;
+	error = errno;
+	log_line(LOG_WARN, "audit checkpoint not written", log_z("error", strerror(error)));
+	errno = error;
+	return false;
 }
 
 /* The UTC day of what is to be written next. */
@@ -257,21 +268,38 @@ commit_file(struct journal *j)
 	return true;
 }
 
+/* Ask what is free on the file system; false where it does not tell. */
+static bool
+commit_free(const struct journal *j, uint64_t *bytes)
+{
+	struct statvfs fs;
+
+	if (fstatvfs(j->dirfd, &fs) != 0 || fs.f_blocks == 0)
+		return false;
+	*bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
+	return true;
+}
+
+void
+journal_look_space(struct journal *j)
+{
+	uint64_t bytes;
+
+	atomic_store(&j->free_bytes, commit_free(j, &bytes) ? (int64_t)(bytes < INT64_MAX ? bytes : INT64_MAX) : -1);
+}
+
 bool
 journal_has_room(struct journal *j, int64_t spare)
 {
-	struct statvfs fs;
-	uint64_t want = (uint64_t)spare;
+	uint64_t want = (uint64_t)spare, bytes;
 
 	for (size_t i = j->held.written; i < j->held.count; i++)
 		want += j->held.records[i].members.n + OUTCOME_DISK_BYTES;
 	pthread_mutex_lock(&j->lock);
 	want += j->reserved * OUTCOME_DISK_BYTES;
 	pthread_mutex_unlock(&j->lock);
-	if (fstatvfs(j->dirfd, &fs) != 0 || fs.f_blocks == 0)
+	if (!commit_free(j, &bytes) || bytes >= want)
 		return true;	/* a file system that does not tell: the write will */
-	if ((uint64_t)fs.f_bavail * fs.f_frsize >= want)
-		return true;
 	errno = ENOSPC;
 	return commit_fault(j, "take more intents");
 }
@@ -369,4 +397,17 @@ journal_commit(struct journal *j, bool sync)
 	if (!commit_repair(j) || !commit_file(j) || !commit_write(j, &intent))
 		return false;
 	return !(sync || intent) || commit_sync(j);
+}
+
+bool
+journal_commit_event(struct journal *j, struct buf *members)
+{
+	pthread_mutex_lock(&j->lock);
+	j->waiting++;
+	pthread_mutex_unlock(&j->lock);
+	journal_hold(j, JOURNAL_EVENT, members, clock_now_wall(), NULL);
+	if (journal_commit(j, true))
+		return true;
+	commit_drop_last(j);
+	return false;
 }

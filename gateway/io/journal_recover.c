@@ -22,6 +22,7 @@ struct recover_run {
 	struct buf *error;
 	struct journal_names names;
 	bool any_head;		/* reading begins at a later file: its first record says what it follows */
+	struct wall_time first_time;	/* of the first record read */
 	int64_t good;		/* bytes of the file being read that are good */
 };
 
@@ -70,21 +71,13 @@ recover_is_torn(struct journal_reader *reader, enum journal_read got, struct str
 	return got == JOURNAL_READ_TAIL || got == JOURNAL_READ_END;
 }
 
-/* Note when a trigger was under way last. The first "time" of a line is its own: in the label before it quotes are escaped. */
+/* Note when a trigger was under way last. */
 static void
 recover_time(struct journal_recovery *r, struct str text)
 {
-	static const char key[] = "\"time\":\"";
-	const char *at = memmem(text.p, text.n, key, sizeof(key) - 1);
 	struct wall_time time;
-	size_t from;
 
-	if (at == NULL)
-		return;
-	from = (size_t)(at - text.p) + sizeof(key) - 1;
-	if (text.n - from < CLOCK_RFC3339_BYTES - 1)
-		return;
-	if (clock_parse_rfc3339((struct str){ text.p + from, CLOCK_RFC3339_BYTES - 1 }, &time) && time.us > r->last_trigger.us)
+	if (journal_line_time(text, &time) && time.us > r->last_trigger.us)
 		r->last_trigger = time;
 }
 
@@ -110,7 +103,8 @@ recover_line(struct recover_run *run, struct str text, uint64_t segment)
 	if (r->uuid[0] == '\0')
 		memcpy(r->uuid, line.uuid.p, JOURNAL_UUID_BYTES);
 	journal_head_set(&r->head, &line);
-	r->records++;
+	if (r->records++ == 0)
+		journal_line_time(text, &run->first_time);
 	if (line.kind == JOURNAL_INTENT || line.kind == JOURNAL_OUTCOME)
 		recover_time(r, text);
 	if (line.kind == JOURNAL_INTENT && !journal_intents_open(&r->open, line.request_id, line.seq, segment, text))
@@ -283,6 +277,19 @@ recover_read(struct recover_run *run, size_t i, const struct journal_checkpoint 
 	return true;
 }
 
+/*
+ * Where files before those that were read held records (FIRST is the first seq that was read), their triggers are as
+ * old as the first record after them or older: it speaks for them, or, where there is none yet, this moment.
+ */
+static void
+recover_time_before(struct recover_run *run, uint64_t first)
+{
+	struct journal_recovery *r = run->r;
+
+	if (r->last_trigger.us == 0 && first > 1)
+		r->last_trigger = r->records > 0 ? run->first_time : clock_now_wall();
+}
+
 /* Read all files from the checkpoint's on. */
 static bool
 recover_files(struct recover_run *run)
@@ -305,6 +312,7 @@ recover_files(struct recover_run *run)
 	if (run->any_head || (run->good == 0 && first != run->r->head.seq + 1))
 		return recover_refuse(run, run->names.names[count - 1], 1, "records are missing in front of this file");
 	recover_compare(run, c);
+	recover_time_before(run, run->r->head.seq + 1 - run->r->records);
 	return recover_open_last(run, run->names.names[count - 1]);
 }
 

@@ -17,6 +17,7 @@
 #include "io/journal.h"
 #include "io/journal_chain.h"
 #include "io/journal_intents.h"
+#include "io/journal_retention.h"
 #include "io/journal_segment.h"
 
 #define JOURNAL_SYNC_BUCKETS 16
@@ -63,6 +64,7 @@ struct journal {
 	atomic_uint_fast64_t records[JOURNAL_KIND_COUNT];
 	atomic_uint_fast64_t dropped_refusals, recovered_unknown, syncs, sync_us_sum;
 	atomic_uint_fast64_t sync_buckets[JOURNAL_SYNC_BUCKETS];
+	atomic_int_fast64_t free_bytes;
 
 	/* The writer's own (journal_open's until the thread runs, journal_close's when it has ended). */
 	struct journal_segment segment;
@@ -76,6 +78,8 @@ struct journal {
 	bool failing;
 	struct mono_time failing_since, retry_at, announce_at;
 	struct wall_time failing_from;
+	struct mono_time look_at;	/* when the file system is looked at next */
+	struct journal_retention_state retention;
 };
 
 /* --- journal_commit.c: the writer's thread only --- */
@@ -99,17 +103,20 @@ void journal_give_up(struct journal *j);
 /* Whether the disk has room for what is held and for the outcomes that may come, and SPARE bytes more. */
 bool journal_has_room(struct journal *j, int64_t spare);
 
-/* Note how far the journal has come; a failure is logged only, the old checkpoint is still true. */
-void journal_commit_checkpoint(struct journal *j);
+/* Write and sync an event of our own. Takes MEMBERS. False: it is not in the journal, j->fault says why. */
+bool journal_commit_event(struct journal *j, struct buf *members);
+
+/* See what is free on the file system, for whoever asks. */
+void journal_look_space(struct journal *j);
+
+/* Note how far the journal has come; false (logged, errno) where it cannot: the old checkpoint is still true. */
+bool journal_commit_checkpoint(struct journal *j);
 
 /*
  * Forget all that is held, unacknowledged entries are answered with ok=false; returns how many records were never
  * written.
  */
 size_t journal_drop_held(struct journal *j);
-
-/* Drop the newest record, which was never written. */
-void journal_drop_last(struct journal *j);
 
 /* --- journal_writer.c --- */
 void *journal_writer_main(void *journal);

@@ -8,6 +8,7 @@
 
 #include "io/journal_dir.h"
 #include "io/journal_intents.h"
+#include "io/journal_retention.h"
 #include "io/journal_segment.h"
 
 #define VERIFY_PROGRESS_RECORDS 65536	/* a few times a second */
@@ -21,6 +22,8 @@ struct verify_run {
 	char uuid[JOURNAL_UUID_BYTES + 1];	/* empty until known */
 	struct journal_head head;
 	struct journal_intents open;
+	struct journal_head deleted;		/* the record in front of the first, where the oldest files are gone */
+	bool attested;				/* and a record says that it was deleted */
 	bool any_head;				/* the oldest files are gone: the first record says what it follows */
 	struct journal_checkpoint checkpoint;	/* head.seq 0: none */
 };
@@ -48,9 +51,20 @@ verify_pair(struct verify_run *run, const struct journal_line *line)
 	    !journal_intents_open(&run->open, line->request_id, line->seq, line->seq, STR("")))
 		return "a second intent of the same request";
 	if (line->kind == JOURNAL_OUTCOME && !journal_intents_close(&run->open, line->request_id) &&
-	    run->verdict->first_seq == 1)
+	    run->deleted.seq == 0)
 		return "an outcome without an open intent, or a second one";
 	return NULL;
+}
+
+/* Note where an event says that what is missing in front was deleted. */
+static void
+verify_attestation(struct verify_run *run, struct str text)
+{
+	struct journal_head deleted;
+
+	if (run->deleted.seq > 0 && !run->attested && journal_retention_read(text, &deleted))
+		run->attested = deleted.seq == run->deleted.seq &&
+		    memcmp(deleted.hash, run->deleted.hash, JOURNAL_HASH_HEX) == 0;
 }
 
 /* Check one line against what came before. FIRST: of the file that is named after SEGMENT. */
@@ -66,6 +80,7 @@ verify_line(struct verify_run *run, struct str text, bool first, uint64_t segmen
 	if (run->any_head) {
 		run->head.seq = line.seq - 1;
 		memcpy(run->head.hash, line.prev.p, JOURNAL_HASH_HEX);
+		run->deleted = run->head;
 		run->any_head = false;
 	}
 	if (first && line.seq != segment)
@@ -81,6 +96,8 @@ verify_line(struct verify_run *run, struct str text, bool first, uint64_t segmen
 	if (v->records++ == 0)
 		v->first_seq = line.seq;
 	v->last_seq = line.seq;
+	if (line.kind == JOURNAL_EVENT)
+		verify_attestation(run, text);
 	return verify_pair(run, &line);
 }
 
@@ -113,7 +130,13 @@ verify_file(struct verify_run *run, const char *name, bool last)
 	struct str text;
 	const char *fault;
 
-	if (!journal_reader_open(&reader, run->dirfd, name))
+	if (!journal_reader_open(&reader, run->dirfd, name) && errno == ENOENT && !last) {
+		/* The gateway has deleted it since the names were read; its record of that is to come. */
+		run->any_head = true;
+		run->attested = false;
+		return true;
+	}
+	if (reader.fd < 0)
 		return verify_fail(run, name, 0, strerror(errno));
 	run->verdict->files++;
 	if (run->progress)
@@ -177,6 +200,9 @@ verify_files(struct verify_run *run)
 	for (size_t i = 0; i < count; i++)
 		if (!verify_file(run, run->names.names[i], i + 1 == count))
 			return false;
+	if (run->deleted.seq > 0 && !run->attested)
+		return verify_fail(run, run->names.names[0], 1,
+		    "records are missing in front of it, and no retention record says that they were deleted");
 	journal_name_parse(run->names.names[count - 1], &first, &date);
 	if (!run->any_head && first > run->head.seq + 1)
 		return verify_fail(run, run->names.names[count - 1], 1, "records are missing in front of it");

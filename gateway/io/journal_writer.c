@@ -16,6 +16,7 @@
  */
 #define WRITER_SYNC_AFTER_US CLOCK_SECOND
 #define WRITER_SYNC_AFTER_RECORDS 4096
+#define WRITER_LOOK_US ((int64_t)CLOCK_SECOND)
 #define WRITER_RETRY_US (200 * CLOCK_MS)
 #define WRITER_ANNOUNCE_US (30 * (int64_t)CLOCK_SECOND)
 /* Spare room wanted before intents are taken again, so that a full disk does not make it flap. */
@@ -23,15 +24,22 @@
 /* How often a failing disk is tried once more at the end: a second. */
 #define WRITER_STOP_TRIES 5
 
-/* When there is something to do though nothing is put; far away where there is not. */
+/* The earlier of two moments. */
+static struct mono_time
+writer_earlier(struct mono_time a, struct mono_time b)
+{
+	return mono_since(a, b) < 0 ? a : b;
+}
+
+/* When there is something to do though nothing is put. */
 static struct mono_time
 writer_deadline(const struct journal *j)
 {
 	if (j->failing)
-		return j->retry_at;
+		return writer_earlier(j->look_at, j->retry_at);
 	if (j->held.written > 0)
-		return mono_add(j->unsynced_since, WRITER_SYNC_AFTER_US);
-	return (struct mono_time){ INT64_MAX };
+		return writer_earlier(j->look_at, mono_add(j->unsynced_since, WRITER_SYNC_AFTER_US));
+	return j->look_at;
 }
 
 /* Wait for entries, DEADLINE or the stop; the lock is held. */
@@ -40,11 +48,9 @@ writer_wait(struct journal *j, struct mono_time deadline)
 {
 	struct timespec ts = { deadline.us / CLOCK_SECOND, deadline.us % CLOCK_SECOND * 1000 };
 
-	while (j->queue == NULL && (!j->stop || j->failing)) {
+	while (j->queue == NULL && (!j->stop || j->failing) && (j->failing || !atomic_load(&j->retention.changed))) {
 		j->sleeping = true;
-		if (deadline.us == INT64_MAX)
-			pthread_cond_wait(&j->filled, &j->lock);
-		else if (pthread_cond_timedwait(&j->filled, &j->lock, &ts) != 0)
+		if (pthread_cond_timedwait(&j->filled, &j->lock, &ts) != 0)
 			break;	/* ETIMEDOUT */
 	}
 	j->sleeping = false;
@@ -119,14 +125,7 @@ writer_resume(struct journal *j)
 	jsonw_string(&w, "kind", STR("resume"));
 	jsonw_string(&w, "failing_since", str_from(from));
 	jsonw_string(&w, "reason", buf_str(&j->fault));
-	pthread_mutex_lock(&j->lock);
-	j->waiting++;
-	pthread_mutex_unlock(&j->lock);
-	journal_hold(j, JOURNAL_EVENT, &members, clock_now_wall(), NULL);
-	if (journal_commit(j, true))
-		return true;
-	journal_drop_last(j);
-	return false;
+	return journal_commit_event(j, &members);
 }
 
 /* Try again: first what is kept, then the record that tells of the pause. */
@@ -163,6 +162,23 @@ writer_sync_due(const struct journal *j)
 	    (j->held.written > 0 && mono_since(clock_now_mono(), j->unsynced_since) >= WRITER_SYNC_AFTER_US);
 }
 
+/* See once a second what is free, and whether a file is to be deleted. */
+static void
+writer_look(struct journal *j)
+{
+	struct mono_time now = clock_now_mono();
+
+	if (mono_since(now, j->look_at) < 0 && (j->failing || !atomic_load(&j->retention.changed)))
+		return;
+	journal_look_space(j);
+	j->look_at = mono_add(now, WRITER_LOOK_US);
+	if (j->failing)
+		return;
+	if (!journal_retention_look(j))
+		writer_fail(j);
+	j->look_at = writer_earlier(j->look_at, j->retention.look_at);
+}
+
 /* Deal with what is held. */
 static void
 writer_turn(struct journal *j)
@@ -174,6 +190,7 @@ writer_turn(struct journal *j)
 	} else if ((writer_has_intent(j) && !journal_has_room(j, 0)) || !journal_commit(j, writer_sync_due(j))) {
 		writer_fail(j);
 	}
+	writer_look(j);
 }
 
 void *

@@ -473,6 +473,28 @@ test_random_faults(void **state)
 	fixture_free(f);
 }
 
+/*
+ * A disk that takes no write for longer than the ring has places: what is tried again each time took a place of the
+ * ring and never gave it back, so that no intent was taken any more, ever.
+ */
+static void
+test_long_failure_leaves_the_ring(void **state)
+{
+	struct fixture *f = fixture_new();
+
+	(void)state;
+	journal_disk = (struct journal_disk){ fault_write, fault_sync, fault_truncate };
+	atomic_store(&fault_errno, EIO);
+	f->settings.ring_records = 4;
+	fixture_open(f);
+	atomic_store(&write_fails, 8);	/* the intent's write, and seven tries of the record that it goes on */
+	refused_intent(f, "a");
+	wait_up(f, true);
+	fixture_pair(f, "b");
+	fixture_good(f);
+	fixture_free(f);
+}
+
 int
 main(void)
 {
@@ -490,6 +512,7 @@ main(void)
 		cmocka_unit_test(test_file_removed),
 		cmocka_unit_test(test_ring_full),
 		cmocka_unit_test(test_random_faults),
+		cmocka_unit_test(test_long_failure_leaves_the_ring),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
