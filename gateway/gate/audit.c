@@ -1,11 +1,14 @@
 /* Audit: refusals are bounded, so that the caller who behaves worst cannot fill the disk. */
 #include "gate/audit.h"
 
+#include <inttypes.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"
+#include "gate/condition.h"
 
 /* Pairs of caller and error code that are told apart within one second; more are counted together, without a caller's name. */
 #define AUDIT_PAIRS 4096
@@ -22,6 +25,8 @@ struct audit {
 	struct journal *journal;
 	struct loop_timer flush;
 	pthread_mutex_t lock;		/* guards what follows; held while a record's bytes are made, never while writing */
+	struct condition space;
+	atomic_int_fast64_t warn_free;	/* bytes */
 	int64_t bound;
 	struct audit_pair pairs[AUDIT_PAIRS + 1];	/* the last one is for those that found no place */
 	size_t pair_count;
@@ -78,6 +83,17 @@ audit_flush(struct audit *audit)
 	audit->pair_count = 0;
 }
 
+/* Note whether the journal's file system has the space that is wanted; one that does not tell is well. */
+static void
+audit_look_space(struct audit *audit)
+{
+	int64_t bytes = journal_free_bytes(audit->journal), want = atomic_load(&audit->warn_free);
+	char why[96];
+
+	snprintf(why, sizeof(why), "%" PRId64 " bytes free, audit.warn_free is %" PRId64, bytes, want);
+	condition_set(&audit->space, bytes < 0 || bytes >= want, why, loop_now(audit->loop));
+}
+
 /* A second is over. */
 static void
 on_flush(void *arg)
@@ -88,19 +104,21 @@ on_flush(void *arg)
 	if (audit->pair_count > 0)
 		audit_flush(audit);
 	pthread_mutex_unlock(&audit->lock);
+	audit_look_space(audit);
 	loop_timer_at(&audit->flush, mono_add(loop_now(audit->loop), CLOCK_SECOND));
 }
 
 struct audit *
-audit_new(struct loop *loop, struct journal *journal, int64_t refusals_per_second)
+audit_new(struct loop *loop, struct journal *journal, const struct config *config)
 {
 	struct audit *audit = calloc(1, sizeof(*audit));
 
 	check(audit != NULL);
 	audit->loop = loop;
 	audit->journal = journal;
-	audit->bound = refusals_per_second;
+	audit->space = (struct condition)CONDITION_INIT("audit space low", "audit space back");
 	pthread_mutex_init(&audit->lock, NULL);
+	audit_set(audit, config);
 	loop_timer_init(&audit->flush, loop, on_flush, audit);
 	loop_timer_at(&audit->flush, mono_add(loop_now(loop), CLOCK_SECOND));
 	return audit;
@@ -121,11 +139,20 @@ audit_free(struct audit **audit_p)
 }
 
 void
-audit_set_refusals(struct audit *audit, int64_t refusals_per_second)
+audit_set(struct audit *audit, const struct config *config)
 {
+	journal_set_retention(audit->journal, &(struct journal_retention){ config->audit_retention.age_us,
+	    config->audit_retention.bytes, config->audit_retention.collected });
+	atomic_store(&audit->warn_free, config->audit_warn_free);
 	pthread_mutex_lock(&audit->lock);
-	audit->bound = refusals_per_second;
+	audit->bound = config->audit_refusals;
 	pthread_mutex_unlock(&audit->lock);
+}
+
+bool
+audit_space_is_low(const struct audit *audit)
+{
+	return condition_is_ill(&audit->space);
 }
 
 struct journal *

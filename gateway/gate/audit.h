@@ -12,11 +12,18 @@
 
 struct audit;
 
-/* LOOP flushes the counted refusals once a second; it must be the loop of the calling thread. JOURNAL is borrowed. */
-struct audit *audit_new(struct loop *loop, struct journal *journal, int64_t refusals_per_second);
+/*
+ * LOOP flushes the counted refusals, and looks at the free space, once a second; it must be the loop of the calling
+ * thread. JOURNAL is borrowed; of CONFIG what audit_set takes.
+ */
+struct audit *audit_new(struct loop *loop, struct journal *journal, const struct config *config);
 /* Writes what is counted. */
 void audit_free(struct audit **audit);
-void audit_set_refusals(struct audit *audit, int64_t refusals_per_second);	/* any thread */
+/* Take CONFIG's audit.refusals, audit.retention and audit.warn_free. Any thread. */
+void audit_set(struct audit *audit, const struct config *config);
+
+/* Whether less than audit.warn_free is free where the journal is; any thread. */
+bool audit_space_is_low(const struct audit *audit);
 
 struct journal *audit_journal(const struct audit *audit);
 

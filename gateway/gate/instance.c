@@ -281,7 +281,7 @@ instance_start(struct loop *loop, const char *file, struct config *config, struc
 		instance_free(&instance);
 		return NULL;
 	}
-	instance->audit = audit_new(loop, instance->journal, config->audit_refusals);
+	instance->audit = audit_new(loop, instance->journal, config);
 	instance->shared.audit = instance->audit;
 	if (!instance_make_workers(instance, error)) {
 		buf_wipe(&token);

@@ -61,6 +61,10 @@ instance_readiness(void *arg, struct buf *reasons)
 		ready_reason(reasons, "draining");
 	if (!journal_is_up(instance->journal))
 		ready_reason(reasons, "the audit journal cannot be written");
+	if (instance->audit && audit_space_is_low(instance->audit))
+		ready_reason(reasons, "the audit journal's file system has little space left (audit.warn_free)");
+	if (journal_retention_is_ill(instance->journal))
+		ready_reason(reasons, "audit.retention deletes nothing (the log says why)");
 	if (instance->limiter)
 		ready_limiter(instance, reasons);
 	if (instance->issuers && issuers_are_ill(instance->issuers))

@@ -249,6 +249,11 @@ metrics_stores(struct metrics *m)
 		    (double)journal.records[i]);
 	metrics_family(m, "jobgate_audit_up", "gauge", "Whether the journal can be written.");
 	metrics_sample(m, "jobgate_audit_up", NULL, journal_is_up(m->source->journal));
+	metrics_family(m, "jobgate_audit_free_bytes", "gauge",
+	    "Free space where the journal is; -1 where it is not told.");
+	metrics_sample(m, "jobgate_audit_free_bytes", NULL, (double)journal_free_bytes(m->source->journal));
+	metrics_family(m, "jobgate_audit_retention_up", "gauge", "Whether nothing keeps audit.retention from deleting.");
+	metrics_sample(m, "jobgate_audit_retention_up", NULL, !journal_retention_is_ill(m->source->journal));
 }
 
 /* How long the journal's fdatasync takes; its bounds are finer than a request's. */

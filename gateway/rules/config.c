@@ -39,6 +39,7 @@ config_set_defaults(struct config *config)
 	config->limits.body_timeout_us = 30 * CONFIG_SECOND;
 	config->limits.idle_timeout_us = 180 * CONFIG_SECOND;
 	config->audit_refusals = 10;
+	config->audit_warn_free = INT64_C(1) << 30;
 	config->drain_timeout_us = 35 * CONFIG_SECOND;
 	config->log_level = LOG_INFO;
 }

@@ -243,6 +243,11 @@ struct config {
 	} limits;
 	struct str audit_directory;	/* resolved; empty: the default of the contract, which gate/ finds out */
 	int64_t audit_refusals;		/* 10 */
+	struct {
+		int64_t age_us, bytes;	/* 0: no bound; both 0: nothing is ever deleted */
+		struct str collected;	/* the collector's file; empty: none */
+	} audit_retention;
+	int64_t audit_warn_free;	/* bytes; 1 GB */
 	struct config_secret audit_digest_key;	/* empty: a record's body_sha256 is a plain SHA-256 */
 	struct {			/* its value as a key of HMAC-SHA-256; set by gate/ before it is shared, wiped with the snapshot */
 		size_t n;		/* 0: there is none */

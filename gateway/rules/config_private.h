@@ -54,6 +54,9 @@ struct config_rule {
 #define CONFIG_HOUR (60 * CONFIG_MINUTE)
 #define CONFIG_DAY (24 * CONFIG_HOUR)
 
+#define CONFIG_MB (INT64_C(1) << 20)
+#define CONFIG_TB (INT64_C(1) << 40)
+
 /* One round trip to the store and one fdatasync: in less than 10 ms not even a token that lies ready is got. */
 #define CONFIG_WAIT_MIN (10 * CONFIG_MS)
 #define CONFIG_WAIT_MAX (5 * CONFIG_MINUTE)
@@ -104,6 +107,8 @@ void config_read_bool(struct config_reader *r, struct json_t *value, const struc
 void config_read_int64(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
 void config_read_int(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
 void config_read_duration(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
+/* "256MB" in powers of 1024 */
+void config_read_bytes(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
 void config_read_name(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
 void config_read_path(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
 void config_read_secret(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);

@@ -201,11 +201,37 @@ static const struct config_rule limits_rules[] = {
 	CONFIG_END,
 };
 
+/*
+ * A day is the least that a file holds, and the most that may pass before it is looked for; four files of 64 MB are
+ * the least that "whole files only" can mean.
+ */
+static const struct config_rule retention_rules[] = {
+	CONFIG_KEY("age", config_read_duration, struct config, audit_retention.age_us, CONFIG_DAY, 36500 * CONFIG_DAY),
+	CONFIG_KEY("size", config_read_bytes, struct config, audit_retention.bytes, 256 * CONFIG_MB, 1024 * CONFIG_TB),
+	CONFIG_KEY("collected", config_read_path, struct config, audit_retention.collected, 0, 0),
+	CONFIG_END,
+};
+
+/* Read what may be deleted of the journal: something must say what. */
+static void
+read_retention(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out)
+{
+	struct config *config = out;
+	size_t errors = r->error_count;
+
+	(void)rule;
+	config_read_object(r, value, retention_rules, config);
+	if (r->error_count == errors && config->audit_retention.age_us == 0 && config->audit_retention.bytes == 0)
+		config_error(r, "needs \"age\" or \"size\": without either nothing is deleted");
+}
+
 static const struct config_rule audit_rules[] = {
 	CONFIG_KEY("directory", config_read_path, struct config, audit_directory, 0, 0),
 	/* 10,000 refusals a second are 5 MB of journal a second: more is no record but a way to fill a disk. */
 	CONFIG_KEY("refusals", config_read_int64, struct config, audit_refusals, 1, 10000),
 	CONFIG_KEY("digest_key", config_read_secret, struct config, audit_digest_key, 0, 0),
+	{ STR_INIT("retention"), read_retention, 0, 0, 0, false, NULL, NULL },
+	CONFIG_KEY("warn_free", config_read_bytes, struct config, audit_warn_free, 0, 1024 * CONFIG_TB),
 	CONFIG_END,
 };
 

@@ -160,6 +160,60 @@ config_read_duration(struct config_reader *r, struct json_t *value, const struct
 	config_error_is(r, must, value);
 }
 
+/* Units of sizes. */
+static const struct { struct str name; int shift; } config_sizes[] = {
+	{ STR_INIT("KB"), 10 }, { STR_INIT("MB"), 20 }, { STR_INIT("GB"), 30 }, { STR_INIT("TB"), 40 },
+};
+#define CONFIG_SIZES (sizeof(config_sizes) / sizeof(config_sizes[0]))
+
+/* Read "32MB"; false on anything else, and on what does not fit. */
+static bool
+config_bytes_parse(struct str s, int64_t *bytes)
+{
+	uint64_t n;
+
+	if (s.n < 3 || !str_to_u64(str_sub(s, 0, s.n - 2), &n))
+		return false;
+	for (size_t i = 0; i < CONFIG_SIZES; i++)
+		if (str_eq(str_sub(s, s.n - 2, s.n), config_sizes[i].name) &&
+		    n <= (uint64_t)INT64_MAX >> config_sizes[i].shift) {
+			*bytes = (int64_t)(n << config_sizes[i].shift);
+			return true;
+		}
+	return false;
+}
+
+/* Write BYTES in the largest unit that divides it. */
+static void
+config_bytes_format(int64_t bytes, char *out, size_t size)
+{
+	size_t i = CONFIG_SIZES - 1;
+
+	while (i > 0 && bytes % (INT64_C(1) << config_sizes[i].shift) != 0)
+		i--;
+	if (bytes == 0)
+		i = 0;
+	snprintf(out, size, "%lld%s", (long long)(bytes >> config_sizes[i].shift), config_sizes[i].name.p);
+}
+
+void
+config_read_bytes(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out)
+{
+	char min[32], max[32], must[160];
+	int64_t bytes;
+
+	if (json_is_string(value) &&
+	    config_bytes_parse((struct str){ json_string_value(value), json_string_length(value) }, &bytes) &&
+	    bytes >= rule->min && bytes <= rule->max) {
+		*(int64_t *)out = bytes;
+		return;
+	}
+	config_bytes_format(rule->min, min, sizeof(min));
+	config_bytes_format(rule->max, max, sizeof(max));
+	snprintf(must, sizeof(must), "must be a size (whole KB, MB, GB or TB) from \"%s\" to \"%s\"", min, max);
+	config_error_is(r, must, value);
+}
+
 void
 config_read_date_time(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out)
 {

@@ -17,6 +17,7 @@ jobgate_wait_seconds{identity} jobgate_queue_requests{identity} jobgate_quota_li
 jobgate_refusals_total{caller,error_code} jobgate_upstream_responses_total{identity,code}
 jobgate_upstream_request_duration_seconds jobgate_outcomes_total{result} jobgate_store_up
 jobgate_store_commands_total{result} jobgate_audit_records_total{kind} jobgate_audit_up
+jobgate_audit_free_bytes jobgate_audit_retention_up
 jobgate_audit_sync_duration_seconds jobgate_build_info{version}""".split()
 
 

@@ -38,7 +38,7 @@ fixture_open(struct fixture *f)
 	f->loop = loop_new();
 	f->journal = journal_open(&settings, &error);
 	assert_non_null(f->journal);
-	f->audit = audit_new(f->loop, f->journal, BOUND);
+	f->audit = audit_new(f->loop, f->journal, &(struct config){ .audit_refusals = BOUND });
 }
 
 static void
@@ -117,7 +117,7 @@ test_more_callers_than_entries(void **state)
 
 	(void)state;
 	fixture_open(&f);
-	audit_set_refusals(f.audit, 0);
+	audit_set(f.audit, &(struct config){ .audit_refusals = 0 });
 	for (int i = 0; i < 15000; i++) {
 		struct record_request request = { .caller = { name, 0 }, .operation = OPERATION_RUN, .body_bytes = -1 };
 

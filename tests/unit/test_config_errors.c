@@ -41,6 +41,7 @@ assert_str(struct str s, const char *expected)
 #define ONE "\"rate\": {\"requests\": 1, \"window\": \"1s\"}"
 #define SAN "must be a name as \"DNS:etl.example\", \"URI:spiffe://example/etl\" or \"email:etl@example\", is "
 #define CIDR "must be a network as \"10.0.0.0/8\" or \"2001:db8::/32\", or an address, is "
+#define SIZE "must be a size (whole KB, MB, GB or TB) from \"256MB\" to \"1024TB\", is "
 #define ETL "callers[0] (\"etl\")"
 
 /* One change to the least configuration, and all that is then said. NULL: it is right. */
@@ -112,6 +113,18 @@ static const struct { const char *path, *value, *errors; } rows[] = {
 	{ "audit.directory", "7", "audit.directory: must be a text, is 7" },
 	{ "audit.digest_key", "\"hunter2\"", "audit.digest_key: must be {\"file\": \"...\"} or {\"env\": \"...\"}; a secret does not stand here itself" },
 	{ "audit.digest_key", "{}", "audit.digest_key: must have exactly one of \"file\" and \"env\"" },
+	{ "audit.retention", "{}", "audit.retention: needs \"age\" or \"size\": without either nothing is deleted" },
+	{ "audit.retention", "{\"collected\": \"c\"}",
+	    "audit.retention: needs \"age\" or \"size\": without either nothing is deleted" },
+	{ "audit.retention", "{\"age\": \"23h\"}",
+	    "audit.retention.age: must be a duration (whole ms, s, m, h or d) from \"1d\" to \"36500d\", is \"23h\"" },
+	{ "audit.retention", "{\"size\": \"255MB\"}", "audit.retention.size: " SIZE "\"255MB\"" },
+	{ "audit.retention", "{\"size\": \"8388608TB\"}", "audit.retention.size: " SIZE "\"8388608TB\"" },
+	{ "audit.retention", "{\"size\": \"18014398509481985KB\"}",
+	    "audit.retention.size: " SIZE "\"18014398509481985KB\"" },
+	{ "audit.retention", "{\"size\": \"GB\"}", "audit.retention.size: " SIZE "\"GB\"" },
+	{ "audit.warn_free", "1024",
+	    "audit.warn_free: must be a size (whole KB, MB, GB or TB) from \"0KB\" to \"1024TB\", is 1024" },
 	{ "audit.refusals", "true", "audit.refusals: must be 1 to 10000, is true" },
 	{ "log", "{\"level\": \"trace\"}", "log.level: must be \"error\", \"warn\", \"info\" or \"debug\", is \"trace\"" },
 	{ "instance", "\"a b\"", "instance: " NAME "\"a b\"" },
