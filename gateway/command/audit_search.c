@@ -10,6 +10,7 @@
 
 #include "base/check.h"
 #include "command/audit_query.h"
+#include "io/journal_retention.h"
 #include "io/journal_trail.h"
 #include "rules/audit_join.h"
 
@@ -22,6 +23,8 @@ struct search_stream {
 	const char *directory;
 	struct journal_trail trail;
 	struct audit_join join;
+	uint64_t oldest;	/* first seq of the oldest file as the search began; 0: there was none */
+	uint64_t deleted;	/* up to this seq, records of kind `retention` say; 0: none does */
 	bool open;		/* the trail is */
 	bool ended;		/* there is nothing more, at present */
 	bool failed;
@@ -50,6 +53,17 @@ stream_fail(struct search_stream *stream, const char *where, const char *why)
 	stream->failed = stream->ended = true;
 }
 
+/* The first seq of the directory's oldest file; 0 where there is none. */
+static uint64_t
+stream_oldest(const struct search_stream *stream)
+{
+	const struct journal_names *names = &stream->trail.names;
+	uint64_t seq;
+	int date;
+
+	return names->count > 0 && journal_name_parse(names->names[0], &seq, &date) ? seq : 0;
+}
+
 /* Begin with a directory. */
 static void
 stream_open(struct search_stream *stream, const char *directory, const struct audit_filter *filter)
@@ -59,11 +73,23 @@ stream_open(struct search_stream *stream, const char *directory, const struct au
 	stream->directory = directory;
 	audit_join_init(&stream->join, filter);
 	stream->open = journal_trail_open(&stream->trail, directory, journal_date(filter->since), &error);
-	if (!stream->open) {
+	if (stream->open) {
+		stream->oldest = stream_oldest(stream);
+	} else {
 		fprintf(stderr, "%.*s\n", STR_ARG(buf_str(&error)));
 		stream->failed = stream->ended = true;
 	}
 	buf_fini(&error);
+}
+
+/* Note how far a record says that the journal was deleted. */
+static void
+stream_note_deleted(struct search_stream *stream, struct str line)
+{
+	struct journal_head deleted;
+
+	if (journal_retention_read(line, &deleted) && deleted.seq > stream->deleted)
+		stream->deleted = deleted.seq;
 }
 
 /* Read one line, or find that there is none. */
@@ -78,6 +104,7 @@ stream_read(struct search_stream *stream)
 	case JOURNAL_READ_LONG:
 		if (!audit_join_line(&stream->join, line) && join->bad_lines == 1)
 			fprintf(stderr, "%s/%s:%" PRIu64 ": is no record\n", stream->directory, stream->trail.name, stream->trail.line);
+		stream_note_deleted(stream, line);
 		break;
 	case JOURNAL_READ_TAIL:
 	case JOURNAL_READ_END:
@@ -148,11 +175,50 @@ search_follow(struct search *search, struct search_stream *stream)
 		search_print(search, stream, trigger);
 }
 
+/*
+ * Say what of the journal's beginning is not there; false where that is a gap. Where days were asked for, the record
+ * that would tell may stand in a file that was not read.
+ */
+static bool
+stream_tell_beginning(const struct search_stream *stream)
+{
+	const struct audit_join *join = &stream->join;
+	bool all = join->first_seq <= stream->oldest;
+
+	if (stream->oldest <= 1)
+		return true;
+	fprintf(stderr, "; %" PRIu64 " to %" PRIu64 " %s", UINT64_C(1), stream->oldest - 1,
+	    stream->deleted + 1 >= stream->oldest ? "deleted by audit.retention"
+	    : all				  ? "missing: no record says that they were deleted"
+						  : "not there, before what was asked for");
+	return !all || stream->deleted + 1 >= stream->oldest;
+}
+
+/* Say which records between those read are missing; false where any is. */
+static bool
+stream_tell_gaps(const struct search_stream *stream)
+{
+	const struct audit_join *join = &stream->join;
+	bool whole = join->gap_count <= AUDIT_JOIN_GAPS;
+
+	for (uint64_t i = 0; i < join->gap_count && i < AUDIT_JOIN_GAPS; i++) {
+		bool deleted = join->gaps[i].to <= stream->deleted;	/* while this was read */
+
+		fprintf(stderr, "; %s%" PRIu64 " to %" PRIu64 "%s", deleted ? "" : "missing ", join->gaps[i].from,
+		    join->gaps[i].to, deleted ? " deleted by audit.retention" : "");
+		whole &= deleted;
+	}
+	if (join->gap_count > AUDIT_JOIN_GAPS)
+		fprintf(stderr, " and %" PRIu64 " more gaps", join->gap_count - AUDIT_JOIN_GAPS);
+	return whole;
+}
+
 /* Say what was read of a directory, and what is not there; false where that is not all. */
 static bool
 stream_tell(const struct search_stream *stream)
 {
 	const struct audit_join *join = &stream->join;
+	bool whole;
 
 	if (!stream->open)
 		return false;
@@ -162,14 +228,12 @@ stream_tell(const struct search_stream *stream)
 	}
 	fprintf(stderr, "%s: journal %s, seq %" PRIu64 " to %" PRIu64, stream->directory, join->journal, join->first_seq,
 	    join->last_seq);
-	for (uint64_t i = 0; i < join->gap_count && i < AUDIT_JOIN_GAPS; i++)
-		fprintf(stderr, "%s %" PRIu64 " to %" PRIu64, i ? "," : "; missing", join->gaps[i].from, join->gaps[i].to);
-	if (join->gap_count > AUDIT_JOIN_GAPS)
-		fprintf(stderr, " and %" PRIu64 " more gaps", join->gap_count - AUDIT_JOIN_GAPS);
+	whole = stream_tell_beginning(stream);
+	whole &= stream_tell_gaps(stream);
 	if (join->bad_lines > 0)
 		fprintf(stderr, "; %" PRIu64 " lines are no records", join->bad_lines);
 	fputc('\n', stderr);
-	return !stream->failed && join->gap_count == 0 && join->bad_lines == 0;
+	return whole && !stream->failed && join->bad_lines == 0;
 }
 
 /* Search; true where all was there. */
