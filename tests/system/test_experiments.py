@@ -11,6 +11,7 @@ SHORT = {
     # A short window leaves less of the quota (J and L weigh more), and a sanitized build takes less of that.
     "quota": ["--quota", "100", "--window", "2", "--seconds", "6", "--wait", "2", "--times", "3", "--least", "70"],
     "crash": ["--kills", "3", "--bytes", "30", "--stride", "20"],
+    "kills": ["--count", "2000", "--every", "1"],
     "faults": ["--exchanges", "120"],
     "burst": ["burst", "--quota", "60", "--window", "4", "--jobs", "45", "--idle", "8"],
     "fast": ["half", "--quota", "2000", "--window", "2", "--jitter", "0.25", "--seconds", "4"],
