@@ -19,31 +19,65 @@
 #define CHECKPOINT_NAME "journal.checkpoint"
 #define SMALL_FILE_BYTES 512	/* all three are shorter */
 
-/* Say that making the directory failed, naming the parent where that is what is missing. */
-static void
-dir_error(struct buf *error, struct str directory, const char *doing)
+/* The part of DIRECTORY that names the one it is in; empty where that is the working directory. */
+static struct str
+dir_parent(struct str directory)
 {
-	int why = errno;
 	size_t slash = directory.n;
 
 	while (slash > 0 && directory.p[slash - 1] == '/')
 		slash--;
 	while (slash > 0 && directory.p[slash - 1] != '/')
 		slash--;
-	if (why == ENOENT && slash > 0)
+	return str_sub(directory, 0, slash);
+}
+
+/* Say that making the directory failed, naming the parent where that is what is missing. */
+static void
+dir_error(struct buf *error, struct str directory, const char *doing)
+{
+	int why = errno;
+	struct str parent = dir_parent(directory);
+
+	if (why == ENOENT && parent.n > 0)
 		buf_printf(error, "audit directory %.*s: its parent %.*s does not exist", STR_ARG(directory),
-		    STR_ARG(str_sub(directory, 0, slash)));
+		    STR_ARG(parent));
 	else
 		buf_printf(error, "audit directory %.*s: cannot %s: %s", STR_ARG(directory), doing, strerror(why));
+}
+
+/* Make the entry of a new directory durable in the one it is in: all that is synced in it would go with the power. */
+static bool
+dir_sync_parent(struct str directory)
+{
+	struct str parent = dir_parent(directory);
+	struct buf path = BUF_EMPTY;
+	bool ok;
+	int fd, error;
+
+	buf_add(&path, parent.n > 0 ? parent : STR("."));
+	buf_add_char(&path, '\0');
+	fd = open(path.p, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	ok = fd >= 0 && fsync(fd) == 0;
+	error = errno;
+	if (fd >= 0)
+		close(fd);
+	buf_fini(&path);
+	errno = error;
+	return ok;
 }
 
 /* Make the directory with exactly our mode, whatever the umask. */
 static bool
 dir_make(const char *path)
 {
-	if (mkdir(path, DIR_MODE) != 0)
-		return errno == EEXIST;
-	return chmod(path, DIR_MODE) == 0;
+	if (mkdir(path, DIR_MODE) != 0) {
+		if (errno != EEXIST)
+			return false;
+		dir_sync_parent(str_from(path));	/* who made it may have died before; or is root, and we may not */
+		return true;
+	}
+	return chmod(path, DIR_MODE) == 0 && dir_sync_parent(str_from(path));
 }
 
 int

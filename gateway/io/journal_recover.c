@@ -44,15 +44,17 @@ recover_refuse(struct recover_run *run, const char *name, uint64_t line, const c
 	return false;
 }
 
-/* Whether a whole zeroed sector lies within TEXT, which stands at OFFSET of its file. */
+/*
+ * Whether TEXT, which stands at OFFSET of its file, has zeros up to the end of a sector: a page that was never written
+ * has them from where its older content ends, which may be close before its own end. No record has a zero byte.
+ */
 static bool
-has_zero_sector(struct str text, int64_t offset)
+has_lost_page(struct str text, int64_t offset)
 {
-	size_t at = (size_t)((SECTOR_BYTES - offset % SECTOR_BYTES) % SECTOR_BYTES);
-	static const char zeros[SECTOR_BYTES];
+	size_t end = (size_t)(SECTOR_BYTES - offset % SECTOR_BYTES);
 
-	for (; at + SECTOR_BYTES <= text.n; at += SECTOR_BYTES)
-		if (memcmp(text.p + at, zeros, SECTOR_BYTES) == 0)
+	for (; end <= text.n; end += SECTOR_BYTES)
+		if (text.p[end - 1] == '\0')
 			return true;
 	return false;
 }
@@ -63,7 +65,7 @@ has_zero_sector(struct str text, int64_t offset)
 static bool
 recover_is_torn(struct journal_reader *reader, enum journal_read got, struct str text)
 {
-	if (has_zero_sector(text, reader->start))
+	if (has_lost_page(text, reader->start))
 		return true;
 	for (; got == JOURNAL_READ_LINE || got == JOURNAL_READ_LONG; got = journal_reader_next(reader, &text))
 		if (got == JOURNAL_READ_LINE && journal_line_whole(text))

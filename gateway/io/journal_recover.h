@@ -2,7 +2,7 @@
  * What a start does with the journal that it finds: check it, cut what a crash left torn, collect the open intents.
  *
  * Torn is a last line without its newline, or bad bytes at the very end of the last file behind which no whole record
- * stands, or a run of zeros over a whole disk sector (a power cut keeps later pages of what was never synced, and
+ * stands, or zeros up to the end of a disk sector (a power cut keeps later pages of what was never synced, and
  * loses earlier ones). The torn bytes are kept in FILE.torn. Any other fault is damage or tampering: the start is
  * refused with file and line.
  *
