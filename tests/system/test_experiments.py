@@ -12,6 +12,7 @@ SHORT = {
     "quota": ["--quota", "100", "--window", "2", "--seconds", "6", "--wait", "2", "--times", "3", "--least", "70"],
     "crash": ["--kills", "3", "--bytes", "30", "--stride", "20"],
     "kills": ["--count", "2000", "--every", "1"],
+    "journal": ["--seconds", "1", "--count", "100", "--most", "100"],
     "disk": ["--ill", "3", "--health", "500"],
     "faults": ["--exchanges", "120"],
     "burst": ["burst", "--quota", "60", "--window", "4", "--jobs", "45", "--idle", "8"],
