@@ -14,6 +14,8 @@
  * otherwise.
  */
 #define OUTCOME_DISK_BYTES 2048
+/* What a line has around its members: names, the label, two hashes; at most. */
+#define RECORD_DISK_BYTES 1024
 
 /* --- what is held --- */
 
@@ -294,7 +296,7 @@ journal_has_room(struct journal *j, int64_t spare)
 	uint64_t want = (uint64_t)spare, bytes;
 
 	for (size_t i = j->held.written; i < j->held.count; i++)
-		want += j->held.records[i].members.n + OUTCOME_DISK_BYTES;
+		want += j->held.records[i].members.n + RECORD_DISK_BYTES;
 	pthread_mutex_lock(&j->lock);
 	want += j->reserved * OUTCOME_DISK_BYTES;
 	pthread_mutex_unlock(&j->lock);
@@ -410,4 +412,26 @@ journal_commit_event(struct journal *j, struct buf *members)
 		return true;
 	commit_drop_last(j);
 	return false;
+}
+
+bool
+journal_commit_kept(struct journal *j)
+{
+	struct journal_held *h = &j->held;
+	struct journal_record *refusals = calloc(h->count + 1, sizeof(*refusals));
+	size_t aside = 0, kept = h->written;
+	bool ok;
+
+	check(refusals != NULL);
+	for (size_t i = h->written; i < h->count; i++)
+		if (h->records[i].kind == JOURNAL_REFUSAL)
+			refusals[aside++] = h->records[i];
+		else
+			h->records[kept++] = h->records[i];
+	h->count = kept;
+	ok = journal_commit(j, true);
+	for (size_t i = 0; i < aside; i++)	/* there is room in the array: they have been in it */
+		h->records[h->count++] = refusals[i];
+	free(refusals);
+	return ok;
 }

@@ -100,6 +100,12 @@ bool journal_commit(struct journal *j, bool sync);
  */
 void journal_give_up(struct journal *j);
 
+/*
+ * Write and sync what is held but for refusals, which stay held behind it: they must not take the room that was kept
+ * for outcomes.
+ */
+bool journal_commit_kept(struct journal *j);
+
 /* Whether the disk has room for what is held and for the outcomes that may come, and SPARE bytes more. */
 bool journal_has_room(struct journal *j, int64_t spare);
 

@@ -128,13 +128,13 @@ writer_resume(struct journal *j)
 	return journal_commit_event(j, &members);
 }
 
-/* Try again: first what is kept, then the record that tells of the pause. */
+/* Try again: first what is kept, then refusals where there is room, then the record that tells of the pause. */
 static void
 writer_retry(struct journal *j)
 {
 	struct mono_time now = clock_now_mono();
 
-	if (!journal_commit(j, true) || !journal_has_room(j, WRITER_SPARE_BYTES) || !writer_resume(j)) {
+	if (!journal_commit_kept(j) || !journal_has_room(j, WRITER_SPARE_BYTES) || !writer_resume(j)) {
 		writer_fail(j);
 		return;
 	}
@@ -144,12 +144,12 @@ writer_retry(struct journal *j)
 	atomic_store(&j->up, true);
 }
 
-/* Whether an intent is held that was not written. */
+/* Whether an intent or a refusal is held that was not written: it must leave room for the outcomes to come. */
 static bool
-writer_has_intent(const struct journal *j)
+writer_needs_room(const struct journal *j)
 {
 	for (size_t i = j->held.written; i < j->held.count; i++)
-		if (j->held.records[i].kind == JOURNAL_INTENT)
+		if (j->held.records[i].kind == JOURNAL_INTENT || j->held.records[i].kind == JOURNAL_REFUSAL)
 			return true;
 	return false;
 }
@@ -187,7 +187,7 @@ writer_turn(struct journal *j)
 		journal_give_up(j);
 		if (mono_since(clock_now_mono(), j->retry_at) >= 0)
 			writer_retry(j);
-	} else if ((writer_has_intent(j) && !journal_has_room(j, 0)) || !journal_commit(j, writer_sync_due(j))) {
+	} else if ((writer_needs_room(j) && !journal_has_room(j, 0)) || !journal_commit(j, writer_sync_due(j))) {
 		writer_fail(j);
 	}
 	writer_look(j);

@@ -146,7 +146,7 @@ def run_case(e, fault_of, refuses, audit="audit"):
 def full(e):
     disk = os.path.join(e.fleet.folder, "disk")
     os.mkdir(disk)
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", disk], check=False, capture_output=True, text=True)
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", disk], check=False, capture_output=True, text=True)
     if done.returncode != 0:
         e.say(f"   left out: {done.stderr.strip()}")
         return

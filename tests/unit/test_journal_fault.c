@@ -367,6 +367,52 @@ test_full_disk(void **state)
 	fixture_free(f);
 }
 
+/*
+ * A full file system, and callers who are refused all the time: their records took the room that was kept for the
+ * outcomes of what was taken before, which were lost at the end.
+ */
+static void
+test_refusals_leave_room_for_outcomes(void **state)
+{
+	struct fixture *f = fixture_new();
+	struct mono_time end = mono_add(clock_now_mono(), FIXTURE_PATIENCE_US);
+	char id[32], ballast[FIXTURE_PATH_BYTES];
+	int taken = 0;
+
+	(void)state;
+	journal_disk = (struct journal_disk){ write, fdatasync, ftruncate };
+	if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
+	    mount("none", f->directory, "tmpfs", 0, "size=256k") != 0) {
+		fixture_free(f);
+		skip();
+	}
+	fixture_open(f);
+	snprintf(ballast, sizeof(ballast), "%s/ballast", f->directory);
+	fixture_write(ballast, (struct str){ (char[150000]){ 0 }, 150000 });
+	for (; taken < 8; taken++) {
+		snprintf(id, sizeof(id), "n%d", taken);
+		fixture_record(f, JOURNAL_INTENT, id);
+	}
+	for (int i = 0; i < 2000; i++)		/* half a megabyte */
+		assert_true(fixture_put(f, JOURNAL_REFUSAL, "r"));
+	fixture_wait(f);
+	assert_false(journal_is_up(f->journal));
+	for (int i = 0; i < taken; i++) {
+		snprintf(id, sizeof(id), "n%d", i);
+		assert_true(fixture_put(f, JOURNAL_OUTCOME, id));
+	}
+	fixture_wait(f);
+	while (fixture_count(f, "\"kind\":\"outcome\"") < (size_t)taken) {
+		assert_true(mono_since(end, clock_now_mono()) > 0);
+		usleep(1000);
+	}
+	assert_false(journal_is_up(f->journal));	/* it is as full as before */
+	journal_close(&f->journal);
+	assert_int_equal(fixture_good(f).open_intents, 0);
+	assert_int_equal(umount(f->directory), 0);
+	fixture_free(f);
+}
+
 /* Somebody removes the file or writes into it: intents are refused; what is on the disk is never taken for ours. */
 static void
 test_file_removed(void **state)
@@ -509,6 +555,7 @@ main(void)
 		cmocka_unit_test(test_close_writes_what_is_kept),
 		cmocka_unit_test(test_file_size_limit),
 		cmocka_unit_test(test_full_disk),
+		cmocka_unit_test(test_refusals_leave_room_for_outcomes),
 		cmocka_unit_test(test_file_removed),
 		cmocka_unit_test(test_ring_full),
 		cmocka_unit_test(test_random_faults),
