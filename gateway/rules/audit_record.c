@@ -78,8 +78,10 @@ read_value(struct json_scan *scan, struct str key, struct audit_record *out)
 		return json_scan_skip(scan);
 	if (member < AUDIT_MEMBER_COUNT)
 		out->values[member] = (struct audit_value){ token, scan->text };
-	else if (token == JSON_STRING && str_eq(key, STR("kind")))
+	else if (token == JSON_STRING && str_eq(key, STR("kind"))) {
+		out->kind_name = scan->text;
 		out->kind = kind_from(scan->text);
+	}
 	return token != JSON_FAULT;
 }
 
@@ -105,6 +107,7 @@ audit_record_read(struct str line, struct audit_record *out)
 	enum json_token token;
 
 	out->kind = AUDIT_OTHER;
+	out->kind_name = STR("");
 	for (int i = 0; i < AUDIT_MEMBER_COUNT; i++)
 		out->values[i] = (struct audit_value){ JSON_NULL, { NULL, 0 } };
 	json_scan_init(&scan, line);

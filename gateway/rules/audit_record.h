@@ -30,6 +30,7 @@ struct audit_value { enum json_token token; struct str text; };
 
 struct audit_record {
 	enum audit_kind kind;
+	struct str kind_name;		/* as it stands in the line, still escaped */
 	uint64_t seq;
 	struct wall_time time;
 	struct audit_value values[AUDIT_MEMBER_COUNT];
