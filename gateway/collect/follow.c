@@ -261,6 +261,16 @@ follow_tell_gap(struct follow *f, const struct journal_line *line)
 	buf_fini(&place);
 }
 
+/* Whether what is read now was collected before, or somebody has set the position behind it: it need not be good. */
+static bool
+follow_is_behind(const struct follow *f)
+{
+	uint64_t first;
+	int date;
+
+	return f->head.seq < f->position.seq && journal_name_parse(f->trail.name, &first, &date) && first <= f->position.seq;
+}
+
 /* Take one line; NULL or what is wrong with it. */
 static const char *
 follow_line(struct follow *f, struct str text)
@@ -269,8 +279,9 @@ follow_line(struct follow *f, struct str text)
 	struct journal_line line;
 	const char *fault = journal_line_parse(text, &line);
 
-	if (fault == NULL)
-		fault = follow_check(f, &line);
+	if (fault)
+		return follow_is_behind(f) ? NULL : fault;
+	fault = follow_check(f, &line);
 	if (fault)
 		return fault;
 	if (line.seq > f->position.seq) {
@@ -296,11 +307,13 @@ follow_read(struct follow *f, const char **fault)
 	*fault = NULL;
 	for (int i = 0; i < STEP_LINES && f->batch.count < f->limit && f->batch.rows.n < BATCH_BYTES; i++) {
 		got = journal_trail_next(&f->trail, &text);
-		if (got == JOURNAL_READ_LONG)
-			*fault = "longer than any record";
-		else if (got == JOURNAL_READ_LINE)
+		if (got == JOURNAL_READ_LINE)
 			*fault = follow_line(f, text);
-		if (got != JOURNAL_READ_LINE || *fault)
+		else if (got != JOURNAL_READ_LONG)
+			return got;
+		else if (!follow_is_behind(f))
+			*fault = "longer than any record";
+		if (*fault)
 			return got;
 	}
 	return got;
@@ -415,5 +428,5 @@ follow_step(struct follow *f, struct database *db)
 		buf_printf(&why, "%s: %s", f->directory, strerror(errno));
 		return follow_unreadable(f, &why);
 	}
-	return got == JOURNAL_READ_LINE ? FOLLOW_MOVED : follow_rest(f);
+	return got == JOURNAL_READ_END ? follow_rest(f) : FOLLOW_MOVED;
 }

@@ -64,21 +64,36 @@ class Journal:
         if self.file:
             self.file.flush()
 
-    def trigger(self, caller="etl", result="accepted", later=45.0, workspace=None, item=None, body=ZEROS, job=None):
-        """An intent and (RESULT is not None) its outcome; the request's id and the job's."""
-        request, job = self.id(), job or self.id()
-        workspace, item = workspace or self.id(), item or self.id()
-        common = (f',"request_id":"{request}","client_request_id":null,"caller":{json.dumps(caller, ensure_ascii=False)},"key":"k1","identity":"default",'
-                  '"peer":"127.0.0.1:40144","operation":"run"')
-        lines = [self.line("intent", f'{common},"workspace":"{workspace}","item":"{item}","job_type":"RunNotebook","legacy":false,'
-                           f'"body_bytes":0,"body_sha256":"{body}"')]
-        if result:
-            accepted = result == "accepted"
-            location = f'"https://api.fabric.microsoft.com/v1/workspaces/{workspace}/items/{item}/jobs/instances/{job}"'
-            lines.append(self.line("outcome", f'{common},"result":"{result}","status":{202 if accepted else 0},'
-                                   f'"answered":{202 if accepted else 409},"error_code":{"null" if accepted else json.dumps("JobgateOutcomeUnknown")},'
-                                   f'"location":{location if accepted else "null"},"instance_id":{json.dumps(job) if accepted else "null"},'
-                                   f'"upstream_request_id":"{self.id()}","attempts":1,"wait_ms":2,"duration_ms":3'))
+    def _common(self, caller):
+        request = self.id()
+        return request, (f',"request_id":"{request}","client_request_id":null,"caller":{json.dumps(caller, ensure_ascii=False)},"key":"k1",'
+                         '"identity":"default","peer":"127.0.0.1:40144","operation":"run"')
+
+    @staticmethod
+    def _asked(workspace, item, body):
+        return (f',"workspace":"{workspace}","item":"{item}","job_type":"RunNotebook","legacy":false,"body_bytes":0,'
+                f'"body_sha256":"{body}"')
+
+    def _outcome(self, common, result, workspace, item, job):
+        status, answered = {"accepted": (202, 202), "rejected": (403, 403)}.get(result, (0, 409))
+        accepted = result == "accepted"
+        location = f'"https://api.fabric.microsoft.com/v1/workspaces/{workspace}/items/{item}/jobs/instances/{job}"' if accepted else "null"
+        error = "null" if accepted else '"InsufficientPrivileges"' if result == "rejected" else '"JobgateOutcomeUnknown"'
+        job = f'"{job}"' if accepted else "null"
+        return self.line("outcome", f'{common},"result":"{result}","status":{status},"answered":{answered},"error_code":{error},'
+                         f'"location":{location},"instance_id":{job},"upstream_request_id":"{self.id()}","attempts":1,"wait_ms":2,'
+                         '"duration_ms":3')
+
+    def trigger(self, caller="etl", result="accepted", later=45.0, workspace=None, item=None, body=ZEROS):
+        """An intent and (RESULT is not None) its outcome, or a refusal; the request's id and the job's. Then the clock goes on."""
+        request, common = self._common(caller)
+        workspace, item, job = workspace or self.id(), item or self.id(), self.id()
+        asked = common + self._asked(workspace, item, body)
+        if result == "refused":
+            lines = [self.line("refusal", f'{asked},"status":429,"error_code":"TooManyRequestsForJobs","count":1')]
+        else:
+            lines = [self.line("intent", asked)]
+            lines += [self._outcome(common, result, workspace, item, job)] if result else []
         self.append(*lines)
         self.time += datetime.timedelta(seconds=later)
         return request, job

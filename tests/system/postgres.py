@@ -109,6 +109,16 @@ def ask(server, name, **variables):
     return list(csv.DictReader(io.StringIO(text)))
 
 
+# What of a trigger both jobgate audit search and deploy/questions.sql print as it stands in the record: all but the time's form.
+SAME = ("caller", "operation", "job_type", "result", "status", "workspace", "item", "instance_id", "request_id", "client_request_id",
+        "identity", "key", "peer", "instance", "journal", "seq", "outcome_seq", "error_code", "answered")
+
+
+def same(row):
+    """A trigger of either, to be compared: null is empty."""
+    return tuple("" if row[name] is None else str(row[name]) for name in SAME)
+
+
 class Collector(Process):
     """jobgate-collect of some directories into a database."""
 

@@ -11,7 +11,7 @@ import pytest
 
 from harness import BASE, read_journal, verify_journal, wait_for
 from journals import Journal
-from postgres import COLLECTOR, PASSWORD, Collector, Postgres, Way, ask
+from postgres import COLLECTOR, PASSWORD, Collector, Postgres, Way, ask, same
 from test_audit_search import CALLERS, found
 from test_audit_search import ask as submit
 
@@ -147,13 +147,6 @@ def check_questions(bench, folders):
         t["request_id"] for t in found("--client-request-id", "mine-3", *folders)]
 
 
-def same(row):
-    """A trigger without its spelling: null is empty, and times are told apart elsewhere."""
-    return {k: "" if row[k] is None else str(row[k]) for k in (
-        "caller", "operation", "job_type", "result", "status", "workspace", "item", "instance_id", "request_id", "client_request_id",
-        "identity", "key", "peer", "instance", "journal", "seq", "outcome_seq", "error_code", "answered")}
-
-
 def test_hostile_values_stay_in_their_columns(bench):
     folder = bench.folder / "audit"
     journal = Journal(folder)
@@ -247,6 +240,20 @@ def test_a_bad_line_stops_its_directory_and_no_other(bench, change, words):
     collector.stop()
     again = bench.once(bad, code=1)
     assert f"{journal.path()}:{line}: {words}" in again.events("collecting stopped")[0]["why"]
+
+
+@pytest.mark.parametrize("change", [lambda line: line.replace('"etl"', '"eve"'), lambda line: "x" * 150000 + line])
+def test_a_bad_line_is_passed_only_where_somebody_says_so(bench, change):
+    """By writing its position into the table: the words of the README."""
+    folder = bench.folder / "audit"
+    journal = fill(Journal(folder), 10)
+    bad = read_journal(folder)[6]
+    change_line(journal.path(), 7, change)
+    bench.once(folder, code=1)
+    bench.sql(f"UPDATE jobgate_journal SET seq = 7, hash = '{bad['hash']}'")
+    again = bench.once(folder)
+    assert [r["seq"] for r in bench.stored()] == [*range(1, 7), *range(8, 21)]
+    assert bench.sql("SELECT * FROM jobgate_gap") == [[journal.uuid, "7", "7"]] and not again.events("records missing")
 
 
 @pytest.mark.parametrize("same_seq", [True, False])
