@@ -18,8 +18,8 @@
 struct audit_trigger {
 	TAILQ_ENTRY(audit_trigger) link;	/* in the order of the journal */
 	struct audit_trigger *chain_next;	/* while it waits for its outcome */
-	struct buf lines;			/* the intent's line, then the outcome's; owned */
-	struct audit_record record;		/* of both; slices of LINES */
+	struct buf line, outcome;		/* the intent's or refusal's line, and the outcome's; owned */
+	struct audit_record record;		/* of both; slices of them */
 	bool whole;
 };
 

@@ -39,6 +39,9 @@ struct audit_record {
 /* Read LINE (without newline); NULL, or a phrase about what is wrong. Slices of OUT are LINE's. */
 const char *audit_record_read(struct str line, struct audit_record *out);
 
+/* RECORD was read from a line at FROM, of which there is a copy at TO: its slices are the copy's from now on. */
+void audit_record_rebase(struct audit_record *record, const char *from, const char *to);
+
 /* Put what OUTCOME says to its INTENT: a whole trigger. */
 void audit_record_join(struct audit_record *intent, const struct audit_record *outcome);
 

@@ -51,7 +51,7 @@ class Postgres:
         with open(os.path.join(self.folder, "log"), "ab") as log:
             self.process = subprocess.Popen(  # pylint: disable=consider-using-with
                 [*self.as_user, server_binary("postgres"), "-D", self.data, "-k", self.folder, "-c", "listen_addresses=",
-                 "-c", "shared_buffers=64MB", "-c", "max_wal_size=2GB"], cwd=self.folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+                 "-c", "max_wal_size=2GB"], cwd=self.folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         wait_for(self.answers, what="postgres")
 
     def answers(self):
