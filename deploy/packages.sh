@@ -8,6 +8,8 @@ TEST_PACKAGES="libnss-myhostname libcmocka-dev redis-server redis-sentinel pytho
   python3-jsonschema universal-ctags binutils openssl curl prometheus postgresql"
 # What the experiments of tests/run.sh --long need beyond these: clocks that are wrong, networks that drop, clients.
 LONG_PACKAGES="libfaketime iproute2 iptables util-linux curl python3-requests"
+# The peers and the load of tests/bench/run.sh.
+BENCH_PACKAGES="nginx libnginx-mod-http-lua lua-nginx-redis lua-cjson haproxy wrk nghttp2-client redis-server"
 
 # libevent 2.1.12-stable-8 has eight CVEs that only the security suite's version mends.
 LIBEVENT_MENDED="2.1.12-stable-8+deb12u1"

@@ -34,6 +34,14 @@ arena_fini(struct arena *a)
 	}
 }
 
+void
+arena_wipe(struct arena *a)
+{
+	for (struct arena_block *b = a->blocks; b; b = b->next)
+		explicit_bzero(b->bytes, b->used);
+	arena_fini(a);
+}
+
 /* Put a block with room for N bytes in front. */
 static struct arena_block *
 arena_grow(struct arena *a, size_t n)

@@ -17,6 +17,8 @@ struct arena {
 
 void arena_init(struct arena *a);
 void arena_fini(struct arena *a);
+/* The same for one that may hold secrets: what was taken is overwritten first. */
+void arena_wipe(struct arena *a);
 
 /* N zeroed bytes, aligned for any type. */
 void *arena_alloc(struct arena *a, size_t n);

@@ -21,21 +21,17 @@ buf_clear(struct buf *b)
 	b->n = 0;
 }
 
-char *
-buf_room(struct buf *b, size_t n)
+void
+buf_grow(struct buf *b, size_t n)
 {
-	check(n <= SIZE_MAX / 2 - b->n);
-	if (b->size - b->n < n) {
-		size_t want = b->n + n;
-		size_t size = b->size ? b->size * 2 : 256;
+	size_t size = b->size ? b->size * 2 : 256;
 
-		if (size < want)
-			size = want;
-		b->p = realloc(b->p, size);
-		check(b->p != NULL);
-		b->size = size;
-	}
-	return b->p + b->n;
+	check(n <= SIZE_MAX / 2 - b->n);
+	if (size < b->n + n)
+		size = b->n + n;
+	b->p = realloc(b->p, size);
+	check(b->p != NULL);
+	b->size = size;
 }
 
 void
@@ -48,10 +44,19 @@ buf_add(struct buf *b, struct str s)
 }
 
 void
-buf_add_char(struct buf *b, char c)
+buf_add_int(struct buf *b, int64_t value)
 {
-	*buf_room(b, 1) = c;
-	b->n++;
+	char digits[20];
+	size_t at = sizeof(digits);
+	uint64_t rest = value < 0 ? -(uint64_t)value : (uint64_t)value;
+
+	do {
+		digits[--at] = (char)('0' + rest % 10);
+		rest /= 10;
+	} while (rest > 0);
+	if (value < 0)
+		buf_add_char(b, '-');
+	buf_add(b, (struct str){ digits + at, sizeof(digits) - at });
 }
 
 void
@@ -68,10 +73,12 @@ buf_printf(struct buf *b, const char *format, ...)
 
 	va_start(args, format);
 	va_copy(again, args);
-	n = vsnprintf(NULL, 0, format, args);
+	buf_room(b, 1);
+	n = vsnprintf(b->p + b->n, b->size - b->n, format, args);	/* mostly it fits */
 	va_end(args);
 	check(n >= 0);
-	vsnprintf(buf_room(b, (size_t)n + 1), (size_t)n + 1, format, again);
+	if ((size_t)n >= b->size - b->n)
+		vsnprintf(buf_room(b, (size_t)n + 1), (size_t)n + 1, format, again);
 	va_end(again);
 	b->n += (size_t)n;
 }

@@ -6,6 +6,8 @@
 #ifndef JOBGATE_BASE_BUF_H
 #define JOBGATE_BASE_BUF_H
 
+#include <stdint.h>
+
 #include "base/str.h"
 
 struct buf {
@@ -21,11 +23,28 @@ void buf_fini(struct buf *b);
 /* Forget the bytes, keep the memory. */
 void buf_clear(struct buf *b);
 
+/* The memory grows so that N more bytes fit. */
+void buf_grow(struct buf *b, size_t n);
+
 /* Make room for N more bytes and return where they go; the caller adds what it wrote to b->n. */
-char *buf_room(struct buf *b, size_t n);
+static inline char *
+buf_room(struct buf *b, size_t n)
+{
+	if (b->size - b->n < n)
+		buf_grow(b, n);
+	return b->p + b->n;
+}
+
+static inline void
+buf_add_char(struct buf *b, char c)
+{
+	*buf_room(b, 1) = c;
+	b->n++;
+}
 
 void buf_add(struct buf *b, struct str s);
-void buf_add_char(struct buf *b, char c);
+/* Decimal digits, with a minus sign where it is negative. */
+void buf_add_int(struct buf *b, int64_t value);
 void buf_add_z(struct buf *b, const char *z);
 void buf_printf(struct buf *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

@@ -2,6 +2,7 @@
 #include "base/clock.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 #define DAY_SECONDS 86400
@@ -69,15 +70,29 @@ clock_civil(struct wall_time t)
 	return c;
 }
 
+/* Put the last COUNT digits of VALUE. */
+static void
+clock_put_digits(char *out, int count, unsigned value)
+{
+	while (count-- > 0) {
+		out[count] = (char)('0' + value % 10);
+		value /= 10;
+	}
+}
+
 void
 clock_format_rfc3339(struct wall_time t, char out[CLOCK_RFC3339_BYTES])
 {
 	struct civil_time c = clock_civil(t);
 
-	/* The masks tell the compiler what the calendar already promises, so that it can see the bound. */
-	snprintf(out, CLOCK_RFC3339_BYTES, "%04u-%02u-%02uT%02u:%02u:%02u.%06uZ", (unsigned)c.year % 10000,
-	    (unsigned)c.month % 100, (unsigned)c.day % 100, (unsigned)c.hour % 100, (unsigned)c.minute % 100,
-	    (unsigned)c.second % 100, (unsigned)c.microsecond % 1000000);
+	memcpy(out, "0000-00-00T00:00:00.000000Z", CLOCK_RFC3339_BYTES);	/* one for each record and log line: printf takes ten times as long */
+	clock_put_digits(out, 4, (unsigned)c.year);
+	clock_put_digits(out + 5, 2, (unsigned)c.month);
+	clock_put_digits(out + 8, 2, (unsigned)c.day);
+	clock_put_digits(out + 11, 2, (unsigned)c.hour);
+	clock_put_digits(out + 14, 2, (unsigned)c.minute);
+	clock_put_digits(out + 17, 2, (unsigned)c.second);
+	clock_put_digits(out + 20, 6, (unsigned)c.microsecond);
 }
 
 void

@@ -1,8 +1,6 @@
 /* JSON writer. */
 #include "base/jsonw.h"
 
-#include <inttypes.h>
-
 #include "base/utf8.h"
 
 /* Write the separator and, inside an object, the key. */
@@ -12,8 +10,11 @@ jsonw_begin(struct jsonw *w, const char *key)
 	if (w->comma)
 		buf_add_char(w->out, ',');
 	w->comma = true;
-	if (key)
-		buf_printf(w->out, "\"%s\":", key);
+	if (key) {
+		buf_add_char(w->out, '"');
+		buf_add_z(w->out, key);
+		buf_add(w->out, STR("\":"));
+	}
 }
 
 void
@@ -60,12 +61,30 @@ jsonw_escape_ascii(struct buf *out, char c)
 	}
 }
 
+/* How many bytes at the front of S stand for themselves. */
+static size_t
+jsonw_plain_length(struct str s)
+{
+	size_t i = 0;
+
+	while (i < s.n && (unsigned char)s.p[i] >= 0x20 && (unsigned char)s.p[i] < 0x7f && s.p[i] != '"' && s.p[i] != '\\')
+		i++;
+	return i;
+}
+
 void
 jsonw_escape(struct buf *out, struct str value)
 {
 	for (size_t i = 0; i < value.n;) {
 		struct str rest = str_sub(value, i, value.n);
-		size_t n = utf8_length(rest);
+		size_t plain = jsonw_plain_length(rest), n;
+
+		buf_add(out, str_sub(rest, 0, plain));	/* nearly always all of it */
+		i += plain;
+		if (i == value.n)
+			break;
+		rest = str_sub(value, i, value.n);
+		n = utf8_length(rest);
 
 		if (n == 1)
 			jsonw_escape_ascii(out, rest.p[0]);
@@ -105,7 +124,7 @@ void
 jsonw_int(struct jsonw *w, const char *key, int64_t value)
 {
 	jsonw_begin(w, key);
-	buf_printf(w->out, "%" PRId64, value);
+	buf_add_int(w->out, value);
 }
 
 void

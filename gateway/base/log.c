@@ -14,12 +14,17 @@
 /* Two seconds of a busy instance's lines; about 1 MB when every line is long. */
 #define LOG_RING_LINES 4096
 #define LOG_VALUE_BYTES_MAX 1024
+/* A request's line has about so many bytes: memory is taken once. */
+#define LOG_LINE_BYTES 768
+/* Lines that go out in one write at most: a reader of the pipe sees them whole all the same. */
+#define LOG_TOGETHER 64
 
 struct log_ring {
 	pthread_mutex_t lock;		/* held for a few instructions, never while writing */
 	pthread_cond_t filled;
 	struct buf lines[LOG_RING_LINES];
 	size_t head, count;
+	bool waiting;			/* the writer sleeps until it is told */
 	bool stop;
 };
 
@@ -46,18 +51,19 @@ log_write_fd(struct str line)
 	}
 }
 
-/* Take the next line out of the ring; false when stopped and empty. */
-static bool
-log_ring_take(struct buf *line)
+/* Take what lines there are out of the ring, LINES of them at most, and return how many; 0 when stopped and empty. */
+static size_t
+log_ring_take(struct buf *lines, size_t most)
 {
-	bool got;
+	size_t got = 0;
 
 	pthread_mutex_lock(&ring.lock);
+	ring.waiting = true;
 	while (ring.count == 0 && !ring.stop)
 		pthread_cond_wait(&ring.filled, &ring.lock);
-	got = ring.count > 0;
-	if (got) {
-		*line = buf_take(&ring.lines[ring.head]);
+	ring.waiting = false;
+	while (got < most && ring.count > 0) {
+		lines[got++] = buf_take(&ring.lines[ring.head]);
 		ring.head = (ring.head + 1) % LOG_RING_LINES;
 		ring.count--;
 	}
@@ -69,32 +75,47 @@ log_ring_take(struct buf *line)
 static bool
 log_ring_put(struct buf *line)
 {
-	bool room;
+	bool room, wake = false;
 
 	pthread_mutex_lock(&ring.lock);
 	room = ring.count < LOG_RING_LINES;
 	if (room) {
 		ring.lines[(ring.head + ring.count) % LOG_RING_LINES] = *line;
 		ring.count++;
-		pthread_cond_signal(&ring.filled);
+		wake = ring.waiting;
+		ring.waiting = false;
 	}
 	pthread_mutex_unlock(&ring.lock);
+	if (wake)
+		pthread_cond_signal(&ring.filled);
 	return room;
 }
 
-/* The writer thread: one line after the other; says how many were dropped in between. */
+/* Write COUNT lines in one call, and free them. */
+static void
+log_write_lines(struct buf *lines, size_t count)
+{
+	for (size_t i = 1; i < count; i++) {
+		buf_add(&lines[0], buf_str(&lines[i]));
+		buf_fini(&lines[i]);
+	}
+	log_write_fd(buf_str(&lines[0]));
+	buf_fini(&lines[0]);
+}
+
+/* The writer thread: writes together what has gathered meanwhile; says how many were dropped in between. */
 static void *
 log_writer(void *arg)
 {
 	uint64_t told = 0;
-	struct buf line;
+	struct buf lines[LOG_TOGETHER];
+	size_t count;
 
 	(void)arg;
-	while (log_ring_take(&line)) {
+	while ((count = log_ring_take(lines, LOG_TOGETHER)) > 0) {
 		uint64_t now_dropped = atomic_load(&dropped);
 
-		log_write_fd(buf_str(&line));
-		buf_fini(&line);
+		log_write_lines(lines, count);
 		if (now_dropped != told) {
 			int64_t lost = (int64_t)(now_dropped - told);
 
@@ -114,6 +135,7 @@ log_format(enum log_level level, const char *event, const struct log_field *f)
 	struct jsonw w = { &line, false };
 
 	clock_format_rfc3339(clock_now_wall(), time);
+	buf_room(&line, LOG_LINE_BYTES);
 	jsonw_object(&w, NULL);
 	jsonw_string(&w, "time", str_from(time));
 	jsonw_string(&w, "level", str_from(level_names[level]));

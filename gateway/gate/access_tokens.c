@@ -53,14 +53,20 @@ source_config(const struct access_source *c)
 	return &c->all->config->identities[c->identity].credential;
 }
 
-/* Publish ACCESS, which is owned from now on, as the newest. */
+/* Publish ACCESS, which is owned from now on, as the newest; its round is set. */
 static void
 source_publish(struct access_source *c, struct access_token *access)
 {
-	access->round = c->access ? c->access->round + 1 : 1;
 	access_token_unref(&c->access);
 	c->access = access;
 	c->all->settings.publish(c->all->settings.arg, c->identity, access);
+}
+
+/* The round that ends now. */
+static uint64_t
+source_round(const struct access_source *c)
+{
+	return c->access ? c->access->round + 1 : 1;
 }
 
 /* Publish that there is no new token: OLD (NULL: none) goes on, and whether the endpoint REFUSED. */
@@ -72,6 +78,7 @@ source_publish_old(struct access_source *c, const struct access_token *old, bool
 	    usable ? old->expires : (struct mono_time){ 0 });
 
 	access->version = c->access ? c->access->version : 0;
+	access->round = source_round(c);
 	access->refused = refused && !usable;
 	source_publish(c, access);
 }
@@ -92,6 +99,7 @@ source_succeeded(struct access_source *c, const struct token_answer *answer)
 
 	random_bytes((uint8_t *)&random, sizeof(random));
 	access->version = c->access ? c->access->version + 1 : 1;
+	access->round = source_round(c);
 	c->failures = 0;
 	condition_set(&c->condition, true, "", loop_now(c->all->settings.loop));
 	source_sleep(c, token_refresh_us(answer->life_us, random));
@@ -280,6 +288,17 @@ source_is_same(const struct config_credential *a, const struct config_credential
 	    && str_eq(a->authority, b->authority) && str_eq(a->scope, b->scope) && str_eq(a->endpoint, b->endpoint);
 }
 
+/* The principal is another: there is no token now. Nobody was asked: who waits after a 401 goes on waiting for what the new one gets. */
+static void
+source_forget(struct access_source *c)
+{
+	struct access_token *access = access_token_new((struct str){ NULL, 0 }, (struct mono_time){ 0 });
+
+	access->version = c->access->version;
+	access->round = c->access->round;
+	source_publish(c, access);
+}
+
 /* Ask anew by the new configuration; what was on its way asked by the old one. */
 static void
 source_reload(struct access_source *c, const struct config_credential *old)
@@ -291,7 +310,7 @@ source_reload(struct access_source *c, const struct config_credential *old)
 	c->failures = 0;
 	c->forced = false;
 	if (!same && c->access != NULL)
-		source_publish_old(c, NULL, false);
+		source_forget(c);
 	if (source_config(c)->kind == CONFIG_CREDENTIAL_NONE)
 		condition_set(&c->condition, true, "", loop_now(c->all->settings.loop));
 	source_ask(c);

@@ -63,12 +63,19 @@ authorize_refuse(struct request *request)
 bool
 authorize_waiting(struct request *request)
 {
-	if (!authorize_is_ours(request) || authorize_has_token(request))
-		return true;
-	if (authorize_is_refused(request) || request->timer_due)
+	request->awaits_access = authorize_is_ours(request) && !authorize_has_token(request);
+	if (request->awaits_access && authorize_is_refused(request))
 		authorize_refuse(request);
-	request->awaits_access = request->refusal == REFUSAL_NONE;
-	return false;
+	return request->refusal == REFUSAL_NONE;
+}
+
+bool
+authorize_timed_out(struct request *request)
+{
+	if (!request->awaits_access)
+		return false;
+	authorize_refuse(request);
+	return true;
 }
 
 bool
@@ -76,10 +83,8 @@ authorize_now(struct request *request)
 {
 	if (!authorize_is_ours(request))
 		return true;
-	if (!authorize_has_token(request)) {
-		authorize_refuse(request);
+	if (!authorize_has_token(request))
 		return false;
-	}
 	request->access_version = authorize_access(request)->version;
 	return true;
 }

@@ -11,4 +11,10 @@
  */
 bool identify_authorization(struct request *request, struct buf *key);
 
+/*
+ * Append to SHOWN, which the caller wipes, what stands for a key in a head that identified nobody: X-API-Key, or Authorization's. Not what may be a
+ * token: those of all callers begin alike.
+ */
+void identify_shown(const struct http1_head *head, struct buf *shown);
+
 #endif

@@ -22,6 +22,22 @@ authorization_shown(struct str value, struct buf *shown)
 	buf_wipe(&pair);
 }
 
+void
+identify_shown(const struct http1_head *head, struct buf *shown)
+{
+	const struct http1_field *field = http1_find(head, STR("X-API-Key"));
+
+	if (field != NULL) {
+		buf_add(shown, field->value);
+		return;
+	}
+	field = http1_find(head, STR("Authorization"));
+	if (field != NULL)
+		authorization_shown(field->value, shown);
+	if (str_find_char(buf_str(shown), '.') < shown->n)
+		buf_wipe(shown);
+}
+
 /* Whose key SHOWN is; NULL: nobody's. */
 static const struct config_caller *
 authorization_caller(const struct request *request, const struct buf *shown)

@@ -78,6 +78,10 @@ instance_needs_restart(const struct config *old, const struct config *new)
 	for (size_t i = 0; i < old->identity_count; i++)
 		if (!str_eq(old->identities[i].name, new->identities[i].name))
 			return "identities";
+	/* In one window a principal could spend from its own bucket and then from that of all. */
+	for (size_t i = 0; i < old->identity_count; i++)
+		if (old->identities[i].per_token && !new->identities[i].per_token)
+			return "identities[].per_token";
 	if (!str_eq(old->upstream.host, new->upstream.host) || old->upstream.port != new->upstream.port)
 		return "upstream.url";
 	return NULL;
@@ -161,8 +165,9 @@ instance_take(struct instance *instance, struct config *config, struct instance_
 	instance_say_expiring(config);
 }
 
-void
-instance_reload(struct instance *instance)
+/* Load the file anew and take it, or say why not. */
+static void
+instance_reload_file(struct instance *instance)
 {
 	struct buf errors = BUF_EMPTY;
 	struct config *config = settings_load(instance->file, &errors);
@@ -182,4 +187,13 @@ instance_reload(struct instance *instance)
 	instance_watch_free(&parts.watch);
 	buf_wipe(&parts.proxy);
 	free(parts.tls);
+}
+
+void
+instance_reload(struct instance *instance)
+{
+	if (atomic_load(&instance->draining))
+		log_line(LOG_WARN, "reload refused", log_z("message", "this instance is shutting down"));
+	else
+		instance_reload_file(instance);
 }

@@ -31,6 +31,7 @@ struct pool_host {
 struct pool {
 	struct loop *loop;
 	struct resolver *resolver;
+	struct config *config;		/* referenced: by which connections are opened now */
 	struct buf proxy;		/* the URL, with the password */
 	struct pool_host hosts[POOL_HOSTS_MAX];
 	size_t count;
@@ -56,12 +57,12 @@ pool_name(struct buf *out, struct str prefix, struct str name)
 
 /* The proxy for HOST; what it points to is in POOL and in AUTHORIZATION, which the caller wipes. */
 static struct upstream_proxy
-pool_proxy(const struct pool *pool, const struct config *config, struct str host, struct buf *authorization)
+pool_proxy(const struct pool *pool, struct str host, struct buf *authorization)
 {
 	struct upstream_proxy proxy = { .port = 0 };
 	const char *why = NULL;
 
-	if (proxy_is_for(config, host))
+	if (proxy_is_for(pool->config, host))
 		why = proxy_from_url(buf_str(&pool->proxy), &proxy, authorization);
 	check(why == NULL);	/* the configuration was checked */
 	return proxy;
@@ -69,8 +70,9 @@ pool_proxy(const struct pool *pool, const struct config *config, struct str host
 
 /* Make the client of HOST, whose prefix and TLS are set. */
 static void
-pool_open(struct pool *pool, const struct config *config, struct pool_host *host)
+pool_open(struct pool *pool, struct pool_host *host)
 {
+	const struct config *config = pool->config;
 	struct buf name = BUF_EMPTY, authorization = BUF_EMPTY;
 	struct upstream_settings settings = {
 		.host = pool_name(&name, host->prefix, config->upstream.host),
@@ -81,23 +83,24 @@ pool_open(struct pool *pool, const struct config *config, struct pool_host *host
 		.response_body_bytes = POOL_RESPONSE_BODY_BYTES,
 	};
 
-	settings.proxy = pool_proxy(pool, config, settings.host, &authorization);
+	settings.proxy = pool_proxy(pool, settings.host, &authorization);
 	host->upstream = upstream_new(pool->loop, pool->resolver, host->tls, &settings);
 	buf_fini(&name);
 	buf_wipe(&authorization);
 }
 
 struct pool *
-pool_new(struct loop *loop, struct resolver *resolver, const struct config *config, struct tls_client *tls, struct str proxy)
+pool_new(struct loop *loop, struct resolver *resolver, struct config *config, struct tls_client *tls, struct str proxy)
 {
 	struct pool *pool = calloc(1, sizeof(*pool));
 
 	check(pool != NULL);
 	pool->loop = loop;
 	pool->resolver = resolver;
+	pool->config = config_ref(config);
 	buf_add(&pool->proxy, proxy);
 	pool->hosts[0].tls = tls;
-	pool_open(pool, config, &pool->hosts[0]);
+	pool_open(pool, &pool->hosts[0]);
 	pool->count = 1;
 	return pool;
 }
@@ -122,18 +125,19 @@ pool_free(struct pool **pool_p)
 	*pool_p = NULL;
 	for (size_t i = 0; i < pool->count; i++)
 		pool_close(&pool->hosts[i]);
+	config_unref(&pool->config);
 	buf_wipe(&pool->proxy);
 	free(pool);
 }
 
-/* A TLS client for the host of PREFIX, believing whom the first one believes; NULL, logged, where OpenSSL makes none. */
+/* A TLS client for the host of PREFIX, believing whom FIRST believes; NULL, logged, where OpenSSL makes none. */
 static struct tls_client *
-pool_tls(const struct config *config, const struct tls_client *first, struct str prefix)
+pool_tls(const struct pool *pool, const struct tls_client *first, struct str prefix)
 {
 	struct buf name = BUF_EMPTY, error = BUF_EMPTY;
 	struct tls_client *tls;
 
-	pool_name(&name, prefix, config->upstream.server_name);
+	pool_name(&name, prefix, pool->config->upstream.server_name);
 	tls = tls_client_like(first, name.p, &error);
 	if (tls == NULL)
 		log_line(LOG_ERROR, "no TLS for a private link", log_s("why", buf_str(&error)));
@@ -144,10 +148,11 @@ pool_tls(const struct config *config, const struct tls_client *first, struct str
 
 /* Have one host's new connections use what is new. */
 static void
-pool_renew(struct pool *pool, const struct config *config, struct pool_host *host, struct tls_client *tls)
+pool_renew(struct pool *pool, struct pool_host *host, struct tls_client *tls)
 {
+	const struct config *config = pool->config;
 	struct buf name = BUF_EMPTY, authorization = BUF_EMPTY;
-	struct upstream_proxy proxy = pool_proxy(pool, config, pool_name(&name, host->prefix, config->upstream.host), &authorization);
+	struct upstream_proxy proxy = pool_proxy(pool, pool_name(&name, host->prefix, config->upstream.host), &authorization);
 
 	upstream_set_timeouts(host->upstream, pool_connect_us(config), config->upstream.idle_timeout_us);
 	upstream_set_proxy(host->upstream, &proxy);
@@ -159,17 +164,20 @@ pool_renew(struct pool *pool, const struct config *config, struct pool_host *hos
 }
 
 void
-pool_reload(struct pool *pool, const struct config *config, struct tls_client *tls, struct str proxy)
+pool_reload(struct pool *pool, struct config *config, struct tls_client *tls, struct str proxy)
 {
+	config_ref(config);
+	config_unref(&pool->config);
+	pool->config = config;
 	buf_wipe(&pool->proxy);
 	buf_add(&pool->proxy, proxy);
 	for (size_t i = 1; i < pool->count; i++) {
-		struct tls_client *like = pool_tls(config, tls, pool->hosts[i].prefix);
+		struct tls_client *like = pool_tls(pool, tls, pool->hosts[i].prefix);
 
 		if (like != NULL)
-			pool_renew(pool, config, &pool->hosts[i], like);
+			pool_renew(pool, &pool->hosts[i], like);
 	}
-	pool_renew(pool, config, &pool->hosts[0], tls);
+	pool_renew(pool, &pool->hosts[0], tls);
 }
 
 /* A place for another host: a free one, or that of the least used one; NULL where all have calls open. */
@@ -193,9 +201,9 @@ pool_place(struct pool *pool)
 
 /* Open the way to the host of PREFIX; NULL where there is no place. */
 static struct pool_host *
-pool_add(struct pool *pool, const struct config *config, struct str prefix)
+pool_add(struct pool *pool, struct str prefix)
 {
-	struct tls_client *tls = pool_tls(config, pool->hosts[0].tls, prefix);
+	struct tls_client *tls = pool_tls(pool, pool->hosts[0].tls, prefix);
 	struct pool_host *host = tls ? pool_place(pool) : NULL;
 
 	if (host == NULL) {
@@ -205,7 +213,7 @@ pool_add(struct pool *pool, const struct config *config, struct str prefix)
 	host->tls = tls;
 	host->prefix = str_from(strndup(prefix.p, prefix.n));
 	check(host->prefix.p != NULL);
-	pool_open(pool, config, host);
+	pool_open(pool, host);
 	return host;
 }
 
@@ -220,7 +228,7 @@ pool_upstream(struct pool *pool, const struct config *config, struct str workspa
 		if (pool->hosts[i].upstream && str_eq(pool->hosts[i].prefix, buf_str(&prefix)))
 			found = &pool->hosts[i];
 	if (found == NULL)
-		found = pool_add(pool, config, buf_str(&prefix));
+		found = pool_add(pool, buf_str(&prefix));
 	buf_fini(&prefix);
 	if (found == NULL)
 		return NULL;

@@ -11,16 +11,17 @@
 struct pool;
 
 /*
- * TLS is owned from now on; PROXY ("http://[user:password@]host:port", empty: none) is copied. LOOP and RESOLVER are borrowed and outlive it.
+ * TLS is owned from now on; PROXY ("http://[user:password@]host:port", empty: none) is copied. LOOP and RESOLVER are borrowed and outlive it,
+ * CONFIG is kept by a reference.
  */
-struct pool *pool_new(struct loop *loop, struct resolver *resolver, const struct config *config, struct tls_client *tls, struct str proxy);
+struct pool *pool_new(struct loop *loop, struct resolver *resolver, struct config *config, struct tls_client *tls, struct str proxy);
 void pool_free(struct pool **pool);
 
 /* New connections by CONFIG, TLS and PROXY, taken as in pool_new, from now on; pooled ones are dropped. */
-void pool_reload(struct pool *pool, const struct config *config, struct tls_client *tls, struct str proxy);
+void pool_reload(struct pool *pool, struct config *config, struct tls_client *tls, struct str proxy);
 
 /*
- * The client for requests of WORKSPACE (empty: of none) by CONFIG, valid as long as a call on it is open or until the next call of this. NULL where
+ * The client for requests of WORKSPACE (empty: of none); CONFIG, which may be an older one, says whether it has a host of its own. Valid as long as a call on it is open or until the next call of this. NULL where
  * requests to as many workspaces as there may be are under way.
  */
 struct upstream *pool_upstream(struct pool *pool, const struct config *config, struct str workspace);

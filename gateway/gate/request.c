@@ -23,7 +23,7 @@ static const struct {
 	[REQUEST_BODY] = { "body", step_body, TO(REQUEST_WAITING) | TO(REQUEST_RECORDING) },
 	[REQUEST_WAITING] = { "waiting", step_waiting, TO(REQUEST_NEXT) | TO(REQUEST_RECORDING) },
 	[REQUEST_NEXT] = { "next", step_next, TO(REQUEST_READY) | TO(REQUEST_RECORDING) },
-	[REQUEST_READY] = { "ready", step_ready, TO(REQUEST_FORWARDING) | TO(REQUEST_RECORDING) },
+	[REQUEST_READY] = { "ready", step_ready, TO(REQUEST_FORWARDING) | TO(REQUEST_WAITING) | TO(REQUEST_RECORDING) },
 	[REQUEST_FORWARDING] = { "forwarding", step_forwarding, TO(REQUEST_READY) | TO(REQUEST_WAITING) | TO(REQUEST_RECORDING) },
 	[REQUEST_RECORDING] = { "recording", step_recording, TO(REQUEST_DONE) },
 	[REQUEST_DONE] = { "done", NULL, 0 },
@@ -75,7 +75,7 @@ request_free(struct request *request)
 	loop_timer_fini(&request->timer);
 	buf_fini(&request->body);
 	buf_fini(&request->answer.body);
-	arena_fini(&request->arena);
+	arena_wipe(&request->arena);	/* the caller's token is in it */
 	config_unref(&request->config);
 	request->magic = 0;
 	free(request);

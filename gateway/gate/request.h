@@ -4,6 +4,7 @@
  *   HEAD ──► BODY ──► WAITING ──► NEXT ──► READY ──► FORWARDING ──► RECORDING ──► DONE
  *    └────────┴─────────┴──────────┴────────┴──── refused, gone ────────┘
  *                ^── the upstream answered 429, or 401 to a credential of ours ──┘
+ *                ^── its credential's token was taken away when it was READY
  *
  * HEAD: identify, recognise the route, permit. BODY: wait for it, validate. WAITING: in the limiter's queue, without connection
  * or record. NEXT: its token is near: borrow a connection while the intent is made durable. READY: wait for the token, then send.

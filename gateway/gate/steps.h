@@ -40,9 +40,11 @@ void step_out_answer(struct request *request);
 
 /* Whether the request's identity has a credential of the gateway's; else the caller's own token passes through. */
 bool authorize_is_ours(const struct request *request);
-/* Whether there is a token to be sent, where one is needed; else it is waited for, or the request was refused. */
+/* Look whether a token of the credential is still waited for (awaits_access); false where the endpoint says no, and so the request was refused. */
 bool authorize_waiting(struct request *request);
-/* Whether there is one at this moment, just before sending; else the request was refused. */
+/* The request's time is up: true where it was that token which it waited for, and it was refused for that. */
+bool authorize_timed_out(struct request *request);
+/* Whether there is one at this moment, just before sending; that one it then is. */
 bool authorize_now(struct request *request);
 /* The upstream has answered 401 to it: another one is to be fetched. */
 void authorize_again(struct request *request);

@@ -93,6 +93,8 @@ admit_refuse_final(struct request *request)
 	const struct config_identity *identity = &request->config->identities[request->caller->identity];
 	enum limiter_verdict verdict = request->final.verdict;
 
+	if (verdict != LIMITER_QUEUE_FULL && authorize_timed_out(request))
+		return;
 	request->retry_after_s = request->final.retry_after_s;
 	if (verdict == LIMITER_STORE_DOWN)
 		request_refuse(request, REFUSAL_UNAVAILABLE, "The quota's store did not answer in time; nothing was sent.");
@@ -209,29 +211,26 @@ admit_patience_us(const struct request *request)
 	return preferred_us < most_us ? preferred_us : most_us;
 }
 
-/* Whether it has what to call the upstream with; else it waits for that, or was ended. */
+/* Look for what to call the upstream with; false where the request was ended because there will be none. */
 static bool
 admit_authorized(struct request *request)
 {
-	if (authorize_waiting(request)) {
-		request->awaits_access = false;
-		loop_timer_clear(&request->timer);
+	if (authorize_waiting(request))
 		return true;
-	}
-	if (request->refusal != REFUSAL_NONE)
-		admit_fail(request);
-	else if (!request->timer.pending)
-		request_set_deadline(request, mono_add(request->wait_began, request->wait_max_us));
+	admit_fail(request);
 	return false;
 }
 
-/* The same at the last moment: a token that has lapsed meanwhile ends it. */
+/* The same at the last moment: where a reload took the token away since it was ready, its place is given back and it waits anew. */
 static bool
 admit_still_authorized(struct request *request)
 {
 	if (authorize_now(request))
 		return true;
-	admit_fail(request);
+	limiter_cancel(request->worker->shared->limiter, request->caller->identity, request->ticket, true, request->token_asked_at);
+	upstream_cancel(&request->call);
+	request->asked = request->granted = request->borrowed = false;
+	request_goto(request, REQUEST_WAITING);
 	return false;
 }
 
@@ -249,9 +248,9 @@ step_waiting(struct request *request)
 		request->wait_began = loop_now(request->worker->loop);
 		request->wait_max_us = admit_patience_us(request);
 	}
-	if (!request->asked && !admit_authorized(request))
+	if (!admit_authorized(request))
 		return;
-	if (!request->asked)
+	if (!request->asked)	/* also while there is no token of the credential: it stands in the queue like all others */
 		admit_ask(request);
 	if (request->said_next)
 		request_goto(request, REQUEST_NEXT);
@@ -331,7 +330,7 @@ step_next(struct request *request)
 {
 	bool trigger = operation_is_trigger(request->route.operation);
 
-	if (admit_interrupted(request))
+	if (admit_interrupted(request) || !admit_authorized(request) || request->awaits_access)
 		return;
 	if (trigger && !request->intent_put && !admit_put_intent(request)) {
 		admit_refuse_unrecorded(request);

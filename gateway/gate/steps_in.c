@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "gate/health.h"
+#include "gate/identify.h"
 #include "gate/settings.h"
 #include "gate/worker.h"
 #include "rules/header.h"
@@ -165,12 +166,13 @@ in_check_scopes(struct request *request)
 static void
 in_slow(struct request *request)
 {
-	const struct http1_head *head = front_head(request->client);
-	const struct http1_field *shown = http1_find(head, STR("X-API-Key"));
 	struct mono_time now = loop_now(request->worker->loop);
-	int64_t delay_us = abuse_failure(request->worker->shared->abuse, &request->address, request->peer,
-	    shown ? shown->value : (struct str){ NULL, 0 }, now);
+	struct buf shown = BUF_EMPTY;
+	int64_t delay_us;
 
+	identify_shown(front_head(request->client), &shown);
+	delay_us = abuse_failure(request->worker->shared->abuse, &request->address, request->peer, buf_str(&shown), now);
+	buf_wipe(&shown);
 	if (delay_us == 0)
 		return;
 	request->slow_until = mono_add(now, delay_us);

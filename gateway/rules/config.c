@@ -10,6 +10,7 @@
 #include "rules/config_private.h"
 
 #include <jansson.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -56,6 +57,15 @@ config_new(struct str file, struct str directory)
 	return config;
 }
 
+/* What jansson gives back: it may have been a secret. */
+static void
+config_free_wiped(void *p)
+{
+	if (p)
+		explicit_bzero(p, malloc_usable_size(p));
+	free(p);
+}
+
 /* Read TEXT into the snapshot. */
 static void
 config_read(struct config_reader *r, struct str text)
@@ -63,8 +73,10 @@ config_read(struct config_reader *r, struct str text)
 	struct json_t *root;
 	json_error_t error;
 
+	json_set_alloc_funcs(malloc, config_free_wiped);
 	root = json_loadb(text.n ? text.p : "", text.n, JSON_REJECT_DUPLICATES, &error);
 	if (root == NULL) {
+		json_set_alloc_funcs(malloc, free);
 		config_error_syntax(r, error.line, error.column, error.text);
 		return;
 	}
@@ -72,6 +84,7 @@ config_read(struct config_reader *r, struct str text)
 	if (json_is_object(root))
 		config_finish(r);
 	json_decref(root);
+	json_set_alloc_funcs(malloc, free);
 }
 
 /* Move the warnings, one a line, into the snapshot. */
@@ -118,7 +131,7 @@ config_unref(struct config **slot)
 	*slot = NULL;
 	if (config == NULL || __atomic_sub_fetch(&config->refs, 1, __ATOMIC_ACQ_REL) > 0)
 		return;
-	arena_fini(&config->arena);
+	arena_wipe(&config->arena);	/* the store's URL may hold a password */
 	explicit_bzero(&config->audit_hmac, sizeof(config->audit_hmac));
 	free(config);
 }

@@ -16,7 +16,7 @@ take_last(struct str *list)
 }
 
 /* What one field's value tells. */
-enum told { TOLD_CLIENT, TOLD_PROXIES, TOLD_NONSENSE };
+enum told { TOLD_NOTHING, TOLD_CLIENT, TOLD_PROXIES, TOLD_NONSENSE };
 
 /* Read VALUE from its end, until a hop is none of TRUSTED. */
 static enum told
@@ -33,12 +33,12 @@ read_hops(struct str value, const struct network_list *trusted, struct network_a
 	return TOLD_PROXIES;
 }
 
-bool
+enum forwarded
 forwarded_client(const struct http1_head *head, const struct network_list *trusted, struct network_address *address,
     struct str *host)
 {
 	struct network_address found;
-	enum told told = TOLD_NONSENSE;
+	enum told told = TOLD_NOTHING;
 	struct str text;
 
 	for (size_t i = head->field_count; i-- > 0;) {
@@ -48,9 +48,11 @@ forwarded_client(const struct http1_head *head, const struct network_list *trust
 		if (told != TOLD_PROXIES)
 			break;
 	}
+	if (told == TOLD_NOTHING)
+		return FORWARDED_ABSENT;
 	if (told == TOLD_NONSENSE)
-		return false;
+		return FORWARDED_UNREADABLE;
 	*address = found;
 	*host = text;
-	return true;
+	return FORWARDED_CLIENT;
 }

@@ -10,12 +10,14 @@
 #include "base/http1.h"
 #include "rules/network.h"
 
+/* Whether the proxy says nothing of hops, names the client, or names it by what is no address. */
+enum forwarded { FORWARDED_ABSENT, FORWARDED_CLIENT, FORWARDED_UNREADABLE };
+
 /*
- * The client of a request that came from one of TRUSTED, as *ADDRESS and as a slice of HEAD; where all hops are trusted, the first.
- * False, and nothing is set, where there is no such field or where a hop that counts is no address: the peer itself is then all that
- * is known.
+ * The client of a request that came from one of TRUSTED, as *ADDRESS and as a slice of HEAD; where all hops are trusted, the first. Nothing is set
+ * where there is no such field: the peer itself asks. Nor is it where a hop that counts is no address: who asks is then not known.
  */
-bool forwarded_client(const struct http1_head *head, const struct network_list *trusted, struct network_address *address,
+enum forwarded forwarded_client(const struct http1_head *head, const struct network_list *trusted, struct network_address *address,
     struct str *host);
 
 #endif

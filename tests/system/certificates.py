@@ -37,10 +37,10 @@ class Certificates:
 
     def _ca(self, name):
         self._key(name)
-        self._run("req", "-x509", "-new", "-key", name + ".key", "-out", name + ".pem", "-days", "30", "-subj",
+        self._run("req", "-x509", "-new", "-key", name + ".key", "-out", name + ".pem", "-days", "120", "-subj",
                   f"/CN=jobgate test {name}", "-addext", "keyUsage=critical,keyCertSign,cRLSign")
 
-    def _issue(self, name, host, ca="ca", days="30", usage="serverAuth", extra=None):
+    def _issue(self, name, host, ca="ca", days="120", usage="serverAuth", extra=None):
         self._key(name)
         names = f"DNS:{host}" + (f",{extra}" if extra else "")
         with open(self.path(name + ".ext"), "w", encoding="ascii") as out:

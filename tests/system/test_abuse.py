@@ -1,5 +1,6 @@
 """Guessing keys: slowed by address and by how the key begins, counted, recorded within bounds; good keys never wait."""
 
+import base64
 import threading
 
 import pytest
@@ -58,6 +59,15 @@ def test_guesses_at_one_key_from_many_addresses(gateway):
     assert times[9] >= 0.8 and max(times[:5]) < 0.3, times
     answer, seconds = guess(gateway, "jg_xYzUv", client="203.0.113.1")
     assert answer.status == 401 and seconds < 0.3
+
+
+def test_guesses_in_authorization(gateway):
+    """Clients that can set nothing else show their key there; what may be a token is no guess at a key, since all begin alike."""
+    def show(value, i):
+        return elapsed(gateway.request, "GET", LIST, {"X-Forwarded-For": f"203.0.113.{i}", "Authorization": value}, key=None)[1]
+    basic = [show("Basic " + base64.b64encode(f"any:jg_BaSiC{i:03}".encode()).decode(), i) for i in range(10)]
+    assert basic[9] >= 0.8 and max(basic[:5]) < 0.3, basic
+    assert max(show(f"Bearer eyJ0eXAi{i:03}.e30.c2ln", i + 100) for i in range(10)) < 0.3
 
 
 def test_reasons_are_counted_and_records_bounded(gateway):

@@ -75,10 +75,20 @@ def test_networks_of_a_key_are_the_clients(fleet, sim):
     for client, status in ((None, 401), ("203.0.113.9", 200), ("192.0.2.1", 401), ("203.0.113.9, 192.0.2.1", 401)):
         fields = {"X-Forwarded-For": client} if client else {}
         assert gateway.request("GET", LIST, fields).status == status, client
+    assert gateway.request("GET", LIST, {"X-Forwarded-For": "unknown"}).status == 401
     gateway.write_config({**gateway.config, "listen": [{"address": gateway.config["listen"][0]["address"]}]})
     gateway.send_signal(signal.SIGHUP)
     gateway.wait_event("configuration reloaded")
     wait_for(lambda: gateway.request("GET", LIST, {"X-Forwarded-For": "203.0.113.9"}).status == 401, what="no trust any more")
+
+
+@pytest.mark.parametrize("client", ["unknown", "203.0.113.9, _hidden", ""])
+def test_a_client_that_nobody_knows_is_in_no_network(fleet, sim, client):
+    """The proxy says that it asks for somebody, but not readably for whom: its own network is not the client's."""
+    gateway = fleet.gateway(sim, listen=[{"address": f"127.0.0.1:{free_port()}", "trusted_proxies": HERE}],
+                            callers=[{"name": "etl", "keys": [{"sha256": sha256(KEY), "networks": ["127.0.0.0/8"]}]}])
+    assert gateway.request("GET", LIST).status == 200
+    assert gateway.request("GET", LIST, {"X-Forwarded-For": client}).status == 401
 
 
 def ports(gateway):

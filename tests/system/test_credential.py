@@ -300,3 +300,41 @@ def test_a_reload_to_another_principal_takes_the_old_token_away(fleet, endpoints
     gateway.send_signal(signal.SIGHUP)
     refused = gateway.wait_event("reload refused")
     assert 'identities[0] ("default").credential: ' in refused["message"] and "No such file" in refused["message"]
+
+
+def test_a_reload_while_another_token_is_fetched(fleet, endpoints, tmp_path):
+    """The upstream has said 401 and the endpoint has not answered yet when the credential changes: the request goes out with the new one."""
+    entra, imds = endpoints(Entra(fleet.certificates, secret=SECRET)), endpoints(Imds())
+    sim = fleet.simulator("--fault", "401:@1")
+    gateway = start(fleet, sim, secret_credential(fleet, entra, tmp_path))
+    wait_for(lambda: gateway.request("GET", "/healthz").status == 200 and entra.tokens, what="the first token")
+    entra.hold = threading.Event()
+    with gateway.connect() as connection:
+        connection.send(connection.build("POST", RUN, {"X-API-Key": KEY}, b"{}"))
+        wait_for(lambda: len(entra.requests) == 2, what="the endpoint asked again")
+        gateway.write_config({**gateway.config, **settings({"managed_identity": {"endpoint": imds.url}})})
+        gateway.send_signal(signal.SIGHUP)
+        assert connection.response().status == 202
+    entra.hold.set()
+    assert authorizations(sim) == [[f"Bearer {entra.tokens[0]}"], [f"Bearer {imds.tokens[0]}"]]
+
+
+def test_who_waits_for_the_first_token_stands_in_the_queue(fleet, endpoints, tmp_path):
+    """wait.queue bounds them like all others; who finds no room hears so, and nobody is recorded twice."""
+    entra, sim = endpoints(Entra(fleet.certificates, secret=SECRET)), fleet.simulator()
+    entra.hold = threading.Event()
+    gateway = start(fleet, sim, secret_credential(fleet, entra, tmp_path), wait={"max": "20s", "queue": 3})
+    waiting = []
+    for i in range(3):
+        waiting.append(gateway.connect())
+        waiting[-1].send(waiting[-1].build("POST", RUN, {"X-API-Key": KEY}, b"{}"))
+        wait_for(lambda: gateway.metrics()['jobgate_queue_requests{identity="default"}'] == len(waiting), what="its place in the queue")
+    for _ in range(2):
+        body = check_error(gateway.request("POST", RUN, body=b"{}"), 429, "TooManyRequestsForJobs")
+        assert body["moreDetails"][0]["errorCode"] == "JobgateQueueFull"
+    assert gateway.records("intent") == []
+    entra.hold.set()
+    assert [connection.response().status for connection in waiting] == [202] * 3
+    assert len(sim.ledger()) == 3 and len(gateway.records("refusal")) == 2
+    for connection in waiting:
+        connection.close()

@@ -62,7 +62,6 @@ def storm(gateway, keys, until):
         changed = json.loads(json.dumps(whole))
         if count % 4 == 0:
             del changed["identities"][1]["credential"]
-        changed["identities"][0]["per_token"] = count % 5 != 0
         write_jwks(whole["issuers"][0]["jwks"]["file"], *(keys[:1] if count % 3 == 0 else keys))
         gateway.write_config(changed)
         gateway.send_signal(signal.SIGHUP)

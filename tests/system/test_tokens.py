@@ -295,6 +295,15 @@ def test_each_principal_has_the_quota_for_itself(fleet, keys):
     assert gateway.metrics()['jobgate_grants_total{identity="default"}'] == 16
 
 
+def test_a_bucket_of_ones_own_is_not_taken_back_by_a_reload(fleet, keys):
+    """In one window a principal could spend its own bucket and then that of all."""
+    gateway = start(fleet, keys, fleet.simulator(), identities=[{"name": "default", "per_token": True}])
+    gateway.write_config({**gateway.config, "identities": [{"name": "default"}]})
+    gateway.send_signal(signal.SIGHUP)
+    refused = gateway.wait_event("reload refused")
+    assert refused["message"] == "identities[].per_token cannot change without a restart"
+
+
 @pytest.mark.parametrize("per_token, status", [(False, 202), (True, 503)])
 def test_a_key_beside_a_token_whose_issuer_is_down(fleet, keys, per_token, status):
     """The key decides; but where the token chooses the bucket, none that cannot be verified passes by the identity's own."""
