@@ -11,13 +11,16 @@
 #include "gate/condition.h"
 #include "rules/audit_copy.h"
 
-/* Pauses between attempts: soon enough that a restart of the server is hardly noticed, late enough that many collectors do not storm it. */
+/*
+ * Pauses between attempts: soon enough that a restart of the server is hardly noticed, late enough that many collectors
+ * do not storm it.
+ */
 #define PAUSE_FIRST_US (CLOCK_SECOND / 4)
 #define PAUSE_MAX_US (10 * (int64_t)CLOCK_SECOND)
 
 /*
- * Each session: a statement that waits for a lock for a minute is given up (what it was for is tried again), and what was
- * acknowledged is on the server's disk, since the gateway may delete its files then.
+ * Each session: a statement that waits for a lock for a minute is given up (what it was for is tried again), and what
+ * was acknowledged is on the server's disk, since the gateway may delete its files then.
  */
 #define SESSION_SQL \
 	"SET statement_timeout = '60s'; SET idle_in_transaction_session_timeout = '60s'; " \
@@ -39,7 +42,8 @@ database_new(const char *conninfo)
 	struct database *db = calloc(1, sizeof(*db));
 
 	check(db != NULL);
-	*db = (struct database){ .conninfo = conninfo, .condition = CONDITION_INIT("database unavailable", "database available") };
+	*db = (struct database){ .conninfo = conninfo,
+		.condition = CONDITION_INIT("database unavailable", "database available") };
 	buf_add_z(&db->copy, "COPY jobgate_audit (");
 	audit_copy_columns(&db->copy);
 	buf_add_z(&db->copy, ") FROM STDIN");
@@ -93,7 +97,9 @@ database_away(struct database *db)
 		db->why.n--;
 		condition_set(&db->condition, false, db->why.p, now);
 	}
-	db->pause_us = db->pause_us == 0 ? PAUSE_FIRST_US : db->pause_us * 2 < PAUSE_MAX_US ? db->pause_us * 2 : PAUSE_MAX_US;
+	db->pause_us = db->pause_us == 0 ? PAUSE_FIRST_US : db->pause_us * 2;
+	if (db->pause_us > PAUSE_MAX_US)
+		db->pause_us = PAUSE_MAX_US;
 	db->due = mono_add(now, db->pause_us);
 	return DATABASE_AWAY;
 }
@@ -222,7 +228,8 @@ store_begin(struct database *db, const char *uuid, bool first, struct journal_he
 
 	buf_add_z(&sql, "BEGIN ISOLATION LEVEL READ COMMITTED; ");
 	if (first)
-		buf_printf(&sql, "INSERT INTO jobgate_journal (journal, seq, hash) VALUES ('%s', 0, '') ON CONFLICT DO NOTHING; ", uuid);
+		buf_printf(&sql, "INSERT INTO jobgate_journal (journal, seq, hash) VALUES ('%s', 0, '') "
+		    "ON CONFLICT DO NOTHING; ", uuid);
 	buf_printf(&sql, "SELECT seq, hash FROM jobgate_journal WHERE journal = '%s' FOR UPDATE", uuid);
 	return position_ask(db, &sql, position);
 }
@@ -235,8 +242,8 @@ store_end(struct database *db, const char *uuid, const struct journal_head *last
 	PGresult *result = NULL;
 	enum database_answer answer;
 
-	buf_printf(&sql, "UPDATE jobgate_journal SET seq = %" PRIu64 ", hash = '%.*s', collected_at = clock_timestamp() "
-	    "WHERE journal = '%s'; COMMIT", last->seq, JOURNAL_HASH_HEX, last->hash, uuid);
+	buf_printf(&sql, "UPDATE jobgate_journal SET seq = %" PRIu64 ", hash = '%.*s', "
+	    "collected_at = clock_timestamp() WHERE journal = '%s'; COMMIT", last->seq, JOURNAL_HASH_HEX, last->hash, uuid);
 	buf_add_char(&sql, '\0');
 	answer = database_run(db, &sql, PGRES_COMMAND_OK, &result);
 	buf_fini(&sql);
@@ -254,16 +261,19 @@ store_end(struct database *db, const char *uuid, const struct journal_head *last
 static enum database_answer
 store_moved(struct database *db)
 {
-	enum database_answer answer = database_judge(db, wire_query(db->conn, "ROLLBACK", &db->why), PGRES_COMMAND_OK, NULL);
+	PGresult *result = wire_query(db->conn, "ROLLBACK", &db->why);
+	enum database_answer answer = database_judge(db, result, PGRES_COMMAND_OK, NULL);
 
 	return answer == DATABASE_OK ? DATABASE_MOVED : answer;
 }
 
 enum database_answer
-database_store(struct database *db, const char *uuid, struct journal_head *position, const struct batch *batch)
+database_store(struct database *db, const char *uuid, struct journal_head *position,
+    const struct batch *batch)
 {
 	enum database_answer answer = database_open(db);
 	struct journal_head now;
+	PGresult *result;
 
 	if (answer == DATABASE_OK)
 		answer = store_begin(db, uuid, position->seq == 0, &now);
@@ -273,7 +283,8 @@ database_store(struct database *db, const char *uuid, struct journal_head *posit
 		*position = now;
 		return store_moved(db);
 	}
-	answer = database_judge(db, wire_copy(db->conn, db->copy.p, buf_str(&batch->rows), &db->why), PGRES_COMMAND_OK, NULL);
+	result = wire_copy(db->conn, db->copy.p, buf_str(&batch->rows), &db->why);
+	answer = database_judge(db, result, PGRES_COMMAND_OK, NULL);
 	if (answer == DATABASE_OK)
 		answer = store_end(db, uuid, &batch->last);
 	if (answer != DATABASE_OK)

@@ -1,9 +1,9 @@
 /*
- * The database that the journals are collected in (deploy/collect.sql): a table of records, and a table that says of each
- * journal how far it has been taken.
+ * The database that the journals are collected in (deploy/collect.sql): a table of records, and a table that says of
+ * each journal how far it has been taken.
  *
- * Rows and position are one transaction, and the position's row is locked while they are written: whoever else follows the same
- * journal finds it moved. So a record is stored once, whatever was not answered. A database that is away is
+ * Rows and position are one transaction, and the position's row is locked while they are written: whoever else follows
+ * the same journal finds it moved. So a record is stored once, whatever was not answered. A database that is away is
  * announced, and tried again with growing pauses.
  */
 #ifndef JOBGATE_COLLECT_DATABASE_H
@@ -27,8 +27,12 @@ enum database_answer {
 /* How far journal UUID has been taken; seq 0: not at all. OK or AWAY. */
 enum database_answer database_position(struct database *db, const char *uuid, struct journal_head *position);
 
-/* Store BATCH of journal UUID, and move its *POSITION to the batch's last record. Where it has MOVED, *POSITION is what it is now. */
-enum database_answer database_store(struct database *db, const char *uuid, struct journal_head *position, const struct batch *batch);
+/*
+ * Store BATCH of journal UUID, and move its *POSITION to the batch's last record. Where it has MOVED, *POSITION is what
+ * it is now.
+ */
+enum database_answer database_store(struct database *db, const char *uuid, struct journal_head *position,
+    const struct batch *batch);
 
 /* Why the last answer was not OK. */
 struct str database_why(const struct database *db);

@@ -15,7 +15,9 @@
 #include "io/journal_trail.h"
 #include "rules/audit_copy.h"
 
-/* A batch: so many rows that the two statements around them do not count; so few bytes that a lost one costs nothing. */
+/*
+ * A batch: so many rows that the two statements around them do not count; so few bytes that a lost one costs nothing.
+ */
 #define BATCH_RECORDS 4000
 #define BATCH_BYTES (8u << 20)
 /* What is wrong may be half of what a gateway is just doing: it is looked at again, from the position on. */
@@ -32,7 +34,7 @@ struct follow {
 	struct journal_head position;		/* in the database, once it is placed */
 	struct journal_head head;		/* the last record read since; seq 0: none */
 	struct batch batch;
-	size_t limit;				/* of a batch; less while a row is looked for that the database refuses */
+	size_t limit;				/* of a batch; less while a row is sought that is refused */
 	unsigned looks;				/* how often in a row something was wrong */
 	uint64_t gap_told;			/* the record behind the gap announced last */
 	uint64_t stored;
@@ -140,7 +142,9 @@ follow_readable(struct follow *f)
 
 /* --- open --- */
 
-/* Find out which journal this is: by its journal.id, or in a copy without it by its first record. False: not yet known. */
+/*
+ * Find out which journal this is: by its journal.id, or in a copy without it by its first record. False: not yet known.
+ */
 static bool
 follow_name(struct follow *f)
 {
@@ -239,7 +243,8 @@ follow_check(const struct follow *f, const struct journal_line *line)
 	if (!str_eq(line->uuid, str_from(f->uuid)))
 		return "it belongs to another journal";
 	if (line->seq == f->position.seq && memcmp(line->hash.p, f->position.hash, JOURNAL_HASH_HEX) != 0)
-		return "another record with this seq was collected before: the journal was cut back, restored or rewritten since";
+		return "another record with this seq was collected before: "
+		    "the journal was cut back, restored or rewritten since";
 	if (before->seq == 0 || line->seq > before->seq + 1)
 		return NULL;
 	return journal_line_follows(line, before, str_from(f->uuid));
@@ -268,7 +273,8 @@ follow_is_behind(const struct follow *f)
 	uint64_t first;
 	int date;
 
-	return f->head.seq < f->position.seq && journal_name_parse(f->trail.name, &first, &date) && first <= f->position.seq;
+	return f->head.seq < f->position.seq && journal_name_parse(f->trail.name, &first, &date) &&
+	    first <= f->position.seq;
 }
 
 /* Take one line; NULL or what is wrong with it. */
@@ -348,7 +354,8 @@ follow_moved(struct follow *f)
 {
 	if (f->position.seq == f->head.seq && memcmp(f->position.hash, f->head.hash, JOURNAL_HASH_HEX) != 0)
 		return follow_suspect(f, "another collector stored another record with this seq");
-	f->placed = f->position.seq >= f->head.seq;	/* what comes up to there is passed over; else it is read again */
+	/* What comes up to there is passed over; where we have read further, all is read again. */
+	f->placed = f->position.seq >= f->head.seq;
 	follow_drop(f);
 	if (f->placed)
 		follow_take(f);

@@ -3,9 +3,10 @@
  *
  *   closed -> open (the journal is known) -> placed (its position in the database is known) -> reading, storing
  *
- * Whatever is not answered takes it back to open: all is read again from the position that the database then has. A directory
- * in its place is opened when this one is read to its end. A line that is no record of this journal, or does not follow the one
- * before, is looked at twice (a gateway may be cutting it off) and then stops the directory, with the place in its log; others go on.
+ * Whatever is not answered takes it back to open: all is read again from the position that the database then has. A
+ * directory in its place is opened when this one is read to its end. A line that is no record of this journal, or does
+ * not follow the one before, is looked at twice (a gateway may be cutting it off) and then stops the directory, with
+ * the place in its log; others go on.
  */
 #ifndef JOBGATE_COLLECT_FOLLOW_H
 #define JOBGATE_COLLECT_FOLLOW_H

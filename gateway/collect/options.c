@@ -31,18 +31,22 @@ options_wrong(const char *what, const char *why)
 	return OPTIONS_WRONG;
 }
 
-/* Whether TEXT is a connection string that holds no secret: arguments are there for everybody to read. Its text is not repeated. */
+/*
+ * Whether TEXT is a connection string that holds no secret: arguments are there for everybody to read. Its text is not
+ * repeated.
+ */
 static const char *
 database_fault(const char *text)
 {
 	PQconninfoOption *parsed = PQconninfoParse(text, NULL), *option;
-	const char *fault = NULL;
+	const char *fault = NULL, *word;
 
 	if (parsed == NULL)
 		return "is no connection string of libpq: key=value pairs, or a postgresql:// URI";
-	for (option = parsed; option->keyword; option++)
-		if (option->val && (strcmp(option->keyword, "password") == 0 || strcmp(option->keyword, "sslpassword") == 0))
-			fault = "holds a password, which every user of this machine can read: use PGPASSFILE or a service file";
+	for (option = parsed; (word = option->keyword) != NULL; option++)
+		if (option->val && (strcmp(word, "password") == 0 || strcmp(word, "sslpassword") == 0))
+			fault = "holds a password, which every user of this machine can read: "
+			    "use PGPASSFILE or a service file";
 	PQconninfoFree(parsed);
 	return fault;
 }

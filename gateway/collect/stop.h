@@ -1,8 +1,8 @@
 /*
  * The end of the collector by SIGTERM or SIGINT. One in a process.
  *
- * What runs may finish within a second; then the process ends wherever it is (in a name server's answer, in a database that
- * hangs). That is safe, since rows and position are one transaction and all else is read again at the next start.
+ * What runs may finish within a second; then the process ends wherever it is (in a name server's answer, in a database
+ * that hangs). That is safe, since rows and position are one transaction and all else is read again at the next start.
  */
 #ifndef JOBGATE_COLLECT_STOP_H
 #define JOBGATE_COLLECT_STOP_H

@@ -18,9 +18,13 @@ static int
 taken_folder(const char *path)
 {
 	const char *slash = strrchr(path, '/');
-	char *folder = slash == NULL ? strdup(".") : slash == path ? strdup("/") : strndup(path, (size_t)(slash - path));
+	char *folder;
 	int fd;
 
+	if (slash == NULL)
+		folder = strdup(".");
+	else
+		folder = slash == path ? strdup("/") : strndup(path, (size_t)(slash - path));
 	check(folder != NULL);
 	fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	free(folder);

@@ -61,7 +61,8 @@ on_notice(void *arg, const char *message)
 static PGconn *
 connect_start(const char *conninfo)
 {
-	const char *keys[6] = { "fallback_application_name", "client_encoding" }, *values[6] = { "jobgate-collect", "UTF8" };
+	const char *keys[6] = { "fallback_application_name", "client_encoding" };
+	const char *values[6] = { "jobgate-collect", "UTF8" };
 	int n = 2;
 
 	if (getenv("PGTARGETSESSIONATTRS") == NULL) {

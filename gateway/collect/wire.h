@@ -18,8 +18,8 @@
 PGconn *wire_connect(const char *conninfo, struct buf *why);
 
 /*
- * Run SQL, statements divided by semicolons. The result of the first that failed, else of the last, for PQclear; NULL where
- * no answer came: the connection is of no more use, WHY has a sentence.
+ * Run SQL, statements divided by semicolons. The result of the first that failed, else of the last, for PQclear; NULL
+ * where no answer came: the connection is of no more use, WHY has a sentence.
  */
 PGresult *wire_query(PGconn *conn, const char *sql, struct buf *why);
 

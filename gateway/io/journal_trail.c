@@ -20,8 +20,9 @@ trail_skip(struct journal_trail *trail, int first_date)
 }
 
 /*
- * The files' names, in order and with none missing between them. A listing that runs while files are made may have a later one
- * without an earlier one, but all of a first listing's stand in a second, and so do all that were made before them.
+ * The files' names, in order and with none missing between them. A listing that runs while files are made may have a
+ * later one without an earlier one, but all of a first listing's stand in a second, and so do all that were made before
+ * them.
  */
 static bool
 trail_list(struct journal_names *names, int dirfd, struct buf *stray)
@@ -122,7 +123,9 @@ trail_look(struct journal_trail *trail)
 	trail_find_present(trail);
 	if (trail->at >= names.count)
 		return TRAIL_SAME;
-	return trail->at + 1 < names.count || strcmp(names.names[trail->at], trail->present) != 0 ? TRAIL_NEW : TRAIL_SAME;
+	if (trail->at + 1 < names.count || strcmp(names.names[trail->at], trail->present) != 0)
+		return TRAIL_NEW;
+	return TRAIL_SAME;
 }
 
 /* Go to the next file. */

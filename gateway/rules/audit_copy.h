@@ -1,8 +1,9 @@
 /*
- * A record of the journal as a row for PostgreSQL's COPY in text format: the columns by which auditors ask, and the whole record.
+ * A record of the journal as a row for PostgreSQL's COPY in text format: the columns by which auditors ask, and the
+ * whole record.
  *
- * Pure. No value can break out of its column: what COPY gives a meaning is escaped. A number that is none, or beyond a bigint,
- * is null in its column, and stands as it is in the record.
+ * Pure. No value can break out of its column: what COPY gives a meaning is escaped. A number that is none, or beyond a
+ * bigint, is null in its column, and stands as it is in the record.
  */
 #ifndef JOBGATE_RULES_AUDIT_COPY_H
 #define JOBGATE_RULES_AUDIT_COPY_H

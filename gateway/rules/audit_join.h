@@ -1,8 +1,8 @@
 /*
  * A journal's triggers put together from its lines: intents with their outcomes, in the order of the intents.
  *
- * Pure. An intent waits for its outcome; what came after it waits behind it, so that triggers come out in order; what is not
- * looked for is never kept. Memory is that of the triggers between the oldest open one and the newest.
+ * Pure. An intent waits for its outcome; what came after it waits behind it, so that triggers come out in order; what
+ * is not looked for is never kept. Memory is that of the triggers between the oldest open one and the newest.
  */
 #ifndef JOBGATE_RULES_AUDIT_JOIN_H
 #define JOBGATE_RULES_AUDIT_JOIN_H

@@ -46,8 +46,8 @@ audit_member_name(enum audit_member member)
 }
 
 /*
- * The member of that name; AUDIT_MEMBER_COUNT for one that is not known. It is looked for from AT on, since the members of a line
- * come in the order of the table but for a few.
+ * The member of that name; AUDIT_MEMBER_COUNT for one that is not known. It is looked for from AT on, since the members
+ * of a line come in the order of the table but for a few.
  */
 static enum audit_member
 member_from(struct str name, int at)

@@ -1,6 +1,6 @@
 /*
- * The journal's records as a reader sees them (contract, "Audit journal"): their members, whether they are looked for, and a
- * trigger put together from its intent and its outcome.
+ * The journal's records as a reader sees them (contract, "Audit journal"): their members, whether they are looked for,
+ * and a trigger put together from its intent and its outcome.
  *
  * A reader skips kinds and members that it does not know. Values are slices of the line, strings still escaped.
  */

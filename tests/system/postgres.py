@@ -63,7 +63,7 @@ class Postgres:
         self.process.wait(60)
 
     def remove(self):
-        self.stop()
+        self.stop(signal.SIGQUIT)       # nobody needs what is in it
         shutil.rmtree(self.folder)
 
     def where(self, name):
