@@ -80,7 +80,7 @@ LEFT JOIN jobgate_audit r ON o.result = 'unknown' AND r.kind = 'resolution' AND 
 	AND r.journal = o.journal
 WHERE a.kind IN ('intent', 'refusal');
 
--- Which records are not there of each journal: never collected, or deleted before they could be.
+-- Which records are not there of each journal: deleted before they were collected, or here.
 CREATE OR REPLACE VIEW jobgate_gap AS
 SELECT journal, before + 1 AS first_seq, seq - 1 AS last_seq
 FROM (SELECT journal, seq, lag(seq, 1, 0::bigint) OVER (PARTITION BY journal ORDER BY seq) AS before FROM jobgate_audit) AS neighbours

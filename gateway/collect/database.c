@@ -33,6 +33,7 @@ struct database {
 	struct buf why;
 	int64_t pause_us;		/* the next one; 0: none was needed since the last good answer */
 	struct mono_time due;		/* not before is it tried again */
+	bool unstored;			/* it answers, but the last rows could not be stored */
 	struct condition condition;
 };
 
@@ -215,7 +216,7 @@ database_position(struct database *db, const char *uuid, struct journal_head *po
 		return answer;
 	buf_printf(&sql, "SELECT seq, hash FROM jobgate_journal WHERE journal = '%s'", uuid);
 	answer = position_ask(db, &sql, position);
-	if (answer == DATABASE_OK)
+	if (answer == DATABASE_OK && !db->unstored)
 		database_well(db);
 	return answer;
 }
@@ -267,29 +268,41 @@ store_moved(struct database *db)
 	return answer == DATABASE_OK ? DATABASE_MOVED : answer;
 }
 
+/* Store BATCH in a transaction of its own, unless the position is another than BEFORE: it is in *NOW then. */
+static enum database_answer
+store_run(struct database *db, const char *uuid, const struct journal_head *before, struct journal_head *now,
+    const struct batch *batch)
+{
+	enum database_answer answer = store_begin(db, uuid, before->seq == 0, now);
+	PGresult *result;
+
+	if (answer != DATABASE_OK)
+		return answer;
+	if (now->seq != before->seq || memcmp(now->hash, before->hash, JOURNAL_HASH_HEX) != 0)
+		return store_moved(db);
+	result = wire_copy(db->conn, db->copy.p, buf_str(&batch->rows), &db->why);
+	answer = database_judge(db, result, PGRES_COMMAND_OK, NULL);
+	if (answer == DATABASE_OK)
+		answer = store_end(db, uuid, &batch->last);
+	if (answer == DATABASE_OK)
+		*now = batch->last;
+	return answer;
+}
+
 enum database_answer
 database_store(struct database *db, const char *uuid, struct journal_head *position,
     const struct batch *batch)
 {
 	enum database_answer answer = database_open(db);
 	struct journal_head now;
-	PGresult *result;
 
-	if (answer == DATABASE_OK)
-		answer = store_begin(db, uuid, position->seq == 0, &now);
 	if (answer != DATABASE_OK)
 		return answer;
-	if (now.seq != position->seq || memcmp(now.hash, position->hash, JOURNAL_HASH_HEX) != 0) {
+	answer = store_run(db, uuid, position, &now, batch);
+	db->unstored = answer == DATABASE_AWAY;
+	if (answer == DATABASE_OK || answer == DATABASE_MOVED) {
 		*position = now;
-		return store_moved(db);
+		database_well(db);
 	}
-	result = wire_copy(db->conn, db->copy.p, buf_str(&batch->rows), &db->why);
-	answer = database_judge(db, result, PGRES_COMMAND_OK, NULL);
-	if (answer == DATABASE_OK)
-		answer = store_end(db, uuid, &batch->last);
-	if (answer != DATABASE_OK)
-		return answer;
-	*position = batch->last;
-	database_well(db);
-	return DATABASE_OK;
+	return answer;
 }

@@ -140,6 +140,7 @@ class Way:
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         self.open, self.cuts, self.stalled, self.word = [], 0, threading.Event(), None
+        self.after = self.swallowed = False
         threading.Thread(target=self._accept, daemon=True).start()
 
     def cut_at(self, word, after, times):
@@ -181,6 +182,7 @@ class Way:
                 elif not from_client and state["cut"]:
                     break
                 if self.stalled.is_set():
+                    self.swallowed = True
                     continue
                 target.sendall(data)
         for one in (source, target):

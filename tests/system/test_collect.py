@@ -409,6 +409,21 @@ def test_the_schema_comes_later_and_again(server, tmp_path):
     bench.end()
 
 
+def test_a_database_that_answers_but_stores_nothing(bench):
+    """It is announced once, not at every attempt, and tried with growing pauses."""
+    folder = bench.folder / "audit"
+    fill(Journal(folder), 10)
+    bench.sql(f"REVOKE INSERT ON jobgate_audit FROM {COLLECTOR}")
+    collector = bench.collector(folder, Journal(bench.folder / "other", seed=2).folder)
+    assert "SQLSTATE 42501" in collector.wait_event("database unavailable")["why"]
+    tried = "SELECT xact_rollback FROM pg_stat_database WHERE datname = current_database()"
+    wait_for(lambda: int(bench.sql(tried)[0][0]) >= 4, what="more attempts")
+    assert len(collector.events("database unavailable")) == 1 and not collector.events("database available")
+    bench.sql(f"GRANT INSERT ON jobgate_audit TO {COLLECTOR}")
+    bench.wait_count(20)
+    collector.wait_event("database available")
+
+
 def test_the_database_was_set_back(bench):
     """A backup of yesterday is restored: what is missing is collected again."""
     folder = bench.folder / "audit"
@@ -459,7 +474,7 @@ def test_sigterm_ends_it_in_time(bench, how):
     if how == "stalled":
         way.stalled.set()
         fill(journal, 10)
-        time.sleep(1.2)     # it is in the middle of asking
+        wait_for(lambda: way.swallowed, what="its asking")
     begun = time.monotonic()
     collector.stop(timeout=10)
     assert time.monotonic() - begun < 2.0
