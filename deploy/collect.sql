@@ -86,11 +86,39 @@ SELECT journal, before + 1 AS first_seq, seq - 1 AS last_seq
 FROM (SELECT journal, seq, lag(seq, 1, 0::bigint) OVER (PARTITION BY journal ORDER BY seq) AS before FROM jobgate_audit) AS neighbours
 WHERE seq > before + 1;
 
+-- Records that were collected and that their journal no longer has: see jobgate_disown.
+CREATE TABLE IF NOT EXISTS jobgate_disowned (
+	journal     uuid        NOT NULL,
+	seq         bigint      NOT NULL,
+	record      jsonb       NOT NULL,
+	disowned_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+-- For a person, where a collector stopped since a journal was cut back (a disk that failed to sync, a restored volume) and goes on with
+-- other records under the same seqs: puts what was collected from FIRST on aside, so that it is collected again as it is now.
+-- Nothing is lost by it. Returns how many records that were.
+CREATE OR REPLACE FUNCTION jobgate_disown(of uuid, first bigint) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+	before text := (SELECT record ->> 'hash' FROM jobgate_audit WHERE journal = of AND seq = first - 1);
+	moved bigint;
+BEGIN
+	PERFORM FROM jobgate_journal WHERE journal = of FOR UPDATE;
+	IF before IS NULL AND first <> 1 THEN
+		RAISE EXCEPTION 'seq % of journal % is not there to go on from', first - 1, of;
+	END IF;
+	INSERT INTO jobgate_disowned (journal, seq, record) SELECT journal, seq, record FROM jobgate_audit WHERE journal = of AND seq >= first;
+	DELETE FROM jobgate_audit WHERE journal = of AND seq >= first;
+	GET DIAGNOSTICS moved = ROW_COUNT;
+	UPDATE jobgate_journal SET seq = first - 1, hash = coalesce(before, ''), collected_at = clock_timestamp() WHERE journal = of;
+	RETURN moved;
+END $$;
+REVOKE EXECUTE ON FUNCTION jobgate_disown FROM PUBLIC;
+
 \if :{?collector}
 GRANT INSERT ON jobgate_audit TO :"collector";
 GRANT SELECT, INSERT, UPDATE ON jobgate_journal TO :"collector";
 \endif
 \if :{?reader}
-GRANT SELECT ON jobgate_audit, jobgate_journal, jobgate_trigger, jobgate_gap TO :"reader";
+GRANT SELECT ON jobgate_audit, jobgate_journal, jobgate_trigger, jobgate_gap, jobgate_disowned TO :"reader";
 \endif
 COMMIT;

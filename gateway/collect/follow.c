@@ -387,6 +387,10 @@ follow_store(struct follow *f, struct database *db)
 	struct buf why = BUF_EMPTY;
 
 	if (!journal_trail_sync(&f->trail)) {
+		if (errno == ESTALE) {		/* a gateway's disk is full or failing: it has taken records back */
+			follow_close(f);
+			return FOLLOW_IDLE;
+		}
 		buf_printf(&why, "%s/%s: cannot be synced: %s", f->directory, f->trail.name, strerror(errno));
 		return follow_unreadable(f, &why);
 	}

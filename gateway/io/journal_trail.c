@@ -217,15 +217,30 @@ journal_trail_seek(struct journal_trail *trail, uint64_t seq)
 		trail->at++;
 }
 
+/* fdatasync FD, where its file system has such a thing, and see that the file did not become shorter than SIZE. */
+static bool
+trail_sync_fd(int fd, int64_t size)
+{
+	struct stat st;
+
+	if (fdatasync(fd) != 0 && errno != EINVAL && errno != EROFS)
+		return false;
+	if (fstat(fd, &st) != 0)
+		return false;
+	errno = ESTALE;
+	return st.st_size >= size;
+}
+
 bool
 journal_trail_sync(const struct journal_trail *trail)
 {
 	int fd = openat(trail->dirfd, trail->name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW), error;
-	bool ok;
+	bool present, ok;
 
 	if (fd < 0)
 		return errno == ENOENT;		/* an older file by now: it was synced before the later one was made */
-	ok = fdatasync(fd) == 0 || errno == EINVAL || errno == EROFS;
+	present = trail->at < trail->names.count && strcmp(trail->names.names[trail->at], trail->name) == 0;
+	ok = trail_sync_fd(fd, present ? trail->offset : 0);
 	error = errno;
 	close(fd);
 	errno = error;

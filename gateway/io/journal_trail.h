@@ -36,8 +36,8 @@ enum journal_read journal_trail_next(struct journal_trail *trail, struct str *te
 void journal_trail_seek(struct journal_trail *trail, uint64_t seq);
 
 /*
- * Make all that was read of the last line's file durable: a follower that tells others of records must not know more
- * than a gateway does after a power cut. False with errno.
+ * Make all that was read of the last line's file durable: a follower that tells others of records must not know more than a
+ * gateway does after a power cut. False with errno; ESTALE: the file was cut since, what was read last is not in it.
  */
 bool journal_trail_sync(const struct journal_trail *trail);
 

@@ -274,6 +274,13 @@ def test_a_journal_that_was_set_back_is_noticed(bench, same_seq):
     collector = bench.once(folder, code=1)
     assert "another record with this seq was collected before" in collector.events("collecting stopped")[0]["why"]
     assert bench.count() == 20 and not any(r.get("caller") == "other" for r in bench.stored())
+    # Somebody has looked, and decides that what the journal has now is true: the others are kept aside.
+    assert bench.sql(f"SELECT jobgate_disown('{journal.uuid}', 13)") == [["8"]]
+    assert bench.sql("SELECT min(seq), max(seq), count(*) FROM jobgate_disowned") == [["13", "20", "8"]]
+    bench.once(folder)
+    bench.check_all(folder)
+    with pytest.raises(AssertionError, match="is not there to go on from"):
+        bench.sql(f"SELECT jobgate_disown('{journal.uuid}', 99)")
 
 
 def test_a_directory_is_swapped_under_it(bench):

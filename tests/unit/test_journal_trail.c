@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdatomic.h>
@@ -117,6 +118,23 @@ test_a_line_is_read_when_it_is_whole(void **state)
 	expect("d", 1);
 	expect_end();
 	assert_true(journal_trail_sync(&trail));
+}
+
+/* A gateway takes back what it could not write whole, or not sync: that was never acknowledged. */
+static void
+test_what_was_cut_since_is_not_synced(void **state)
+{
+	char path[320];
+
+	(void)state;
+	append(1, "a\nb\nc\n");
+	open_trail();
+	expect("a", 1);
+	assert_int_equal(truncate(path_of(1, path), 2), 0);
+	assert_true(journal_trail_sync(&trail));
+	expect("b", 2);		/* it was read ahead */
+	assert_false(journal_trail_sync(&trail));
+	assert_int_equal(errno, ESTALE);
 }
 
 static void
@@ -249,6 +267,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_a_line_is_read_when_it_is_whole, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_what_was_cut_since_is_not_synced, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_deleted_files_are_passed_over, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_all_files_deleted_before_the_first_read, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_seek_goes_to_the_file_that_has_the_record, setup, teardown),
