@@ -38,7 +38,7 @@ struct follow {
 	unsigned looks;				/* how often in a row something was wrong */
 	uint64_t gap_told;			/* the record behind the gap announced last */
 	uint64_t stored;
-	struct condition unreadable, untaken, halted;
+	struct condition unreadable, untaken, halted, behind;
 	struct buf why;				/* it was stopped, with a NUL */
 };
 
@@ -51,7 +51,8 @@ follow_new(const char *directory, const char *taken)
 	*f = (struct follow){ .directory = directory, .taken = taken, .limit = BATCH_RECORDS,
 		.unreadable = CONDITION_INIT("journal directory unreadable", "journal directory readable"),
 		.untaken = CONDITION_INIT("collected position not written", "collected position written"),
-		.halted = CONDITION_INIT("collecting stopped", "collecting goes on") };
+		.halted = CONDITION_INIT("collecting stopped", "collecting goes on"),
+		.behind = CONDITION_INIT("journal behind", "journal caught up") };
 	return f;
 }
 
@@ -336,6 +337,20 @@ follow_is_replaced(const struct follow *f)
 	return journal_id_read(f->trail.dirfd, uuid) == JOURNAL_FOUND && strcmp(uuid, f->uuid) != 0;
 }
 
+/* Announce a journal that ends before what was collected of it: what it writes next may be what stops it. */
+static void
+follow_tell_behind(struct follow *f)
+{
+	bool behind = f->head.seq < f->position.seq;
+	struct buf why = BUF_EMPTY;
+
+	buf_printf(&why, "%s: it ends at seq %" PRIu64 ", but was collected up to %" PRIu64 ": a copy, or it was cut back",
+	    f->directory, f->head.seq, f->position.seq);
+	buf_add_char(&why, '\0');
+	condition_set(&f->behind, !behind, behind ? why.p : "", clock_now_mono());
+	buf_fini(&why);
+}
+
 /* Nothing more is there at present. */
 static enum follow_step
 follow_rest(struct follow *f)
@@ -343,6 +358,8 @@ follow_rest(struct follow *f)
 	follow_readable(f);
 	if (follow_is_replaced(f))
 		follow_close(f);
+	else
+		follow_tell_behind(f);
 	return FOLLOW_IDLE;
 }
 

@@ -269,7 +269,8 @@ def test_a_journal_that_was_set_back_is_noticed(bench, same_seq):
     journal.seq, journal.prev = 12, json.loads(lines[11])["hash"]
     with open(journal.path(), "w", encoding="utf-8") as file:
         file.writelines(lines[:12])
-    bench.once(folder)      # a copy that is behind is no fault
+    behind = bench.once(folder)      # a copy that is behind is no fault
+    assert "it ends at seq 12, but was collected up to 20" in behind.events("journal behind")[0]["why"]
     fill(journal, 4 if same_seq else 6, caller="other")
     collector = bench.once(folder, code=1)
     assert "another record with this seq was collected before" in collector.events("collecting stopped")[0]["why"]
