@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -115,15 +116,17 @@ small_read(int dirfd, const char *name, char out[SMALL_FILE_BYTES])
 	return n;
 }
 
-/* Put BYTES under NAME so that a reader sees the old file or the new one, whole and durable. */
-static bool
-small_write(int dirfd, const char *name, struct str bytes)
+bool
+journal_small_write(int dirfd, const char *name, struct str bytes)
 {
-	char temporary[64];
+	char temporary[NAME_MAX + 1];
 	bool ok;
 	int fd, error;
 
-	snprintf(temporary, sizeof(temporary), "%s.new", name);
+	if (snprintf(temporary, sizeof(temporary), "%s.new", name) >= (int)sizeof(temporary)) {
+		errno = ENAMETOOLONG;
+		return false;
+	}
 	fd = openat(dirfd, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, FILE_MODE);
 	if (fd < 0)
 		return false;
@@ -223,7 +226,7 @@ journal_id_write(int dirfd, const char *uuid)
 	char text[JOURNAL_UUID_BYTES + 2];
 	int n = snprintf(text, sizeof(text), "%s\n", uuid);
 
-	return small_write(dirfd, ID_NAME, (struct str){ text, (size_t)n });
+	return journal_small_write(dirfd, ID_NAME, (struct str){ text, (size_t)n });
 }
 
 /* Build the one form that a checkpoint has: UUID, segment, head, and the hash of these. */
@@ -282,7 +285,7 @@ journal_checkpoint_write(int dirfd, struct str uuid, const struct journal_checkp
 	bool ok;
 
 	checkpoint_format(&text, uuid, c);
-	ok = small_write(dirfd, CHECKPOINT_NAME, buf_str(&text));
+	ok = journal_small_write(dirfd, CHECKPOINT_NAME, buf_str(&text));
 	buf_fini(&text);
 	return ok;
 }

@@ -21,6 +21,12 @@ int journal_dir_lock(int dirfd, struct str directory, struct buf *error);
 /* A UUID (version 4) for a new journal. */
 void journal_uuid_make(char uuid[JOURNAL_UUID_BYTES + 1]);
 
+/*
+ * Put BYTES under NAME so that a reader sees the old file or the new one, whole and durable. False with errno; the old
+ * one then stands.
+ */
+bool journal_small_write(int dirfd, const char *name, struct str bytes);
+
 enum journal_found { JOURNAL_FOUND, JOURNAL_MISSING, JOURNAL_DAMAGED };
 
 /* Read journal.id. DAMAGED: unreadable (errno) or of another form (errno 0). */

@@ -49,19 +49,21 @@ audit_join_drop(struct audit_join *join, struct audit_trigger *trigger)
 	if (!trigger->whole)
 		join_close(join, trigger);
 	TAILQ_REMOVE(&join->triggers, trigger, link);
-	buf_fini(&trigger->lines);
+	buf_fini(&trigger->line);
+	buf_fini(&trigger->outcome);
 	free(trigger);
 }
 
-/* Keep LINE, an intent or a refusal. */
+/* Keep LINE, an intent or a refusal that RECORD was read from. */
 static void
-join_keep(struct audit_join *join, struct str line, bool whole)
+join_keep(struct audit_join *join, struct str line, const struct audit_record *record, bool whole)
 {
 	struct audit_trigger *trigger = calloc(1, sizeof(*trigger)), **chain;
 
 	check(trigger != NULL);
-	buf_add(&trigger->lines, line);
-	check(audit_record_read(buf_str(&trigger->lines), &trigger->record) == NULL);
+	buf_add(&trigger->line, line);
+	trigger->record = *record;
+	audit_record_rebase(&trigger->record, line.p, trigger->line.p);
 	trigger->whole = whole;
 	TAILQ_INSERT_TAIL(&join->triggers, trigger, link);
 	if (whole)
@@ -74,24 +76,20 @@ join_keep(struct audit_join *join, struct str line, bool whole)
 
 /* An outcome: put it to its intent, and drop both where they turn out not to be looked for. */
 static void
-join_outcome(struct audit_join *join, struct str line, const struct audit_record *outcome)
+join_outcome(struct audit_join *join, struct str line, const struct audit_record *record)
 {
-	struct str id = outcome->values[AUDIT_REQUEST_ID].text;
+	struct str id = record->values[AUDIT_REQUEST_ID].text;
 	struct audit_trigger *trigger = *join_chain(join, id);
-	struct audit_record intent, again;
-	size_t intent_bytes;
+	struct audit_record outcome = *record;
 
 	while (trigger && !str_eq(trigger->record.values[AUDIT_REQUEST_ID].text, id))
 		trigger = trigger->chain_next;
 	if (trigger == NULL)
 		return;		/* its intent is not looked for, or older than what is read */
 	join_close(join, trigger);
-	intent_bytes = trigger->lines.n;
-	buf_add(&trigger->lines, line);		/* which may move the intent's line */
-	check(audit_record_read(str_sub(buf_str(&trigger->lines), 0, intent_bytes), &intent) == NULL);
-	check(audit_record_read(str_sub(buf_str(&trigger->lines), intent_bytes, trigger->lines.n), &again) == NULL);
-	audit_record_join(&intent, &again);
-	trigger->record = intent;
+	buf_add(&trigger->outcome, line);
+	audit_record_rebase(&outcome, line.p, trigger->outcome.p);
+	audit_record_join(&trigger->record, &outcome);
 	trigger->whole = true;
 	if (!audit_filter_matches(join->filter, &trigger->record))
 		audit_join_drop(join, trigger);
@@ -126,9 +124,9 @@ audit_join_line(struct audit_join *join, struct str line)
 	if (record.kind == AUDIT_OUTCOME)
 		join_outcome(join, line, &record);
 	else if (record.kind == AUDIT_INTENT && audit_filter_may_match(join->filter, &record))
-		join_keep(join, line, false);
+		join_keep(join, line, &record, false);
 	else if (record.kind == AUDIT_REFUSAL && audit_filter_matches(join->filter, &record))
-		join_keep(join, line, true);
+		join_keep(join, line, &record, true);
 	return true;
 }
 

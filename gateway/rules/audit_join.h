@@ -1,8 +1,8 @@
 /*
  * A journal's triggers put together from its lines: intents with their outcomes, in the order of the intents.
  *
- * Pure. An intent waits for its outcome; what came after it waits behind it, so that triggers come out in order; what is not
- * looked for is never kept. Memory is that of the triggers between the oldest open one and the newest.
+ * Pure. An intent waits for its outcome; what came after it waits behind it, so that triggers come out in order; what
+ * is not looked for is never kept. Memory is that of the triggers between the oldest open one and the newest.
  */
 #ifndef JOBGATE_RULES_AUDIT_JOIN_H
 #define JOBGATE_RULES_AUDIT_JOIN_H
@@ -18,8 +18,8 @@
 struct audit_trigger {
 	TAILQ_ENTRY(audit_trigger) link;	/* in the order of the journal */
 	struct audit_trigger *chain_next;	/* while it waits for its outcome */
-	struct buf lines;			/* the intent's line, then the outcome's; owned */
-	struct audit_record record;		/* of both; slices of LINES */
+	struct buf line, outcome;		/* the intent's or refusal's line, and the outcome's; owned */
+	struct audit_record record;		/* of both; slices of them */
 	bool whole;
 };
 

@@ -45,15 +45,20 @@ audit_member_name(enum audit_member member)
 	return members[member].name;
 }
 
-/* The member of that name; AUDIT_MEMBER_COUNT for one that is not known. */
+/*
+ * The member of that name; AUDIT_MEMBER_COUNT for one that is not known. It is looked for from AT on, since the members
+ * of a line come in the order of the table but for a few.
+ */
 static enum audit_member
-member_from(struct str name)
+member_from(struct str name, int at)
 {
-	int i = 0;
-
-	while (i < AUDIT_MEMBER_COUNT && !str_eq(members[i].name, name))
-		i++;
-	return (enum audit_member)i;
+	for (int i = at; i < AUDIT_MEMBER_COUNT; i++)
+		if (str_eq(members[i].name, name))
+			return (enum audit_member)i;
+	for (int i = 0; i < at; i++)
+		if (str_eq(members[i].name, name))
+			return (enum audit_member)i;
+	return AUDIT_MEMBER_COUNT;
 }
 
 /* The kind of that name. */
@@ -67,19 +72,23 @@ kind_from(struct str name)
 	return str_eq(name, STR("refusal")) ? AUDIT_REFUSAL : AUDIT_OTHER;
 }
 
-/* Read the value behind KEY; false where it is no JSON. */
+/* Read the value behind KEY; false where it is no JSON. AT: where the next member is looked for first. */
 static bool
-read_value(struct json_scan *scan, struct str key, struct audit_record *out)
+read_value(struct json_scan *scan, struct str key, struct audit_record *out, int *at)
 {
-	enum audit_member member = member_from(key);
+	enum audit_member member = member_from(key, *at);
 	enum json_token token = json_scan_next(scan);
 
+	if (member < AUDIT_MEMBER_COUNT)
+		*at = (int)member + 1;
 	if (token == JSON_OBJECT || token == JSON_ARRAY)
 		return json_scan_skip(scan);
 	if (member < AUDIT_MEMBER_COUNT)
 		out->values[member] = (struct audit_value){ token, scan->text };
-	else if (token == JSON_STRING && str_eq(key, STR("kind")))
+	else if (token == JSON_STRING && str_eq(key, STR("kind"))) {
+		out->kind_name = scan->text;
 		out->kind = kind_from(scan->text);
+	}
 	return token != JSON_FAULT;
 }
 
@@ -103,19 +112,38 @@ audit_record_read(struct str line, struct audit_record *out)
 {
 	struct json_scan scan;
 	enum json_token token;
+	int at = 0;
 
 	out->kind = AUDIT_OTHER;
+	out->kind_name = STR("");
 	for (int i = 0; i < AUDIT_MEMBER_COUNT; i++)
 		out->values[i] = (struct audit_value){ JSON_NULL, { NULL, 0 } };
 	json_scan_init(&scan, line);
 	if (json_scan_next(&scan) != JSON_OBJECT)
 		return "it is no JSON object";
 	while ((token = json_scan_next(&scan)) == JSON_KEY)
-		if (!read_value(&scan, scan.text, out))
+		if (!read_value(&scan, scan.text, out, &at))
 			return "it is no JSON";
 	if (token != JSON_OBJECT_END || json_scan_next(&scan) != JSON_END)
 		return "it is no JSON";
 	return read_common(out);
+}
+
+/* Make a slice of FROM the same slice of TO. */
+static void
+str_rebase(struct str *s, const char *from, const char *to)
+{
+	if (s->p)
+		s->p = to + (s->p - from);
+}
+
+void
+audit_record_rebase(struct audit_record *record, const char *from, const char *to)
+{
+	if (record->kind_name.n > 0)
+		str_rebase(&record->kind_name, from, to);
+	for (int i = 0; i < AUDIT_MEMBER_COUNT; i++)
+		str_rebase(&record->values[i].text, from, to);
 }
 
 void

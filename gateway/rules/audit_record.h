@@ -1,6 +1,6 @@
 /*
- * The journal's records as a reader sees them (contract, "Audit journal"): their members, whether they are looked for, and a
- * trigger put together from its intent and its outcome.
+ * The journal's records as a reader sees them (contract, "Audit journal"): their members, whether they are looked for,
+ * and a trigger put together from its intent and its outcome.
  *
  * A reader skips kinds and members that it does not know. Values are slices of the line, strings still escaped.
  */
@@ -30,6 +30,7 @@ struct audit_value { enum json_token token; struct str text; };
 
 struct audit_record {
 	enum audit_kind kind;
+	struct str kind_name;		/* as it stands in the line, still escaped */
 	uint64_t seq;
 	struct wall_time time;
 	struct audit_value values[AUDIT_MEMBER_COUNT];
@@ -37,6 +38,9 @@ struct audit_record {
 
 /* Read LINE (without newline); NULL, or a phrase about what is wrong. Slices of OUT are LINE's. */
 const char *audit_record_read(struct str line, struct audit_record *out);
+
+/* RECORD was read from a line at FROM, of which there is a copy at TO: its slices are the copy's from now on. */
+void audit_record_rebase(struct audit_record *record, const char *from, const char *to);
 
 /* Put what OUTCOME says to its INTENT: a whole trigger. */
 void audit_record_join(struct audit_record *intent, const struct audit_record *outcome);

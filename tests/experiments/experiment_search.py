@@ -113,4 +113,5 @@ def main():
     sys.exit(e.finish())
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-FLOORS = ("base", "rules", "io", "gate", "command")
+FLOORS = ("base", "rules", "io", "gate", "command", "collect")
 
 
 def files(*folders, ends=(".c", ".h")):

@@ -7,7 +7,7 @@ import re
 from _house import ROOT, finish, read
 
 # Commands of the system that a reader may be told to run.
-SYSTEM = {"cmake", "curl", "sudo", "systemctl", "jobgate", "fabricsim", "git", "podman", "docker", "redis-cli", "cd",
+SYSTEM = {"cmake", "curl", "sudo", "systemctl", "jobgate", "jobgate-collect", "psql", "fabricsim", "git", "podman", "docker", "redis-cli", "cd",
           "export", "openssl", "ctest", "install", "kill", "cp", "mkdir", "useradd", "journalctl", "promtool", "gh", "cat",
           "echo", "chmod", "chown", "tail", "jq", "sha256sum", "apt-get", "adduser", "head", "ls", "printf"}
 

@@ -348,6 +348,36 @@ test_speed(void **state)
 	assert_true(slowest < 2 * CLOCK_SECOND);
 }
 
+/* Each byte at each place of a string: strings are looked at eight bytes at a time, and what ends or forbids them may stand anywhere. */
+static void
+test_every_byte_at_every_place(void **state)
+{
+	(void)state;
+	for (unsigned length = 1; length <= 20; length++)
+		for (unsigned place = 0; place < length; place++)
+			for (unsigned byte = 0; byte < 256; byte++) {
+				bool plain = byte >= 0x20 && byte < 0x80 && byte != '"' && byte != '\\';
+				enum json_token expected = plain ? JSON_STRING : JSON_FAULT;
+				char text[32] = "\"";
+				struct json_scan scan;
+				enum json_token token;
+
+				memset(text + 1, 'x', length);
+				text[1 + place] = (char)byte;
+				text[1 + length] = '"';
+				json_scan_init(&scan, (struct str){ text, length + 2 });
+				token = json_scan_next(&scan);
+				if (byte == '"' && token == JSON_STRING) {	/* it ends there: what is behind it is the fault */
+					assert_int_equal(scan.text.n, place);
+					token = json_scan_next(&scan);
+				}
+				if (token != expected)
+					fail_msg("byte %u at %u of %u", byte, place, length);
+				if (plain)
+					assert_int_equal(scan.text.n, length);
+			}
+}
+
 int
 main(void)
 {
@@ -359,6 +389,7 @@ main(void)
 		cmocka_unit_test(test_skip),
 		cmocka_unit_test(test_unescape),
 		cmocka_unit_test(test_agrees_with_jansson),
+		cmocka_unit_test(test_every_byte_at_every_place),
 		cmocka_unit_test(test_speed),
 	};
 
