@@ -116,6 +116,7 @@ class Simulator(Process):
 
     def __init__(self, folder, certificates, *options, certificate="upstream", port=0, ledger="ledger.jsonl"):
         cert, key = certificates.pair(certificate)
+        self.mangled = False    # whether a test breaks requests' bytes, so that a key may stand in some other field
         self.ledger_file = os.path.join(str(folder), ledger)
         super().__init__([binary("fabricsim"), "--listen", f"127.0.0.1:{port}", "--cert", cert, "--key", key,
                           "--ledger", self.ledger_file, *map(str, options)], str(folder))
@@ -127,7 +128,7 @@ class Simulator(Process):
 
     def check_sanitizers(self):
         super().check_sanitizers()
-        if os.path.exists(self.ledger_file):
+        if os.path.exists(self.ledger_file) and not self.mangled:
             with open(self.ledger_file, encoding="utf-8") as file:
                 check_silent(file.read(), "what came to the upstream", KEYS)
 
