@@ -34,6 +34,8 @@ journal_new(const struct journal_settings *settings)
 	check(j != NULL);
 	j->magic = JOURNAL_MAGIC;
 	j->dirfd = j->lockfd = j->segment.fd = -1;
+	j->retention.opened_mono = clock_now_mono();
+	j->retention.opened_wall = clock_now_wall();
 	j->segment_bytes = settings->segment_bytes;
 	j->ring_records = settings->ring_records;
 	buf_add(&j->directory, settings->directory);
