@@ -199,6 +199,7 @@ log_open(void)
 	check(!atomic_load(&running));
 	ring.stop = false;
 	check(pthread_create(&writer, NULL, log_writer, NULL) == 0);
+	pthread_setname_np(writer, "log");
 	atomic_store(&running, true);
 }
 

@@ -2,6 +2,7 @@
 #include "gate/worker.h"
 
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -173,7 +174,11 @@ worker_thread(void *arg)
 void
 worker_start(struct worker *worker)
 {
+	char name[16];
+
 	check(pthread_create(&worker->thread, NULL, worker_thread, worker) == 0);
+	snprintf(name, sizeof(name), "worker %u", worker->index % 1000);
+	pthread_setname_np(worker->thread, name);	/* top and perf tell threads apart by it */
 	worker->running = true;
 }
 
