@@ -55,7 +55,7 @@ loop_new(void)
 	struct loop *loop = calloc(1, sizeof(*loop));
 
 	check(config != NULL && loop != NULL);
-	event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK | EVENT_BASE_FLAG_PRECISE_TIMER);
+	event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK | EVENT_BASE_FLAG_PRECISE_TIMER | EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST);
 	loop->base = event_base_new_with_config(config);
 	event_config_free(config);
 	check(loop->base != NULL);
