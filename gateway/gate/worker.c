@@ -44,6 +44,22 @@ worker_make_ready(struct worker *worker, struct request *request)
 	loop_at_turn_end(worker->loop, &worker->ready_hook);
 }
 
+/* The turn is over: let the journal write its records. */
+static void
+on_records(void *arg)
+{
+	struct worker *worker = arg;
+
+	journal_wake(audit_journal(worker->shared->audit));
+}
+
+bool
+worker_record(struct worker *worker, struct journal_entry *entry)
+{
+	loop_at_turn_last(worker->loop, &worker->records_hook);
+	return journal_put_unheard(audit_journal(worker->shared->audit), entry);
+}
+
 /* --- the front's hooks; they run at the end of a turn, outside libevent's callbacks --- */
 
 /* A head is there: whatever can be refused is refused before the body comes. */
@@ -154,6 +170,7 @@ worker_new(unsigned index, struct worker_shared *shared, struct config *config, 
 	worker->tls_servers = tls_servers;
 	worker->ready_tail = &worker->ready;
 	worker->ready_hook = (struct loop_hook){ .fn = on_ready, .arg = worker };
+	worker->records_hook = (struct loop_hook){ .fn = on_records, .arg = worker };
 	loop_timer_init(&worker->drain_timer, worker->loop, on_drain_look, worker);
 	worker->pool = pool_new(worker->loop, shared->resolver, config, tls_client, proxy);
 	settings.arg = worker;
