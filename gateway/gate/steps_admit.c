@@ -310,7 +310,7 @@ admit_put_intent(struct request *request)
 		.on_done = on_intent,
 		.arg = request,
 	};
-	request->intent_put = journal_put(audit_journal(request->worker->shared->audit), &request->intent);
+	request->intent_put = worker_record(request->worker, &request->intent);
 	if (!request->intent_put)
 		buf_fini(&request->intent.members);
 	return request->intent_put;

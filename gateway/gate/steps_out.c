@@ -219,7 +219,7 @@ out_put_outcome(struct request *request)
 	request->outcome = (struct journal_entry){ .kind = JOURNAL_OUTCOME, .members = members, .time = clock_now_wall(),
 		.loop = request->worker->loop, .on_done = on_outcome, .arg = request };
 	request->outcome_put = true;
-	check(journal_put(audit_journal(request->worker->shared->audit), &request->outcome));
+	check(worker_record(request->worker, &request->outcome));
 }
 
 /* Record a refusal before any intent: triggers, and what nobody could tell to be none. */

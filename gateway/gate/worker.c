@@ -2,6 +2,7 @@
 #include "gate/worker.h"
 
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -41,6 +42,22 @@ worker_make_ready(struct worker *worker, struct request *request)
 	*worker->ready_tail = request;
 	worker->ready_tail = &request->ready_next;
 	loop_at_turn_end(worker->loop, &worker->ready_hook);
+}
+
+/* The turn is over: let the journal write its records. */
+static void
+on_records(void *arg)
+{
+	struct worker *worker = arg;
+
+	journal_wake(audit_journal(worker->shared->audit));
+}
+
+bool
+worker_record(struct worker *worker, struct journal_entry *entry)
+{
+	loop_at_turn_last(worker->loop, &worker->records_hook);
+	return journal_put_unheard(audit_journal(worker->shared->audit), entry);
 }
 
 /* --- the front's hooks; they run at the end of a turn, outside libevent's callbacks --- */
@@ -153,6 +170,7 @@ worker_new(unsigned index, struct worker_shared *shared, struct config *config, 
 	worker->tls_servers = tls_servers;
 	worker->ready_tail = &worker->ready;
 	worker->ready_hook = (struct loop_hook){ .fn = on_ready, .arg = worker };
+	worker->records_hook = (struct loop_hook){ .fn = on_records, .arg = worker };
 	loop_timer_init(&worker->drain_timer, worker->loop, on_drain_look, worker);
 	worker->pool = pool_new(worker->loop, shared->resolver, config, tls_client, proxy);
 	settings.arg = worker;
@@ -173,7 +191,11 @@ worker_thread(void *arg)
 void
 worker_start(struct worker *worker)
 {
+	char name[16];
+
 	check(pthread_create(&worker->thread, NULL, worker_thread, worker) == 0);
+	snprintf(name, sizeof(name), "worker %u", worker->index % 1000);
+	pthread_setname_np(worker->thread, name);	/* top and perf tell threads apart by it */
 	worker->running = true;
 }
 

@@ -65,6 +65,7 @@ struct worker {
 	uint32_t generation;
 	struct request *ready, **ready_tail;	/* to be run at the end of the turn */
 	struct loop_hook ready_hook;
+	struct loop_hook records_hook;	/* wakes the journal for the turn's records */
 	struct loop_timer drain_timer;
 	bool draining, drained_told;
 };
@@ -97,6 +98,8 @@ void worker_on_limiter(struct worker *worker, const struct limiter_event *event)
 void worker_add(struct worker *worker, struct request *request);	/* gives it a slot */
 void worker_remove(struct worker *worker, struct request *request);
 void worker_make_ready(struct worker *worker, struct request *request);
+/* Hand a record to the journal (journal_put), which is woken once for all records of a turn. */
+bool worker_record(struct worker *worker, struct journal_entry *entry);
 /* What IDENTITY calls the upstream with, as last heard; NULL where nothing was. */
 const struct access_token *worker_access(const struct worker *worker, size_t identity);
 /* Give the tokens back, at its end. */

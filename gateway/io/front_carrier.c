@@ -97,6 +97,26 @@ on_complete(struct evhttp_request *carrier, void *arg)
 	front_conn_schedule(conn);
 }
 
+void
+front_carrier_write(struct front_conn *conn)
+{
+	struct evbuffer *output = bufferevent_get_output(conn->bev);
+	bufferevent_data_cb on_written;
+	void *arg;
+
+	if (conn->answer != ANSWER_WRITING || conn->write_tried || conn->tls || conn->evcon == NULL)
+		return;
+	conn->write_tried = true;
+	evbuffer_unfreeze(output, 1);	/* a socket bufferevent freezes the front of its output between writes */
+	evbuffer_write(output, bufferevent_getfd(conn->bev));	/* a fault of the socket is met once more, and told, by libevent */
+	evbuffer_freeze(output, 1);
+	if (evbuffer_get_length(output) > 0)
+		return;
+	bufferevent_getcb(conn->bev, NULL, &on_written, NULL, &arg);
+	check(on_written != NULL && arg == conn->evcon);
+	on_written(conn->bev, arg);
+}
+
 bool
 front_carrier_is_handshaken(const struct front_conn *conn)
 {
@@ -175,6 +195,7 @@ front_reply(struct front_request *request, const struct front_reply *reply)
 	check_magic(request, FRONT_REQUEST_MAGIC);
 	check(conn != NULL && conn->answer == ANSWER_PENDING);
 	conn->answer = ANSWER_WRITING;
+	conn->write_tried = false;
 	conn->closing = reply->close || front_guard_must_close(conn);
 	carrier = conn->carrier;
 	conn->carrier = NULL;

@@ -260,10 +260,11 @@ put_drop(struct journal *j, struct journal_entry *entry)
 		free(entry);
 }
 
-bool
-journal_put(struct journal *j, struct journal_entry *entry)
+/* Put an entry into the queue where the ring has a place for it. */
+static bool
+put_queue(struct journal *j, struct journal_entry *entry)
 {
-	bool taken, wake = false;
+	bool taken;
 
 	check_magic(j, JOURNAL_MAGIC);
 	check(entry->kind < JOURNAL_KIND_COUNT);
@@ -275,18 +276,43 @@ journal_put(struct journal *j, struct journal_entry *entry)
 	if (taken) {
 		*j->queue_tail = entry;
 		j->queue_tail = &entry->next;
-		wake = j->sleeping;
-		j->sleeping = false;
 	}
 	pthread_mutex_unlock(&j->lock);
-	if (wake)
-		pthread_cond_signal(&j->filled);
-	if (taken)
+	return taken;
+}
+
+bool
+journal_put_unheard(struct journal *j, struct journal_entry *entry)
+{
+	if (put_queue(j, entry))
 		return true;
 	if (entry->kind != JOURNAL_REFUSAL)
 		return false;
 	put_drop(j, entry);
 	return true;
+}
+
+void
+journal_wake(struct journal *j)
+{
+	bool wake;
+
+	pthread_mutex_lock(&j->lock);
+	wake = j->sleeping && j->queue != NULL;
+	if (wake)
+		j->sleeping = false;
+	pthread_mutex_unlock(&j->lock);
+	if (wake)
+		pthread_cond_signal(&j->filled);
+}
+
+bool
+journal_put(struct journal *j, struct journal_entry *entry)
+{
+	bool taken = journal_put_unheard(j, entry);
+
+	journal_wake(j);
+	return taken;
 }
 
 /* --- retention --- */

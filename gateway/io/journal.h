@@ -92,6 +92,13 @@ void journal_close(struct journal **journal);
  */
 bool journal_put(struct journal *journal, struct journal_entry *entry);
 
+/*
+ * The same without waking the writer, which costs more than the record: who puts several in a turn calls journal_wake
+ * behind them, before it sleeps. Forgotten, they wait up to a second.
+ */
+bool journal_put_unheard(struct journal *journal, struct journal_entry *entry);
+void journal_wake(struct journal *journal);
+
 /* Whether it can write at present; any thread. */
 bool journal_is_up(const struct journal *journal);
 
