@@ -197,6 +197,15 @@ audit_refusal(struct audit *audit, const struct record_request *request, enum re
 }
 
 void
+audit_resolution(struct audit *audit, const struct record_request *request, const struct record_resolution *resolution)
+{
+	struct buf members = BUF_EMPTY;
+
+	record_resolution(&members, request, resolution);
+	audit_put(audit, JOURNAL_EVENT, &members);
+}
+
+void
 audit_config(struct audit *audit, const struct config *config, const char *event)
 {
 	struct buf members = BUF_EMPTY;

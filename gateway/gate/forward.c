@@ -76,21 +76,57 @@ forward_expects_length(const struct http1_head *head)
 	    || head->framing == HTTP1_CHUNKED || (head->framing == HTTP1_LENGTH && head->content_length > 0);
 }
 
+/* Append the start line and Host. */
+static void
+forward_add_start(struct buf *out, const struct request *request)
+{
+	buf_printf(out, "%.*s %.*s HTTP/1.1\r\nHost: ", STR_ARG(request->method), STR_ARG(request->route.upstream_target));
+	proxy_add_private_prefix(request->config, request->route.workspace, out);
+	buf_printf(out, "%.*s\r\n", STR_ARG(request->config->upstream.authority));
+}
+
 void
 forward_head_keep(struct request *request)
 {
 	const struct http1_head *head = front_head(request->client);
 	struct buf out = BUF_EMPTY;
 
-	buf_printf(&out, "%.*s %.*s HTTP/1.1\r\nHost: ", STR_ARG(request->method), STR_ARG(request->route.upstream_target));
-	proxy_add_private_prefix(request->config, request->route.workspace, &out);
-	buf_printf(&out, "%.*s\r\n", STR_ARG(request->config->upstream.authority));
+	forward_add_start(&out, request);
 	forward_add_callers(&out, request, head);
 	forward_add_via(&out, head);
 	forward_add(&out, STR("X-Request-Id"), request_id(request));
 	request->upstream_head = arena_copy(&request->arena, buf_str(&out));
 	request->sends_length = forward_expects_length(head);
 	buf_fini(&out);
+}
+
+void
+forward_head_errand(struct request *request, struct str authorization)
+{
+	struct buf out = BUF_EMPTY;
+
+	buf_room(&out, request->route.upstream_target.n + authorization.n + 1024);	/* growing leaves no copy of a token */
+	forward_add_start(&out, request);
+	forward_add(&out, STR("Accept"), STR("application/json"));
+	forward_add(&out, STR("Accept-Encoding"), STR("identity"));
+	forward_add(&out, STR("Via"), STR("1.1 jobgate"));
+	forward_add(&out, STR("X-Request-Id"), request_id(request));
+	if (authorization.n > 0 && !authorize_is_ours(request))
+		forward_add(&out, STR("Authorization"), authorization);
+	request->upstream_head = arena_copy(&request->arena, buf_str(&out));
+	buf_wipe(&out);
+}
+
+struct str
+forward_authorization(const struct request *request)
+{
+	static const struct str name = STR_INIT("Authorization: ");
+	struct str rest = request->upstream_head, line;
+
+	while (str_next(&rest, '\n', &line))
+		if (str_starts_nocase(line, name))
+			return str_trim(str_sub(line, name.n, line.n - 1));	/* without its CR */
+	return (struct str){ NULL, 0 };
 }
 
 void

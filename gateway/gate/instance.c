@@ -39,7 +39,7 @@ on_metrics(void *arg, struct metrics_source *source)
 	if (instance->worker_count == 0)
 		return false;
 	*source = (struct metrics_source){ instance->workers, instance->worker_count, instance->config, &instance->labels,
-		instance->limiter, instance->journal };
+		instance->limiter, instance->journal, atomic_load(&instance->shared.resolutions) };
 	return true;
 }
 
@@ -283,6 +283,8 @@ instance_start(struct loop *loop, const char *file, struct config *config, struc
 	}
 	instance->audit = audit_new(loop, instance->journal, config);
 	instance->shared.audit = instance->audit;
+	/* Nothing was sent after the last trigger of the process before us. */
+	instance->shared.runs = runs_new((struct wall_time){ journal_last_trigger(instance->journal).us + 1 });
 	if (!instance_make_workers(instance, error)) {
 		buf_wipe(&token);
 		instance_free(&instance);
@@ -327,6 +329,7 @@ instance_free(struct instance **instance_p)
 	journal_close(&instance->journal);
 	resolver_free(&instance->resolver);
 	abuse_free(&instance->shared.abuse);
+	runs_free(&instance->shared.runs);
 	for (size_t i = 0; i < instance->worker_count * instance->config->listen_count; i++)
 		if (instance->fds[i] >= 0)
 			close(instance->fds[i]);

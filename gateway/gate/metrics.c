@@ -230,6 +230,18 @@ metrics_upstream(struct metrics *m)
 		    (double)atomic_load(&m->sum->outcomes[r]));
 }
 
+/* What became of looking for runs of unknown outcome. */
+static void
+metrics_resolutions(struct metrics *m)
+{
+	metrics_family(m, "jobgate_resolutions", "counter", "Unknown outcomes that were looked for, by what came of it.");
+	for (size_t why = 0; why < RESOLVE_WHY_COUNT; why++)
+		metrics_sample(m, "jobgate_resolutions_total", LABELS({ "why", resolve_why_name((enum resolve_why)why) }),
+		    (double)atomic_load(&m->sum->resolutions[why]));
+	metrics_family(m, "jobgate_resolutions_waiting", "gauge", "Unknown outcomes that are being looked for.");
+	metrics_sample(m, "jobgate_resolutions_waiting", NULL, (double)m->source->resolutions);
+}
+
 /* The store and the journal. */
 static void
 metrics_stores(struct metrics *m)
@@ -287,6 +299,7 @@ metrics_write(struct buf *out, const struct metrics_source *source, bool open_me
 	metrics_strangers(&m);
 	metrics_identities(&m);
 	metrics_upstream(&m);
+	metrics_resolutions(&m);
 	metrics_stores(&m);
 	metrics_sync(&m);
 	metrics_family(&m, "jobgate_log_dropped", "counter", "Log lines dropped because nobody read them.");

@@ -40,8 +40,9 @@ on_timer(void *arg)
 	request_make_ready(request);
 }
 
-struct request *
-request_new(struct worker *worker, struct front_request *client)
+/* A request under CONFIG that is nobody's yet. */
+static struct request *
+request_make(struct worker *worker, struct config *config)
 {
 	struct request *request = calloc(1, sizeof(*request));
 	uint8_t random[10];
@@ -49,8 +50,7 @@ request_new(struct worker *worker, struct front_request *client)
 	check(request != NULL);
 	request->magic = REQUEST_MAGIC;
 	request->worker = worker;
-	request->client = client;
-	request->config = config_ref(worker->config);
+	request->config = config_ref(config);
 	request->arrived = request->wait_began = request->wait_ended = loop_now(worker->loop);
 	request->body_bytes = -1;
 	request->route.operation = OPERATION_NONE;
@@ -59,9 +59,41 @@ request_new(struct worker *worker, struct front_request *client)
 	random_bytes(random, sizeof(random));
 	uuid_v7(clock_now_wall(), random, request->id);
 	loop_timer_init(&request->timer, worker->loop, on_timer, request);
+	worker_add(worker, request);
+	return request;
+}
+
+struct request *
+request_new(struct worker *worker, struct front_request *client)
+{
+	struct request *request = request_make(worker, worker->config);
+
+	request->client = client;
 	front_set_owner(client, request);
 	address_client(request);
-	worker_add(worker, request);
+	return request;
+}
+
+struct request *
+request_new_errand(struct worker *worker, const struct request_errand *errand)
+{
+	struct request *request = request_make(worker, errand->config);
+	struct arena *arena = &request->arena;
+
+	request->state = REQUEST_WAITING;
+	request->method = STR("GET");
+	request->caller = errand->caller;
+	request->principal = arena_copy(arena, errand->principal);
+	request->route = errand->route;
+	request->route.workspace = arena_copy(arena, errand->route.workspace);
+	request->route.item = arena_copy(arena, errand->route.item);
+	request->route.upstream_target = arena_copy(arena, errand->route.upstream_target);
+	request->prefer_wait_s = -1;
+	request->wait_max_us = errand->wait_us;
+	request->on_errand = errand->on_done;
+	request->errand_arg = errand->arg;
+	forward_head_errand(request, errand->authorization);
+	request_make_ready(request);
 	return request;
 }
 

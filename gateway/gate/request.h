@@ -11,6 +11,8 @@
  * FORWARDING: wait for the answer; after upstream.timeout the caller is answered and the job half reads on. RECORDING: outcome
  * or refusal into the journal, then answer. DONE: nothing is pending; freed at the end of the turn.
  *
+ * An errand of the gateway's own begins WAITING, has no client and no record, and ends in a callback.
+ *
  * Callbacks write down what happened (the `said` fields) and call request_make_ready; the worker's turn runs the states' steps.
  */
 #ifndef JOBGATE_GATE_REQUEST_H
@@ -32,6 +34,23 @@
 #define REQUEST_DETAILS_MAX 100
 
 struct worker;
+struct request;
+
+/*
+ * What the gateway asks on its own behalf, a GET: it begins WAITING, is nobody's to answer and recorded by who wanted it.
+ * AUTHORIZATION is sent where the identity has no credential; it is wiped with the request.
+ */
+struct request_errand {
+	struct config *config;
+	const struct config_caller *caller;	/* of CONFIG: whose identity it goes as */
+	struct str principal;
+	struct route route;		/* of what is asked; its slices are copied */
+	struct str authorization;
+	int64_t wait_us;		/* how long it may wait for a token */
+	/* It has ended: request->upstream_status and answer, or why not. The request lives until this returns. */
+	void (*on_done)(void *arg, struct request *request);
+	void *arg;
+};
 
 enum request_state {
 	REQUEST_HEAD,
@@ -68,6 +87,9 @@ struct request {
 	bool must_close;		/* the answer ends the connection */
 	bool faulted;
 	enum front_fault fault;
+
+	void (*on_errand)(void *arg, struct request *request);	/* of an errand, else NULL */
+	void *errand_arg;
 
 	/* What it is. */
 	char id[36];
@@ -143,6 +165,9 @@ struct request {
 
 /* Begin the life of what the front has received (HEAD); the request belongs to WORKER. */
 struct request *request_new(struct worker *worker, struct front_request *client);
+
+/* The same for an errand of the gateway's own. */
+struct request *request_new_errand(struct worker *worker, const struct request_errand *errand);
 
 /* Run its steps until it waits for something; frees it when it is done. */
 void request_run(struct request *request);

@@ -35,6 +35,7 @@ struct stats {
 	atomic_uint_fast64_t unauthenticated[CREDENTIAL_FAILURES];
 	atomic_uint_fast64_t upstream[STATS_IDENTITY_SLOTS][STATS_CODE_SLOTS];
 	atomic_uint_fast64_t outcomes[RESULT_COUNT];
+	atomic_uint_fast64_t resolutions[RESOLVE_WHY_COUNT];
 	struct stats_histogram duration[OPERATION_COUNT];
 	struct stats_histogram wait[STATS_IDENTITY_SLOTS];
 	struct stats_histogram upstream_duration;

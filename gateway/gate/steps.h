@@ -55,6 +55,10 @@ struct str authorize_value(const struct request *request);
 
 /* Make the head that goes upstream from the caller's, while that is there. */
 void forward_head_keep(struct request *request);
+/* The same for an errand, with AUTHORIZATION where its identity has no credential. */
+void forward_head_errand(struct request *request, struct str authorization);
+/* The Authorization that the caller sent, of the kept head; empty where it sent none or it was not for the upstream. */
+struct str forward_authorization(const struct request *request);
 /* Append the whole head to OUT, now that the body's length is known, with the token that is good now; the caller wipes OUT. */
 void forward_head_finish(struct request *request, struct buf *out);
 /* Keep of the upstream's response what is relayed and recorded. */

@@ -12,6 +12,9 @@
 /* After upstream.timeout the caller is answered and the job half reads on so long, so that the record learns the truth. */
 #define ADMIT_LATE_US (300 * (int64_t)CLOCK_SECOND)
 
+/* The caller of an errand, whose own rate and place in the queue it does not take: an index that no configuration has. */
+#define ADMIT_NOBODY SIZE_MAX
+
 /* The least that Prefer can make of the wait: whole seconds are what it speaks of. */
 #define ADMIT_WAIT_MIN_US (1 * (int64_t)CLOCK_SECOND)
 
@@ -175,7 +178,7 @@ admit_ask(struct request *request)
 	ask = (struct limiter_ask){
 		.ticket = request->ticket,
 		.config = request->config,
-		.caller = request->caller->index,
+		.caller = request->on_errand ? ADMIT_NOBODY : request->caller->index,
 		.limits = limits_match(request->config, request->caller->identity, &request->route),
 		.class = classes[request->route.operation],
 		.deadline = mono_add(request->wait_began, request->wait_max_us),
@@ -358,6 +361,8 @@ admit_send(struct request *request)
 	request->was_sent = true;
 	request->turned_back = 0;
 	forward_head_finish(request, &head);
+	if (request->route.operation == OPERATION_RUN)
+		runs_sent(request->worker->shared->runs, request->route.item, request_id(request), clock_now_wall());
 	upstream_send(request->call, request->method, buf_str(&head), &body, mono_add(now, ADMIT_LATE_US));
 	buf_wipe(&head);
 	request_goto(request, REQUEST_FORWARDING);

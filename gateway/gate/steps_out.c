@@ -195,6 +195,19 @@ out_unsent_result(const struct request *request)
 	return RESULT_REFUSED;
 }
 
+/* Say what has become of a run, for who looks for another one. */
+static void
+out_tell_runs(struct request *request, const struct record_outcome *outcome)
+{
+	enum runs_fate fate = RUNS_NOTHING;
+
+	if (request->route.operation != OPERATION_RUN)
+		return;
+	if (outcome->result == RESULT_UNKNOWN || outcome->result == RESULT_ACCEPTED)
+		fate = outcome->instance_id.n > 0 ? RUNS_INSTANCE : RUNS_UNKNOWN;
+	runs_ended(request->worker->shared->runs, request->route.item, request_id(request), fate, outcome->instance_id);
+}
+
 /* Hand the outcome to the journal. */
 static void
 out_put_outcome(struct request *request)
@@ -215,6 +228,7 @@ out_put_outcome(struct request *request)
 	struct buf members = BUF_EMPTY;
 
 	stats_add(&request->worker->stats->outcomes[outcome.result], 1);
+	out_tell_runs(request, &outcome);
 	record_outcome(&members, &record, &outcome);
 	request->outcome = (struct journal_entry){ .kind = JOURNAL_OUTCOME, .members = members, .time = clock_now_wall(),
 		.loop = request->worker->loop, .on_done = on_outcome, .arg = request };
@@ -233,6 +247,18 @@ out_put_refusal(struct request *request)
 		return;
 	if (operation_is_trigger(op) || op == OPERATION_NONE || request->refusal == REFUSAL_UNAUTHENTICATED)
 		audit_refusal(request->worker->shared->audit, &record, request->refusal, refusal_status(request->refusal));
+}
+
+/* Count what the upstream answered, and how soon. */
+static void
+out_count_upstream(struct request *request)
+{
+	struct stats *stats = request->worker->stats;
+
+	if (request->caller && request->upstream_status && request->turned_back == 0)	/* that one was counted when it came */
+		stats_add(&stats->upstream[stats_identity_slot(request->caller->identity)][stats_code_slot(request->upstream_status)], 1);
+	if (request->was_sent)
+		stats_observe(&stats->upstream_duration, out_upstream_us(request));
 }
 
 /* Count and log a request at its end. */
@@ -255,11 +281,8 @@ out_account(struct request *request)
 
 		if (operation_is_metered(op))
 			stats_observe(&stats->wait[identity], out_wait_us(request));
-		if (request->upstream_status && request->turned_back == 0)	/* that one was counted when it came */
-			stats_add(&stats->upstream[identity][stats_code_slot(request->upstream_status)], 1);
 	}
-	if (request->was_sent)
-		stats_observe(&stats->upstream_duration, out_upstream_us(request));
+	out_count_upstream(request);
 	log_line(request->refusal == REFUSAL_NONE ? LOG_INFO : LOG_WARN, "request",
 	    log_s("request_id", request_id(request)), log_s("client_request_id", request->client_request_id),
 	    log_s("caller", request->caller ? request->caller->name : STR("unknown")), log_s("peer", request->peer),
@@ -287,6 +310,21 @@ out_begin(struct request *request)
 	request->recorded = true;
 }
 
+/* The end of a request whose answer and record are out. */
+static void
+out_end(struct request *request)
+{
+	if (request->on_errand) {
+		out_count_upstream(request);
+		request->on_errand(request->errand_arg, request);
+	} else if (!request->is_health) {
+		out_account(request);
+	}
+	if (request->outcome_put && request->was_sent && request->result == RESULT_UNKNOWN)
+		resolutions_begin(request->worker->resolutions, request);
+	request_goto(request, REQUEST_DONE);
+}
+
 /* Whether the answer still waits because there were too many like it; not for who has gone, nor at the end. */
 static bool
 out_is_slowed(const struct request *request)
@@ -305,9 +343,7 @@ step_recording(struct request *request)
 		request_set_deadline(request, request->slow_until);
 	} else if (request->recorded && request->outcome_put == request->outcome_done) {
 		step_out_answer(request);
-		if (!request->is_health)
-			out_account(request);
-		request_goto(request, REQUEST_DONE);
+		out_end(request);
 	} else if (request->timer_due) {
 		step_out_answer(request);
 	} else if (!request->timer.pending && request->client) {

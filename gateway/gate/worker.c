@@ -173,6 +173,7 @@ worker_new(unsigned index, struct worker_shared *shared, struct config *config, 
 	worker->records_hook = (struct loop_hook){ .fn = on_records, .arg = worker };
 	loop_timer_init(&worker->drain_timer, worker->loop, on_drain_look, worker);
 	worker->pool = pool_new(worker->loop, shared->resolver, config, tls_client, proxy);
+	worker->resolutions = resolutions_new(worker);
 	settings.arg = worker;
 	worker->front = front_new(worker->loop, &settings);
 	return worker;
@@ -209,6 +210,7 @@ worker_free(struct worker **worker_p)
 	*worker_p = NULL;
 	check(!worker->running && worker->request_count == 0);
 	front_free(&worker->front);
+	resolutions_free(&worker->resolutions);
 	pool_free(&worker->pool);
 	for (size_t i = 0; worker->tls_servers && i < worker->config->listen_count; i++)
 		tls_server_free(&worker->tls_servers[i]);
@@ -364,8 +366,10 @@ worker_begin_drain(struct worker *worker)
 	for (size_t i = 0; i < worker->slot_count; i++)
 		if (worker->slots[i]) {
 			worker->slots[i]->draining = true;
+			worker->slots[i]->aborted |= worker->slots[i]->on_errand != NULL;	/* nobody waits for it */
 			request_make_ready(worker->slots[i]);
 		}
+	resolutions_drain(worker->resolutions);
 	on_drain_look(worker);
 }
 

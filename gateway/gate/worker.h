@@ -16,6 +16,8 @@
 #include "gate/limiter.h"
 #include "gate/pool.h"
 #include "gate/request.h"
+#include "gate/resolution.h"
+#include "gate/runs.h"
 #include "gate/stats.h"
 #include "io/front.h"
 #include "io/tls.h"
@@ -34,6 +36,8 @@ struct worker_shared {
 	void *arg;
 	size_t worker_count;
 	struct condition *upstream;	/* whether the upstream can be reached */
+	struct runs *runs;
+	atomic_size_t resolutions;	/* unknown outcomes that are being looked for, on all workers */
 	atomic_size_t connections;	/* of callers, on all workers: the limit is the instance's */
 	/* The upstream has answered 401 to the token of VERSION; on the worker's thread. */
 	void (*on_turned_away)(void *arg, size_t identity, uint64_t version);
@@ -55,6 +59,7 @@ struct worker {
 	struct front *front;
 	struct tls_server **tls_servers;	/* one per listener; NULL for plain ones */
 	struct pool *pool;
+	struct resolutions *resolutions;
 	struct stats *stats;
 	struct access_token **access;	/* by identity; references, NULL where none has come */
 	size_t access_count;

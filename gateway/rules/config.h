@@ -19,6 +19,8 @@
 enum config_location { CONFIG_LOCATION_PRESERVE, CONFIG_LOCATION_REWRITE };
 /* Routes of the API beside the job scheduler's: which of them a caller may use. */
 enum config_other { CONFIG_OTHER_REFUSE, CONFIG_OTHER_READ, CONFIG_OTHER_ALL };
+/* By what an instance is known to be that of a run whose fate is unknown. */
+enum config_match { CONFIG_MATCH_OFF, CONFIG_MATCH_ACTIVITY, CONFIG_MATCH_TIME };
 enum config_validate { CONFIG_VALIDATE_ENFORCE, CONFIG_VALIDATE_REPORT, CONFIG_VALIDATE_OFF };
 
 struct config_secret {		/* {"file": path} or {"env": name}; both empty where absent */
@@ -253,6 +255,12 @@ struct config {
 		size_t n;		/* 0: there is none */
 		uint8_t bytes[64];	/* a longer one by its SHA-256, which is the same key (RFC 2104) */
 	} audit_hmac;
+	struct {
+		enum config_match match;	/* off, where `resolve` is absent */
+		int64_t delay_us;	/* 15 s: from the outcome to the first list, and from one to the next */
+		int tries;		/* 3 */
+		int64_t window_us;	/* 2 min: how long after its sending an instance of a run may begin */
+	} resolve;
 	int64_t drain_delay_us, drain_timeout_us;
 	int log_level;			/* enum log_level */
 	struct str *warnings;		/* sentences to say once at start */

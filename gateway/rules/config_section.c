@@ -235,6 +235,26 @@ static const struct config_rule audit_rules[] = {
 	CONFIG_END,
 };
 
+static void
+read_match(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out)
+{
+	static const char *const words[] = { "activity", "time", NULL };
+	int word;
+
+	(void)rule;
+	if (config_word(r, value, words, &word))
+		*(enum config_match *)out = word == 0 ? CONFIG_MATCH_ACTIVITY : CONFIG_MATCH_TIME;
+}
+
+/* Tries and delays together stay within the five minutes for which a run's own token may be kept. */
+static const struct config_rule resolve_rules[] = {
+	CONFIG_NEED("match", read_match, struct config, resolve.match, 0, 0),
+	CONFIG_KEY("delay", config_read_duration, struct config, resolve.delay_us, CONFIG_SECOND, CONFIG_MINUTE),
+	CONFIG_KEY("tries", config_read_int, struct config, resolve.tries, 1, 4),
+	CONFIG_KEY("window", config_read_duration, struct config, resolve.window_us, CONFIG_SECOND, 10 * CONFIG_MINUTE),
+	CONFIG_END,
+};
+
 static const struct config_rule drain_rules[] = {
 	CONFIG_KEY("delay", config_read_duration, struct config, drain_delay_us, 0, 10 * CONFIG_MINUTE),
 	/* The longest a request can take: its wait and its time upstream. */
@@ -277,6 +297,7 @@ const struct config_rule config_rules[] = {
 	CONFIG_SECTION("limits", limits_rules, false),
 	CONFIG_SECTION("audit", audit_rules, false),
 	CONFIG_LATER("polls", "polls"),
+	CONFIG_SECTION("resolve", resolve_rules, false),
 	CONFIG_SECTION("drain", drain_rules, false),
 	CONFIG_SECTION("log", log_rules, false),
 	CONFIG_END,

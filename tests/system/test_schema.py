@@ -77,6 +77,7 @@ FULL = {
                "idle_timeout": "1m"},
     "audit": {"directory": "audit", "refusals": 5, "digest_key": {"file": "digest-key"},
               "retention": {"age": "400d", "size": "10GB", "collected": "collected.json"}, "warn_free": "2GB"},
+    "resolve": {"match": "activity", "delay": "20s", "tries": 2, "window": "1m"},
     "drain": {"delay": "1s", "timeout": "10s"},
     "log": {"level": "debug"},
 }
@@ -406,6 +407,7 @@ GOOD_AND_BAD = [
     (("store", "password"), [{"env": "P_1"}, {"file": "/x"}], [{}, {"env": "1"}, {"env": "A", "file": "b"}, "hunter2"]),
     (("upstream", "server_name"), ["a", "a.b-c.d", "10.0.0.1"], ["a..b", "-a", "a-", "*.a", "a b", "x" * 64]),
     (("store", "on_failure"), ["closed", "share"], ["open", "Share"]),
+    (("resolve", "match"), ["activity"], ["Activity", "both", "", None]),
     (("log", "level"), ["error", "warn"], ["WARN", "trace"]),
 ]
 
