@@ -1,12 +1,8 @@
 /* Polls: what is kept, for how long, and what it says of its time. */
 #include "rules/poll.h"
 
-#include <string.h>
-
 #include "base/json_scan.h"
 
-/* An upstream that says more has made a mistake; the known ones say 60. */
-#define POLL_RETRY_AFTER_MAX_S 300
 /* "continuationToken" is the longest key of a list; a longer one is not "status". */
 #define POLL_KEY_BYTES 64
 
@@ -176,49 +172,60 @@ poll_stands_us(const struct config_polls *polls, bool terminal, struct str retry
 {
 	uint64_t seconds;
 
-	if (polls->refresh_us == 0)
-		return 0;
 	if (terminal)
 		return polls->keep_us;
-	if (!str_to_u64(retry_after, &seconds) || seconds == 0)
+	if (!str_to_u64(retry_after, &seconds) || seconds == 0 || seconds > (uint64_t)(polls->refresh_us / CLOCK_SECOND))
 		return polls->refresh_us;
-	return (int64_t)(seconds < POLL_RETRY_AFTER_MAX_S ? seconds : POLL_RETRY_AFTER_MAX_S) * CLOCK_SECOND;
+	return (int64_t)seconds * CLOCK_SECOND;
 }
 
-/* The field of that name, or a new one at the end. */
+/* The field of that name, or NULL. */
 static struct http1_field *
-date_field(struct http1_field *fields, size_t *count, struct str name)
+date_find(struct http1_field *fields, size_t count, struct str name)
 {
-	for (size_t i = 0; i < *count; i++)
+	for (size_t i = 0; i < count; i++)
 		if (str_eq_nocase(fields[i].name, name))
 			return &fields[i];
-	fields[*count] = (struct http1_field){ name, { NULL, 0 } };
-	return &fields[(*count)++];
+	return NULL;
 }
 
-/* The whole seconds of US, rounded up. */
-static int64_t
-seconds_up(int64_t us)
+/* Set NAME to seconds, in its place or at the end. */
+static void
+date_set(struct arena *arena, struct http1_field *fields, size_t *count, struct str name, int64_t seconds)
 {
-	return us <= 0 ? 0 : (us + CLOCK_SECOND - 1) / CLOCK_SECOND;
+	struct http1_field *field = date_find(fields, *count, name);
+
+	if (field == NULL) {
+		field = &fields[(*count)++];
+		field->name = name;
+	}
+	field->value = arena_printf(arena, "%lld", (long long)seconds);
+}
+
+/* What FIELD says in seconds; -1 where there is none, or it is no number that anybody means. */
+static int64_t
+date_seconds(const struct http1_field *field)
+{
+	uint64_t seconds;
+
+	return field && str_to_u64(field->value, &seconds) && seconds < INT32_MAX ? (int64_t)seconds : -1;
 }
 
 size_t
 poll_date(struct arena *arena, struct http1_field *fields, size_t count, int64_t age_us, int64_t due_us, bool terminal)
 {
-	struct http1_field *field = date_field(fields, &count, STR("Age"));
-	size_t without = count;
-	uint64_t own = 0;
+	int64_t age_s = age_us > 0 ? age_us / CLOCK_SECOND : 0;
+	int64_t own_age_s = date_seconds(date_find(fields, count, STR("Age")));
+	const struct http1_field *retry_after = date_find(fields, count, STR("Retry-After"));
+	int64_t left_s = date_seconds(retry_after) - age_s;
 
-	if (age_us < 0)
-		age_us = 0;
-	if (!str_to_u64(field->value, &own) || own > INT32_MAX)
-		own = 0;
-	field->value = arena_printf(arena, "%llu", (unsigned long long)own + (unsigned long long)(age_us / CLOCK_SECOND));
-	field = date_field(fields, &count, STR("Retry-After"));
-	if (terminal && count > without)
-		return without;		/* there is nothing to come back for */
-	if (field->value.p == NULL || str_to_u64(field->value, &own))
-		field->value = arena_printf(arena, "%d", due_us > CLOCK_SECOND ? (int)seconds_up(due_us) : 1);
+	date_set(arena, fields, &count, STR("Age"), age_s + (own_age_s > 0 ? own_age_s : 0));
+	if (retry_after == NULL && terminal)
+		return count;		/* there is nothing to come back for */
+	if (retry_after == NULL)
+		left_s = due_us > 0 ? (due_us + CLOCK_SECOND - 1) / CLOCK_SECOND : 1;
+	else if (date_seconds(retry_after) < 0)
+		return count;
+	date_set(arena, fields, &count, STR("Retry-After"), left_s > 1 ? left_s : 1);
 	return count;
 }

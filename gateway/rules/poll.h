@@ -51,15 +51,15 @@ struct poll_state {
 struct poll_state poll_read_state(struct str body);
 
 /*
- * How long an answer stands: of a terminal state `keep`, else Retry-After where it is seconds over 0, else `refresh`.
- * 0 where there is no such thing: `refresh` is 0.
+ * How long an answer stands: of a terminal state `keep`; else `refresh`, or Retry-After where that is shorter and over 0 (a 0 says
+ * nothing: Fabric's real ones mean no haste).
  */
 int64_t poll_stands_us(const struct config_polls *polls, bool terminal, struct str retry_after);
 
 /*
  * Write over FIELDS of a kept answer what it says of its time at AGE_US: Age (with the upstream's own added), and Retry-After in
- * whole seconds until it is due again, DUE_US (under 0: it is late), at least 1; a terminal one has it where the upstream sent it, a date
- * stays as it is. There is room for two more. Returns the new count.
+ * whole seconds, at least 1: what remains of the upstream's own, else until it is due again, DUE_US (under 0: it is late). A date stays as
+ * it is; a terminal state has none where the upstream sent none. There is room for two more. Returns the new count.
  */
 size_t poll_date(struct arena *arena, struct http1_field *fields, size_t count, int64_t age_us, int64_t due_us, bool terminal);
 
