@@ -33,25 +33,37 @@ forward_add(struct buf *out, struct str name, struct str value)
 	buf_add(out, STR("\r\n"));
 }
 
-/* Append the caller's fields that go upstream, as they stand. */
-static void
-forward_add_callers(struct buf *out, const struct request *request, const struct http1_head *head)
+/* Whether the answer is asked for without content coding: so that it can be rewritten, or its state read. */
+static bool
+forward_asks_plain(const struct request *request)
 {
-	bool plain_list = forward_rewrites_list(request);
+	return forward_rewrites_list(request)
+	    || (request->poll.phase == POLL_NEW && request->route.operation == OPERATION_GET);
+}
+
+/* Append the caller's fields that go upstream, as they stand; and to SELECTING those that a poll's answer depends on. */
+static void
+forward_add_callers(struct buf *out, struct buf *selecting, const struct request *request, const struct http1_head *head)
+{
+	bool plain = forward_asks_plain(request);
 
 	for (size_t i = 0; i < head->field_count; i++) {
 		const struct http1_field *field = &head->fields[i];
 
 		if (!header_goes_upstream(head, field) || str_eq_nocase(field->name, STR("Via")))
 			continue;
-		if (plain_list && str_eq_nocase(field->name, STR("Accept-Encoding")))
+		if (plain && str_eq_nocase(field->name, STR("Accept-Encoding")))
 			continue;
 		if ((authorize_is_ours(request) || request->key_in_authorization) && str_eq_nocase(field->name, STR("Authorization")))
 			continue;
 		forward_add(out, field->name, field->value);
+		if (poll_selects(field))
+			forward_add(selecting, field->name, field->value);
 	}
-	if (plain_list)
+	if (plain) {
 		forward_add(out, STR("Accept-Encoding"), STR("identity"));
+		forward_add(selecting, STR("Accept-Encoding"), STR("identity"));
+	}
 }
 
 /* Append Via: what the caller's proxies said, and us (RFC 9110 7.6.3). */
@@ -89,15 +101,17 @@ void
 forward_head_keep(struct request *request)
 {
 	const struct http1_head *head = front_head(request->client);
-	struct buf out = BUF_EMPTY;
+	struct buf out = BUF_EMPTY, selecting = BUF_EMPTY;
 
 	forward_add_start(&out, request);
-	forward_add_callers(&out, request, head);
+	forward_add_callers(&out, &selecting, request, head);
 	forward_add_via(&out, head);
 	forward_add(&out, STR("X-Request-Id"), request_id(request));
 	request->upstream_head = arena_copy(&request->arena, buf_str(&out));
 	request->sends_length = forward_expects_length(head);
+	poll_name(request, buf_str(&selecting));
 	buf_fini(&out);
+	buf_fini(&selecting);
 }
 
 void
@@ -256,7 +270,9 @@ forward_answer_take(struct request *request, const struct upstream_response *res
 	struct request_answer *answer = &request->answer;
 
 	request->upstream_status = answer->status = head->status;
-	answer->fields = arena_alloc(&request->arena, (head->field_count + 1) * sizeof(*answer->fields));
+	/* Three more: of HEAD, or what a kept answer says of its time. */
+	answer->fields = arena_alloc(&request->arena, (head->field_count + 3) * sizeof(*answer->fields));
+	answer->field_count = 0;
 	for (size_t i = 0; i < head->field_count; i++)
 		if (header_is_relayed(head, &head->fields[i]) && !forward_is_second_date(head, &head->fields[i])
 		    && !forward_is_challenge(request, &head->fields[i]))

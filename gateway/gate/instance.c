@@ -30,6 +30,15 @@ on_limiter(void *arg, const struct limiter_event *event)
 	worker_on_limiter(instance->workers[event->ticket.worker], event);
 }
 
+/* The same of the polls. */
+static void
+on_polls(void *arg, const struct polls_event *event)
+{
+	struct instance *instance = arg;
+
+	worker_on_polls(instance->workers[event->ticket.worker], event);
+}
+
 /* What metrics are written from. */
 static bool
 on_metrics(void *arg, struct metrics_source *source)
@@ -39,7 +48,7 @@ on_metrics(void *arg, struct metrics_source *source)
 	if (instance->worker_count == 0)
 		return false;
 	*source = (struct metrics_source){ instance->workers, instance->worker_count, instance->config, &instance->labels,
-		instance->limiter, instance->journal, atomic_load(&instance->shared.resolutions) };
+		instance->limiter, instance->shared.polls, instance->journal, atomic_load(&instance->shared.resolutions) };
 	return true;
 }
 
@@ -151,6 +160,8 @@ instance_make_workers(struct instance *instance, struct buf *error)
 	instance->limiter = limiter_new(&settings, instance->resolver, instance->config, buf_str(&password));
 	buf_wipe(&password);
 	instance->shared.limiter = instance->limiter;
+	instance->shared.polls = polls_new(&(struct polls_settings){ .loops = instance->loops, .loop_count = instance->worker_count,
+		.deliver = on_polls, .arg = instance }, instance->config);
 	return true;
 }
 
@@ -319,6 +330,7 @@ instance_free(struct instance **instance_p)
 	access_tokens_free(&instance->access);
 	instance_watch_free(&instance->watch);
 	limiter_free(&instance->limiter);
+	polls_free(&instance->shared.polls);
 	issuers_free(&instance->issuers);
 	for (size_t i = 0; i < instance->worker_count; i++)
 		worker_free(&instance->workers[i]);

@@ -242,6 +242,22 @@ metrics_resolutions(struct metrics *m)
 	metrics_sample(m, "jobgate_resolutions_waiting", NULL, (double)m->source->resolutions);
 }
 
+/* What was answered by what is kept. */
+static void
+metrics_polls(struct metrics *m)
+{
+	struct polls_counts counts = polls_counts(m->source->polls);
+
+	metrics_family(m, "jobgate_polls", "counter", "Polls by where their answers came from.");
+	for (size_t how = POLLS_NONE + 1; how < POLLS_HOW_COUNT; how++)
+		metrics_sample(m, "jobgate_polls_total", LABELS({ "cache", str_from(polls_how_name((enum polls_how)how)) }),
+		    (double)atomic_load(&m->sum->polls[how]));
+	metrics_family(m, "jobgate_polls_kept", "gauge", "Answers to polls that are kept.");
+	metrics_sample(m, "jobgate_polls_kept", NULL, (double)counts.answers);
+	metrics_family(m, "jobgate_polls_kept_bytes", "gauge", "Memory of the answers that are kept.");
+	metrics_sample(m, "jobgate_polls_kept_bytes", NULL, (double)counts.bytes);
+}
+
 /* The store and the journal. */
 static void
 metrics_stores(struct metrics *m)
@@ -300,6 +316,7 @@ metrics_write(struct buf *out, const struct metrics_source *source, bool open_me
 	metrics_identities(&m);
 	metrics_upstream(&m);
 	metrics_resolutions(&m);
+	metrics_polls(&m);
 	metrics_stores(&m);
 	metrics_sync(&m);
 	metrics_family(&m, "jobgate_log_dropped", "counter", "Log lines dropped because nobody read them.");

@@ -20,11 +20,14 @@ static const struct {
 	unsigned next;		/* states that may follow */
 } states[REQUEST_STATE_COUNT] = {
 	[REQUEST_HEAD] = { "head", step_head, TO(REQUEST_BODY) | TO(REQUEST_RECORDING) },
-	[REQUEST_BODY] = { "body", step_body, TO(REQUEST_WAITING) | TO(REQUEST_RECORDING) },
-	[REQUEST_WAITING] = { "waiting", step_waiting, TO(REQUEST_NEXT) | TO(REQUEST_RECORDING) },
-	[REQUEST_NEXT] = { "next", step_next, TO(REQUEST_READY) | TO(REQUEST_RECORDING) },
-	[REQUEST_READY] = { "ready", step_ready, TO(REQUEST_FORWARDING) | TO(REQUEST_WAITING) | TO(REQUEST_RECORDING) },
-	[REQUEST_FORWARDING] = { "forwarding", step_forwarding, TO(REQUEST_READY) | TO(REQUEST_WAITING) | TO(REQUEST_RECORDING) },
+	[REQUEST_BODY] = { "body", step_body, TO(REQUEST_POLLING) | TO(REQUEST_WAITING) | TO(REQUEST_RECORDING) },
+	[REQUEST_POLLING] = { "polling", step_polling, TO(REQUEST_WAITING) | TO(REQUEST_RECORDING) },
+	[REQUEST_WAITING] = { "waiting", step_waiting, TO(REQUEST_NEXT) | TO(REQUEST_POLLING) | TO(REQUEST_RECORDING) },
+	[REQUEST_NEXT] = { "next", step_next, TO(REQUEST_READY) | TO(REQUEST_POLLING) | TO(REQUEST_RECORDING) },
+	[REQUEST_READY] = { "ready", step_ready, TO(REQUEST_FORWARDING) | TO(REQUEST_WAITING) | TO(REQUEST_POLLING)
+		| TO(REQUEST_RECORDING) },
+	[REQUEST_FORWARDING] = { "forwarding", step_forwarding, TO(REQUEST_READY) | TO(REQUEST_WAITING) | TO(REQUEST_POLLING)
+		| TO(REQUEST_RECORDING) },
 	[REQUEST_RECORDING] = { "recording", step_recording, TO(REQUEST_DONE) },
 	[REQUEST_DONE] = { "done", NULL, 0 },
 };
@@ -107,6 +110,8 @@ request_free(struct request *request)
 	loop_timer_fini(&request->timer);
 	buf_fini(&request->body);
 	buf_fini(&request->answer.body);
+	poll_answer_unref(&request->poll.event.answer);
+	poll_answer_unref(&request->poll.result);
 	arena_wipe(&request->arena);	/* the caller's token is in it */
 	config_unref(&request->config);
 	request->magic = 0;

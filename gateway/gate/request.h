@@ -2,12 +2,14 @@
  * A request's life. The client half (a front_request) may vanish at any time; the job half must reach an audited ending.
  *
  *   HEAD ──► BODY ──► WAITING ──► NEXT ──► READY ──► FORWARDING ──► RECORDING ──► DONE
- *    └────────┴─────────┴──────────┴────────┴──── refused, gone ────────┘
+ *    │        └► POLLING ──^ │         │        │          │               │
+ *    └────────┴─────^────────┴─────────┴────────┴──── refused, gone ───────┘
  *                ^── the upstream answered 429, or 401 to a credential of ours ──┘
  *                ^── its credential's token was taken away when it was READY
  *
  * HEAD: identify, recognise the route, permit. BODY: wait for it, validate. WAITING: in the limiter's queue, without connection
- * or record. NEXT: its token is near: borrow a connection while the intent is made durable. READY: wait for the token, then send.
+ * or record. POLLING: a poll that is answered by what is kept or by another's call, or leads one (gate/polls.h): it comes back from
+ * FORWARDING with an answer for all, and from before it where it had no call left in time. NEXT: its token is near: borrow a connection while the intent is made durable. READY: wait for the token, then send.
  * FORWARDING: wait for the answer; after upstream.timeout the caller is answered and the job half reads on. RECORDING: outcome
  * or refusal into the journal, then answer. DONE: nothing is pending; freed at the end of the turn.
  *
@@ -20,6 +22,7 @@
 
 #include "base/arena.h"
 #include "gate/limiter.h"
+#include "gate/polls.h"
 #include "io/front.h"
 #include "io/journal.h"
 #include "io/upstream.h"
@@ -55,6 +58,7 @@ struct request_errand {
 enum request_state {
 	REQUEST_HEAD,
 	REQUEST_BODY,
+	REQUEST_POLLING,
 	REQUEST_WAITING,
 	REQUEST_NEXT,
 	REQUEST_READY,
@@ -70,6 +74,29 @@ struct request_answer {
 	struct http1_field *fields;	/* relayed ones, Location rewritten */
 	size_t field_count;
 	struct buf body;
+};
+
+enum request_poll_phase {
+	POLL_OFF,	/* no poll, or one that passes */
+	POLL_NEW,
+	POLL_ASKED,	/* the polls are to say something */
+	POLL_LEADS,	/* and it, what came of its call */
+	POLL_OVER,
+};
+
+/* Of a poll: what it asks for, and how it stands with the polls. */
+struct request_poll {
+	enum request_poll_phase phase;
+	struct poll_id id;
+	uint8_t token[POLL_DIGEST_BYTES];
+	int64_t max_age_us;
+	bool changes;			/* it prefers to wait for a change */
+	struct limiter_ticket ticket;
+	bool left, left_at_once;	/* it has asked for the last word */
+	bool said;
+	struct polls_event event;	/* what was said; its answer is a reference */
+	struct poll_answer *result;	/* of its own call; a reference */
+	enum polls_how how;		/* where its answer came from */
 };
 
 struct request {
@@ -117,6 +144,7 @@ struct request {
 
 	/* Times. */
 	struct mono_time arrived, wait_began, wait_ended, sent, ended;
+	struct mono_time received;	/* of a poll that leads: its answer; it may wait on then */
 	bool was_sent;
 	struct loop_timer timer;	/* the deadline of the state */
 	bool timer_due;
@@ -146,6 +174,8 @@ struct request {
 	struct str upstream_error_code, upstream_request_id, location, instance_id;
 	bool upstream_retriable;
 	int attempts;
+
+	struct request_poll poll;
 
 	/* The journal's. */
 	struct journal_entry intent, outcome;

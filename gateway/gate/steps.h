@@ -21,7 +21,24 @@ void identify_caller(struct request *request);
  */
 const struct config_token *identify_token(struct request *request, bool has_key, const struct config_caller **caller);
 
+/* steps_poll.c: whether another's answer does */
+
+/* See whether it is a poll, from its head; then, with what selects the representation that it wants, what it asks for. */
+void poll_begin(struct request *request);
+void poll_name(struct request *request, struct str selecting);
+void step_polling(struct request *request);
+/* Of a request that leads: it is being sent; the upstream has answered; what came is for all. True where that says what is answered. */
+void poll_sent(struct request *request);
+void poll_keep(struct request *request, const struct upstream_response *response);
+bool poll_hand_over(struct request *request);
+/* It is refused before it was sent: true where the last that is known may be the answer. */
+bool poll_ask_for_last(struct request *request);
+/* It has ended, whatever it was: tell whom it concerns. */
+void poll_end(struct request *request);
+
 /* steps_admit.c: when */
+/* How long it waits is counted from now, unless it waits already. */
+void admit_begin_wait(struct request *request);
 void step_waiting(struct request *request);
 void step_next(struct request *request);
 void step_ready(struct request *request);
@@ -29,6 +46,8 @@ void step_ready(struct request *request);
 void admit_name_bucket(const struct request *request, struct limiter_ask *ask);
 
 /* steps_forward.c: what came of it */
+/* Forget the answer, which is counted, as if nothing had been sent. */
+void forwarding_forget(struct request *request);
 void step_forwarding(struct request *request);
 
 /* steps_out.c: what is recorded and answered */

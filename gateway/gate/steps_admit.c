@@ -44,6 +44,7 @@ on_response(void *arg, const struct upstream_response *response)
 
 	check_magic(request, REQUEST_MAGIC);
 	forward_answer_take(request, response);
+	poll_keep(request, response);
 	request_make_ready(request);
 }
 
@@ -133,7 +134,8 @@ admit_interrupted(struct request *request)
 	if (request->refusal == REFUSAL_NONE)
 		return false;
 	admit_leave(request);
-	request_goto(request, REQUEST_RECORDING);
+	if (!poll_ask_for_last(request))
+		request_goto(request, REQUEST_RECORDING);
 	return true;
 }
 
@@ -214,6 +216,15 @@ admit_patience_us(const struct request *request)
 	return preferred_us < most_us ? preferred_us : most_us;
 }
 
+void
+admit_begin_wait(struct request *request)
+{
+	if (request->wait_max_us != 0)
+		return;
+	request->wait_began = loop_now(request->worker->loop);
+	request->wait_max_us = admit_patience_us(request);
+}
+
 /* Look for what to call the upstream with; false where the request was ended because there will be none. */
 static bool
 admit_authorized(struct request *request)
@@ -247,10 +258,7 @@ step_waiting(struct request *request)
 		request_goto(request, REQUEST_NEXT);
 		return;
 	}
-	if (request->wait_max_us == 0) {
-		request->wait_began = loop_now(request->worker->loop);
-		request->wait_max_us = admit_patience_us(request);
-	}
+	admit_begin_wait(request);
 	if (!admit_authorized(request))
 		return;
 	if (!request->asked)	/* also while there is no token of the credential: it stands in the queue like all others */
@@ -365,6 +373,7 @@ admit_send(struct request *request)
 		runs_sent(request->worker->shared->runs, request->route.item, request_id(request), clock_now_wall());
 	upstream_send(request->call, request->method, buf_str(&head), &body, mono_add(now, ADMIT_LATE_US));
 	buf_wipe(&head);
+	poll_sent(request);
 	request_goto(request, REQUEST_FORWARDING);
 	request_set_deadline(request, mono_add(now, request->config->upstream.timeout_us));
 }

@@ -40,6 +40,8 @@ out_upstream_us(const struct request *request)
 {
 	if (!request->was_sent)
 		return 0;
+	if (request->received.us)
+		return mono_since(request->received, request->sent);
 	return mono_since(request->ended.us ? request->ended : loop_now(request->worker->loop), request->sent);
 }
 
@@ -279,10 +281,12 @@ out_account(struct request *request)
 	if (request->caller) {
 		size_t identity = stats_identity_slot(request->caller->identity);
 
-		if (operation_is_metered(op))
+		if (operation_is_metered(op) && request->poll.how != POLLS_HIT && request->poll.how != POLLS_JOIN)
 			stats_observe(&stats->wait[identity], out_wait_us(request));
 	}
 	out_count_upstream(request);
+	if (request->poll.how != POLLS_NONE)
+		stats_add(&stats->polls[request->poll.how], 1);
 	log_line(request->refusal == REFUSAL_NONE ? LOG_INFO : LOG_WARN, "request",
 	    log_s("request_id", request_id(request)), log_s("client_request_id", request->client_request_id),
 	    log_s("caller", request->caller ? request->caller->name : STR("unknown")), log_s("peer", request->peer),
@@ -291,7 +295,8 @@ out_account(struct request *request)
 	    log_s("operation", operation_name(op)), log_s("method", request->method),
 	    log_s("workspace", request->route.workspace), log_s("item", request->route.item),
 	    log_s("job_type", request->route.job_type), log_i("status", request->answered),
-	    log_i("upstream_status", request->upstream_status), log_s("error_code", out_error_code(request)),
+	    log_i("upstream_status", request->upstream_status),
+	    log_z("cache", polls_how_name(request->poll.how)), log_s("error_code", out_error_code(request)),
 	    log_s("message", request->message), log_i("wait_ms", out_wait_us(request) / 1000),
 	    log_i("duration_ms", duration / 1000));
 }
@@ -307,6 +312,7 @@ out_begin(struct request *request)
 		out_put_outcome(request);
 	else if (!request->is_health)
 		out_put_refusal(request);
+	poll_end(request);
 	request->recorded = true;
 }
 

@@ -296,6 +296,22 @@ worker_on_limiter(struct worker *worker, const struct limiter_event *event)
 	request_make_ready(request);
 }
 
+void
+worker_on_polls(struct worker *worker, const struct polls_event *event)
+{
+	struct request *request = event->ticket.slot < worker->slot_count ? worker->slots[event->ticket.slot] : NULL;
+	struct poll_answer *answer = event->answer;
+
+	if (request == NULL || request->poll.ticket.generation != event->ticket.generation || request->poll.phase != POLL_ASKED) {
+		poll_answer_unref(&answer);
+		return;		/* it crossed a cancel on its way */
+	}
+	poll_answer_unref(&request->poll.event.answer);
+	request->poll.event = *event;
+	request->poll.said = true;
+	request_make_ready(request);
+}
+
 /* --- mail from main --- */
 
 enum worker_order { WORKER_OPEN, WORKER_RELOAD, WORKER_KEYRING, WORKER_DRAIN, WORKER_ABORT, WORKER_STOP };

@@ -14,6 +14,7 @@
 #include "gate/condition.h"
 #include "gate/keyring.h"
 #include "gate/limiter.h"
+#include "gate/polls.h"
 #include "gate/pool.h"
 #include "gate/request.h"
 #include "gate/resolution.h"
@@ -29,6 +30,7 @@ struct worker;
 struct worker_shared {
 	struct audit *audit;
 	struct limiter *limiter;
+	struct polls *polls;
 	struct abuse *abuse;
 	struct resolver *resolver;
 	/* 200 or 503 for readyz without reasons; any thread. */
@@ -98,6 +100,9 @@ void worker_abort(struct worker *worker);	/* time is up: record what is open as 
 
 /* Any thread: hand a limiter's event to its request. On the worker's own loop. */
 void worker_on_limiter(struct worker *worker, const struct limiter_event *event);
+
+/* The same of the polls; the event's answer is taken. */
+void worker_on_polls(struct worker *worker, const struct polls_event *event);
 
 /* --- for the requests of this worker --- */
 void worker_add(struct worker *worker, struct request *request);	/* gives it a slot */

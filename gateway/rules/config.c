@@ -43,6 +43,11 @@ config_set_defaults(struct config *config)
 	config->resolve.delay_us = 15 * CONFIG_SECOND;
 	config->resolve.tries = 3;
 	config->resolve.window_us = 2 * CONFIG_MINUTE;
+	config->polls.refresh_us = 15 * CONFIG_SECOND;
+	config->polls.min_refresh_us = 5 * CONFIG_SECOND;
+	config->polls.keep_us = 10 * CONFIG_MINUTE;
+	config->polls.grant_us = CONFIG_MINUTE;
+	config->polls.max_bytes = 32 * CONFIG_MB;
 	config->drain_timeout_us = 35 * CONFIG_SECOND;
 	config->log_level = LOG_INFO;
 }

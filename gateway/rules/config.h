@@ -170,6 +170,15 @@ struct config_limit {
 	struct config_rate rate;
 };
 
+/* Answers to polls that are kept and shared. */
+struct config_polls {
+	int64_t refresh_us;		/* 15 s: an answer stands so long where the upstream says nothing; 0: nothing is kept or joined */
+	int64_t min_refresh_us;		/* 5 s: no-cache is not heard more often */
+	int64_t keep_us;		/* 10 min: a terminal state, and any other as the last that was known */
+	int64_t grant_us;		/* 60 s: so long after its last success a caller's own token shares what others were answered */
+	int64_t max_bytes;		/* 32 MB, for this instance */
+};
+
 /* They are the bits of a mask (limits_match). */
 #define CONFIG_LIMITS_MAX 32
 
@@ -261,6 +270,7 @@ struct config {
 		int tries;		/* 3 */
 		int64_t window_us;	/* 2 min: how long after its sending an instance of a run may begin */
 	} resolve;
+	struct config_polls polls;
 	int64_t drain_delay_us, drain_timeout_us;
 	int log_level;			/* enum log_level */
 	struct str *warnings;		/* sentences to say once at start */

@@ -98,7 +98,7 @@ static const struct { const char *path, *value, *errors; } rows[] = {
 	    "is \"10.0.0.0/33\"" },
 	{ "callers[0].keys[0].networks", "[\"::/129\"]", ETL ".keys[0].networks[0]: must have a prefix of 0 to 128 behind the slash, "
 	    "is \"::/129\"" },
-	{ "polls", "{}", "polls: " LATER("polls") },
+	{ "polls", "{\"min_refresh\": \"0s\"}", "polls.min_refresh: must be a duration (whole ms, s, m, h or d) from \"1s\" to \"5m\", is \"0s\"" },
 	/* kinds and bounds */
 	{ "workers", "0", "workers: must be 1 to 64, is 0" },
 	{ "workers", "65", "workers: must be 1 to 64, is 65" },
