@@ -30,6 +30,15 @@ on_limiter(void *arg, const struct limiter_event *event)
 	worker_on_limiter(instance->workers[event->ticket.worker], event);
 }
 
+/* The same of a claim's. */
+static void
+on_claims(void *arg, struct claims_event *event)
+{
+	struct instance *instance = arg;
+
+	worker_on_claims(instance->workers[event->worker], event);
+}
+
 /* What metrics are written from. */
 static bool
 on_metrics(void *arg, struct metrics_source *source)
@@ -149,8 +158,11 @@ instance_make_workers(struct instance *instance, struct buf *error)
 	    || !settings_secret(&instance->config->store.password_secret, &password, error))
 		return false;
 	instance->limiter = limiter_new(&settings, instance->resolver, instance->config, buf_str(&password));
+	instance->claims = claims_new(&(struct claims_settings){ instance->loops, instance->worker_count, on_claims, instance },
+	    instance->resolver, instance->config, buf_str(&password));
 	buf_wipe(&password);
 	instance->shared.limiter = instance->limiter;
+	instance->shared.claims = instance->claims;
 	return true;
 }
 
@@ -317,6 +329,7 @@ instance_free(struct instance **instance_p)
 	access_tokens_free(&instance->access);
 	instance_watch_free(&instance->watch);
 	limiter_free(&instance->limiter);
+	claims_free(&instance->claims);
 	issuers_free(&instance->issuers);
 	for (size_t i = 0; i < instance->worker_count; i++)
 		worker_free(&instance->workers[i]);

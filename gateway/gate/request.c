@@ -20,7 +20,8 @@ static const struct {
 	unsigned next;		/* states that may follow */
 } states[REQUEST_STATE_COUNT] = {
 	[REQUEST_HEAD] = { "head", step_head, TO(REQUEST_BODY) | TO(REQUEST_RECORDING) },
-	[REQUEST_BODY] = { "body", step_body, TO(REQUEST_WAITING) | TO(REQUEST_RECORDING) },
+	[REQUEST_BODY] = { "body", step_body, TO(REQUEST_CLAIMING) | TO(REQUEST_RECORDING) },
+	[REQUEST_CLAIMING] = { "claiming", step_claiming, TO(REQUEST_WAITING) | TO(REQUEST_RECORDING) },
 	[REQUEST_WAITING] = { "waiting", step_waiting, TO(REQUEST_NEXT) | TO(REQUEST_RECORDING) },
 	[REQUEST_NEXT] = { "next", step_next, TO(REQUEST_READY) | TO(REQUEST_RECORDING) },
 	[REQUEST_READY] = { "ready", step_ready, TO(REQUEST_FORWARDING) | TO(REQUEST_WAITING) | TO(REQUEST_RECORDING) },
@@ -75,6 +76,7 @@ request_free(struct request *request)
 	loop_timer_fini(&request->timer);
 	buf_fini(&request->body);
 	buf_fini(&request->answer.body);
+	buf_fini(&request->claim_event.answer);
 	arena_wipe(&request->arena);	/* the caller's token is in it */
 	config_unref(&request->config);
 	request->magic = 0;

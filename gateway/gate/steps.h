@@ -21,6 +21,15 @@ void identify_caller(struct request *request);
  */
 const struct config_token *identify_token(struct request *request, bool has_key, const struct config_caller **caller);
 
+/* steps_claim.c: whether it was asked for before */
+
+/* Keep the key that the head has, or refuse. */
+void claim_keep_key(struct request *request);
+void step_claiming(struct request *request);
+/* Say what became of its claim, as far as is known: that it is not known, or at its end, which may say otherwise. */
+void claim_lose(struct request *request);
+void claim_end(struct request *request);
+
 /* steps_admit.c: when */
 void step_waiting(struct request *request);
 void step_next(struct request *request);

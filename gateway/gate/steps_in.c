@@ -214,6 +214,8 @@ step_head(struct request *request)
 		request_refuse(request, REFUSAL_BAD_REQUEST, "The request has passed this gateway before.");
 	if (request->refusal == REFUSAL_NONE)
 		in_permit(request);
+	if (request->refusal == REFUSAL_NONE)
+		claim_keep_key(request);
 	if (request->refusal == REFUSAL_NONE) {
 		const struct http1_field *coding = http1_find(front_head(request->client), STR("Content-Encoding"));
 
@@ -265,5 +267,5 @@ step_body(struct request *request)
 	request->body_bytes = (int64_t)request->body.n;
 	settings_body_digest(request->config, buf_str(&request->body), request->body_sha256);
 	in_validate(request);
-	request_goto(request, request->refusal == REFUSAL_NONE ? REQUEST_WAITING : REQUEST_RECORDING);
+	request_goto(request, request->refusal == REFUSAL_NONE ? REQUEST_CLAIMING : REQUEST_RECORDING);
 }

@@ -27,6 +27,7 @@ struct worker;
 struct worker_shared {
 	struct audit *audit;
 	struct limiter *limiter;
+	struct claims *claims;
 	struct abuse *abuse;
 	struct resolver *resolver;
 	/* 200 or 503 for readyz without reasons; any thread. */
@@ -92,6 +93,8 @@ void worker_abort(struct worker *worker);	/* time is up: record what is open as 
 
 /* Any thread: hand a limiter's event to its request. On the worker's own loop. */
 void worker_on_limiter(struct worker *worker, const struct limiter_event *event);
+/* The same of its claim's; takes the event's answer. */
+void worker_on_claims(struct worker *worker, struct claims_event *event);
 
 /* --- for the requests of this worker --- */
 void worker_add(struct worker *worker, struct request *request);	/* gives it a slot */

@@ -40,6 +40,9 @@ config_set_defaults(struct config *config)
 	config->limits.idle_timeout_us = 180 * CONFIG_SECOND;
 	config->audit_refusals = 10;
 	config->audit_warn_free = INT64_C(1) << 30;
+	config->idempotency.keys_us = CONFIG_DAY;
+	config->idempotency.max_bytes = 128 * CONFIG_MB;
+	config->idempotency.undelivered_us = 2 * CONFIG_MINUTE;
 	config->drain_timeout_us = 35 * CONFIG_SECOND;
 	config->log_level = LOG_INFO;
 }

@@ -253,6 +253,11 @@ struct config {
 		size_t n;		/* 0: there is none */
 		uint8_t bytes[64];	/* a longer one by its SHA-256, which is the same key (RFC 2104) */
 	} audit_hmac;
+	struct {
+		int64_t keys_us;	/* how long a key is remembered; 24 h */
+		int64_t max_bytes;	/* what the embedded store may take for them; 128 MB */
+		int64_t undelivered_us;	/* how long an answer that nobody received is; 2 min, 0: not at all */
+	} idempotency;
 	int64_t drain_delay_us, drain_timeout_us;
 	int log_level;			/* enum log_level */
 	struct str *warnings;		/* sentences to say once at start */

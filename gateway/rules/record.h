@@ -38,11 +38,15 @@ struct record_outcome {
 
 struct record_refusal { int status; struct str error_code; int64_t count; };
 
+/* FIRST_ID: the request whose answer it is. */
+struct record_replay { int status; struct str first_id; int64_t count; };
+
 struct record_config { struct str digest; /* hex */ struct str event; /* "start" or "reload" */ };
 
 void record_intent(struct buf *out, const struct record_request *r);
 void record_outcome(struct buf *out, const struct record_request *r, const struct record_outcome *o);
 void record_refusal(struct buf *out, const struct record_request *r, const struct record_refusal *f);
+void record_replay(struct buf *out, const struct record_request *r, const struct record_replay *p);
 struct config;
 
 /*

@@ -77,6 +77,7 @@ FULL = {
                "idle_timeout": "1m"},
     "audit": {"directory": "audit", "refusals": 5, "digest_key": {"file": "digest-key"},
               "retention": {"age": "400d", "size": "10GB", "collected": "collected.json"}, "warn_free": "2GB"},
+    "idempotency": {"keys": "1h", "max_bytes": "64MB", "undelivered": "1m"},
     "drain": {"delay": "1s", "timeout": "10s"},
     "log": {"level": "debug"},
 }
