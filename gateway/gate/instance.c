@@ -48,7 +48,7 @@ on_metrics(void *arg, struct metrics_source *source)
 	if (instance->worker_count == 0)
 		return false;
 	*source = (struct metrics_source){ instance->workers, instance->worker_count, instance->config, &instance->labels,
-		instance->limiter, instance->journal };
+		instance->limiter, instance->claims, instance->journal };
 	return true;
 }
 

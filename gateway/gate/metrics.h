@@ -13,6 +13,7 @@ struct metrics_source {
 	const struct config *config;
 	const struct stats_labels *labels;
 	const struct limiter *limiter;
+	const struct claims *claims;
 	const struct journal *journal;
 };
 

@@ -6,10 +6,12 @@
 local verb, id = ARGV[1], ARGV[2]
 local held = redis.call('HMGET', KEYS[1], 'id', 'print', 'till', 'state', 'answer')
 
-if verb == 'take' then -- id, print, lease, keep
-  local print, lease, keep = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
-  local time = redis.call('TIME') -- once: it is not frozen within a script
-  local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+if verb == 'take' then -- id, print, lease, keep, and a time, which only tests say
+  local print, lease, keep, now = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+  if not now then
+    local time = redis.call('TIME') -- once: it is not frozen within a script
+    now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+  end
   if not held[1] then
     redis.call('HSET', KEYS[1], 'id', id, 'print', print, 'till', string.format('%.0f', now + lease))
     redis.call('PEXPIRE', KEYS[1], string.format('%.0f', lease + keep))

@@ -88,7 +88,7 @@ kept_read(struct arena *arena, struct str text, struct kept_answer *out)
 	if (!str_next(&text, '\n', &line) || line.n < 4 || line.p[3] != ' ' || !str_to_u64(str_sub(line, 0, 3), &status) || status < 200)
 		return false;
 	*out = (struct kept_answer){ (int)status, str_sub(line, 4, line.n), fields, 0 };
-	while (str_next(&text, '\n', &line) && out->field_count < KEPT_FIELDS_MAX) {
+	while (str_next(&text, '\n', &line) && line.n > 0 && out->field_count < KEPT_FIELDS_MAX) {
 		size_t colon = str_find(line, STR(": "));
 
 		if (colon == 0 || colon == line.n)
