@@ -39,6 +39,15 @@ on_polls(void *arg, const struct polls_event *event)
 	worker_on_polls(instance->workers[event->ticket.worker], event);
 }
 
+/* The same of a claim's. */
+static void
+on_claims(void *arg, struct claims_event *event)
+{
+	struct instance *instance = arg;
+
+	worker_on_claims(instance->workers[event->worker], event);
+}
+
 /* What metrics are written from. */
 static bool
 on_metrics(void *arg, struct metrics_source *source)
@@ -48,7 +57,7 @@ on_metrics(void *arg, struct metrics_source *source)
 	if (instance->worker_count == 0)
 		return false;
 	*source = (struct metrics_source){ instance->workers, instance->worker_count, instance->config, &instance->labels,
-		instance->limiter, instance->shared.polls, instance->journal, atomic_load(&instance->shared.resolutions) };
+		instance->limiter, instance->shared.polls, instance->claims, instance->journal, atomic_load(&instance->shared.resolutions) };
 	return true;
 }
 
@@ -158,10 +167,13 @@ instance_make_workers(struct instance *instance, struct buf *error)
 	    || !settings_secret(&instance->config->store.password_secret, &password, error))
 		return false;
 	instance->limiter = limiter_new(&settings, instance->resolver, instance->config, buf_str(&password));
+	instance->claims = claims_new(&(struct claims_settings){ instance->loops, instance->worker_count, on_claims, instance },
+	    instance->resolver, instance->config, buf_str(&password));
 	buf_wipe(&password);
 	instance->shared.limiter = instance->limiter;
 	instance->shared.polls = polls_new(&(struct polls_settings){ .loops = instance->loops, .loop_count = instance->worker_count,
 		.deliver = on_polls, .arg = instance }, instance->config);
+	instance->shared.claims = instance->claims;
 	return true;
 }
 
@@ -331,6 +343,7 @@ instance_free(struct instance **instance_p)
 	instance_watch_free(&instance->watch);
 	limiter_free(&instance->limiter);
 	polls_free(&instance->shared.polls);
+	claims_free(&instance->claims);
 	issuers_free(&instance->issuers);
 	for (size_t i = 0; i < instance->worker_count; i++)
 		worker_free(&instance->workers[i]);

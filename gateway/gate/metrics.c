@@ -284,6 +284,26 @@ metrics_stores(struct metrics *m)
 	metrics_sample(m, "jobgate_audit_retention_up", NULL, !journal_retention_is_ill(m->source->journal));
 }
 
+/* Idempotency-Keys. */
+static void
+metrics_claims(struct metrics *m)
+{
+	struct claims_counts counts = claims_counts(m->source->claims);
+
+	metrics_family(m, "jobgate_idempotency_claims", "counter", "Requests with an Idempotency-Key, by what was known of it.");
+	for (size_t i = 0; i < CLAIMS_VERDICT_COUNT; i++)
+		metrics_sample(m, "jobgate_idempotency_claims_total",
+		    LABELS({ "result", claims_verdict_name((enum claims_verdict)i) }), (double)counts.verdicts[i]);
+	metrics_family(m, "jobgate_idempotency_untold", "counter", "Ends that the store of keys was not told of; they count as unknown.");
+	metrics_sample(m, "jobgate_idempotency_untold_total", NULL, (double)counts.untold);
+	metrics_family(m, "jobgate_idempotency_keys", "gauge", "Keys in the embedded store.");
+	metrics_sample(m, "jobgate_idempotency_keys", NULL, (double)counts.held);
+	metrics_family(m, "jobgate_idempotency_bytes", "gauge", "What the embedded store takes for keys.");
+	metrics_sample(m, "jobgate_idempotency_bytes", NULL, (double)counts.bytes);
+	metrics_family(m, "jobgate_idempotency_store_up", "gauge", "Whether the store of keys answers.");
+	metrics_sample(m, "jobgate_idempotency_store_up", NULL, counts.store_up);
+}
+
 /* How long the journal's fdatasync takes; its bounds are finer than a request's. */
 static void
 metrics_sync(struct metrics *m)
@@ -319,6 +339,7 @@ metrics_write(struct buf *out, const struct metrics_source *source, bool open_me
 	metrics_polls(&m);
 	metrics_stores(&m);
 	metrics_sync(&m);
+	metrics_claims(&m);
 	metrics_family(&m, "jobgate_log_dropped", "counter", "Log lines dropped because nobody read them.");
 	metrics_sample(&m, "jobgate_log_dropped_total", NULL, (double)log_dropped());
 	metrics_family(&m, "jobgate_build", "info", "The version that runs.");

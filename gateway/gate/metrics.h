@@ -14,6 +14,7 @@ struct metrics_source {
 	const struct stats_labels *labels;
 	const struct limiter *limiter;
 	const struct polls *polls;
+	const struct claims *claims;
 	const struct journal *journal;
 	size_t resolutions;		/* unknown outcomes that are being looked for now */
 };

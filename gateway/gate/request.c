@@ -20,8 +20,9 @@ static const struct {
 	unsigned next;		/* states that may follow */
 } states[REQUEST_STATE_COUNT] = {
 	[REQUEST_HEAD] = { "head", step_head, TO(REQUEST_BODY) | TO(REQUEST_RECORDING) },
-	[REQUEST_BODY] = { "body", step_body, TO(REQUEST_POLLING) | TO(REQUEST_WAITING) | TO(REQUEST_RECORDING) },
+	[REQUEST_BODY] = { "body", step_body, TO(REQUEST_POLLING) | TO(REQUEST_CLAIMING) | TO(REQUEST_RECORDING) },
 	[REQUEST_POLLING] = { "polling", step_polling, TO(REQUEST_WAITING) | TO(REQUEST_RECORDING) },
+	[REQUEST_CLAIMING] = { "claiming", step_claiming, TO(REQUEST_WAITING) | TO(REQUEST_RECORDING) },
 	[REQUEST_WAITING] = { "waiting", step_waiting, TO(REQUEST_NEXT) | TO(REQUEST_POLLING) | TO(REQUEST_RECORDING) },
 	[REQUEST_NEXT] = { "next", step_next, TO(REQUEST_READY) | TO(REQUEST_POLLING) | TO(REQUEST_RECORDING) },
 	[REQUEST_READY] = { "ready", step_ready, TO(REQUEST_FORWARDING) | TO(REQUEST_WAITING) | TO(REQUEST_POLLING)
@@ -112,6 +113,7 @@ request_free(struct request *request)
 	buf_fini(&request->answer.body);
 	poll_answer_unref(&request->poll.event.answer);
 	poll_answer_unref(&request->poll.result);
+	buf_fini(&request->claim_event.answer);
 	arena_wipe(&request->arena);	/* the caller's token is in it */
 	config_unref(&request->config);
 	request->magic = 0;

@@ -1,13 +1,14 @@
 /*
  * A request's life. The client half (a front_request) may vanish at any time; the job half must reach an audited ending.
  *
- *   HEAD ──► BODY ──► WAITING ──► NEXT ──► READY ──► FORWARDING ──► RECORDING ──► DONE
- *    │        └► POLLING ──^ │         │        │          │               │
- *    └────────┴─────^────────┴─────────┴────────┴──── refused, gone ───────┘
- *                ^── the upstream answered 429, or 401 to a credential of ours ──┘
- *                ^── its credential's token was taken away when it was READY
+ *   HEAD ──► BODY ──► CLAIMING ──► WAITING ──► NEXT ──► READY ──► FORWARDING ──► RECORDING ──► DONE
+ *    │        ├► POLLING ──────────^ │         │        │          │               │
+ *    └────────┴─────^────┴───────────┴─────────┴────────┴──── refused, gone, replayed ┘
+ *                          ^── the upstream answered 429, or 401 to a credential of ours ──┘
+ *                          ^── its credential's token was taken away when it was READY
  *
- * HEAD: identify, recognise the route, permit. BODY: wait for it, validate. WAITING: in the limiter's queue, without connection
+ * HEAD: identify, recognise the route, permit. BODY: wait for it, validate. CLAIMING: its Idempotency-Key is made its own,
+ * or the first one's answer is given again. WAITING: in the limiter's queue, without connection
  * or record. POLLING: a poll that is answered by what is kept or by another's call, or leads one (gate/polls.h): it comes back from
  * FORWARDING with an answer for all, and from before it where it had no call left in time. NEXT: its token is near: borrow a connection while the intent is made durable. READY: wait for the token, then send.
  * FORWARDING: wait for the answer; after upstream.timeout the caller is answered and the job half reads on. RECORDING: outcome
@@ -21,6 +22,7 @@
 #define JOBGATE_GATE_REQUEST_H
 
 #include "base/arena.h"
+#include "gate/claims.h"
 #include "gate/limiter.h"
 #include "gate/polls.h"
 #include "io/front.h"
@@ -59,6 +61,7 @@ enum request_state {
 	REQUEST_HEAD,
 	REQUEST_BODY,
 	REQUEST_POLLING,
+	REQUEST_CLAIMING,
 	REQUEST_WAITING,
 	REQUEST_NEXT,
 	REQUEST_READY,
@@ -141,6 +144,14 @@ struct request {
 	bool sends_length;
 	bool body_is_coded;		/* it came with a Content-Encoding: its bytes are not JSON yet */
 	bool is_health;			/* healthz or readyz: no record, no log line */
+
+	/* Its Idempotency-Key. */
+	struct str key;			/* p NULL: it has none, or is no operation that takes one */
+	struct claim_ask claim;		/* of that key */
+	bool claim_asked, claim_said, claimed;	/* claimed: to be settled at its end */
+	struct claims_event claim_event;	/* what was said */
+	bool replayed;			/* its answer is that of another request, named first_id */
+	char first_id[CLAIM_ID_BYTES];
 
 	/* Times. */
 	struct mono_time arrived, wait_began, wait_ended, sent, ended;

@@ -36,6 +36,15 @@ bool poll_ask_for_last(struct request *request);
 /* It has ended, whatever it was: tell whom it concerns. */
 void poll_end(struct request *request);
 
+/* steps_claim.c: whether it was asked for before */
+
+/* Keep the key that the head has, or refuse. */
+void claim_keep_key(struct request *request);
+void step_claiming(struct request *request);
+/* Say what became of its claim, as far as is known: that it is not known, or at its end, which may say otherwise. */
+void claim_lose(struct request *request);
+void claim_end(struct request *request);
+
 /* steps_admit.c: when */
 /* How long it waits is counted from now, unless it waits already. */
 void admit_begin_wait(struct request *request);

@@ -214,6 +214,8 @@ step_head(struct request *request)
 		request_refuse(request, REFUSAL_BAD_REQUEST, "The request has passed this gateway before.");
 	if (request->refusal == REFUSAL_NONE)
 		in_permit(request);
+	if (request->refusal == REFUSAL_NONE)
+		claim_keep_key(request);
 	if (request->refusal == REFUSAL_NONE) {
 		const struct http1_field *coding = http1_find(front_head(request->client), STR("Content-Encoding"));
 
@@ -269,5 +271,5 @@ step_body(struct request *request)
 	if (request->refusal != REFUSAL_NONE)
 		request_goto(request, REQUEST_RECORDING);
 	else
-		request_goto(request, request->poll.phase == POLL_NEW ? REQUEST_POLLING : REQUEST_WAITING);
+		request_goto(request, request->poll.phase == POLL_NEW ? REQUEST_POLLING : REQUEST_CLAIMING);
 }

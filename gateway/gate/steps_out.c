@@ -76,6 +76,8 @@ out_add_common(struct request *request, struct out_fields *fields)
 	out_add(fields, STR("Server-Timing"), arena_printf(&request->arena, "wait;dur=%.1f, upstream;dur=%.1f",
 	    (double)out_wait_us(request) / 1000, (double)out_upstream_us(request) / 1000));
 	out_add_preference(request, fields);
+	if (request->replayed)
+		out_add(fields, STR("Idempotency-Replayed"), STR("true"));
 }
 
 /* Say what the identity's quota is, that nothing is left of it, and for how long. */
@@ -149,7 +151,7 @@ static void
 out_answer_relay(struct request *request)
 {
 	struct request_answer *answer = &request->answer;
-	struct out_fields fields = { arena_alloc(&request->arena, (answer->field_count + 5) * sizeof(struct http1_field)), 0 };
+	struct out_fields fields = { arena_alloc(&request->arena, (answer->field_count + 6) * sizeof(struct http1_field)), 0 };
 	struct front_reply reply;
 
 	for (size_t i = 0; i < answer->field_count; i++)
@@ -238,13 +240,18 @@ out_put_outcome(struct request *request)
 	check(worker_record(request->worker, &request->outcome));
 }
 
-/* Record a refusal before any intent: triggers, and what nobody could tell to be none. */
+/* Record a refusal or a replay before any intent: triggers, and what nobody could tell to be none. */
 static void
 out_put_refusal(struct request *request)
 {
 	struct record_request record = request_record(request);
 	enum operation op = request->route.operation;
 
+	if (request->replayed) {
+		audit_replay(request->worker->shared->audit, &record, (struct str){ request->first_id, sizeof(request->first_id) },
+		    out_status(request));
+		return;
+	}
 	if (request->refusal == REFUSAL_NONE)
 		return;
 	if (operation_is_trigger(op) || op == OPERATION_NONE || request->refusal == REFUSAL_UNAUTHENTICATED)
@@ -308,6 +315,7 @@ out_begin(struct request *request)
 	request->ended = loop_now(request->worker->loop);
 	if (!request->was_sent && request->intent_put && !request->intent_done)
 		return;		/* not known yet whether there is an intent to be closed */
+	claim_end(request);
 	if (request->intent_ok)
 		out_put_outcome(request);
 	else if (!request->is_health)

@@ -312,6 +312,20 @@ worker_on_polls(struct worker *worker, const struct polls_event *event)
 	request_make_ready(request);
 }
 
+void
+worker_on_claims(struct worker *worker, struct claims_event *event)
+{
+	struct request *request = event->slot < worker->slot_count ? worker->slots[event->slot] : NULL;
+
+	if (request == NULL || !request->claim_asked || request->claim_said
+	    || memcmp(request->claim.id, event->id, sizeof(event->id)) != 0)
+		return;		/* it has gone, and given back what it may have got */
+	request->claim_said = true;
+	request->claim_event = *event;
+	request->claim_event.answer = buf_take(&event->answer);
+	request_make_ready(request);
+}
+
 /* --- mail from main --- */
 
 enum worker_order { WORKER_OPEN, WORKER_RELOAD, WORKER_KEYRING, WORKER_DRAIN, WORKER_ABORT, WORKER_STOP };

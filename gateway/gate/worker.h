@@ -31,6 +31,7 @@ struct worker_shared {
 	struct audit *audit;
 	struct limiter *limiter;
 	struct polls *polls;
+	struct claims *claims;
 	struct abuse *abuse;
 	struct resolver *resolver;
 	/* 200 or 503 for readyz without reasons; any thread. */
@@ -100,6 +101,8 @@ void worker_abort(struct worker *worker);	/* time is up: record what is open as 
 
 /* Any thread: hand a limiter's event to its request. On the worker's own loop. */
 void worker_on_limiter(struct worker *worker, const struct limiter_event *event);
+/* The same of its claim's; takes the event's answer. */
+void worker_on_claims(struct worker *worker, struct claims_event *event);
 
 /* The same of the polls; the event's answer is taken. */
 void worker_on_polls(struct worker *worker, const struct polls_event *event);

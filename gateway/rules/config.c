@@ -48,6 +48,9 @@ config_set_defaults(struct config *config)
 	config->polls.keep_us = 10 * CONFIG_MINUTE;
 	config->polls.grant_us = CONFIG_MINUTE;
 	config->polls.max_bytes = 32 * CONFIG_MB;
+	config->idempotency.keys_us = CONFIG_DAY;
+	config->idempotency.max_bytes = 128 * CONFIG_MB;
+	config->idempotency.undelivered_us = 2 * CONFIG_MINUTE;
 	config->drain_timeout_us = 35 * CONFIG_SECOND;
 	config->log_level = LOG_INFO;
 }

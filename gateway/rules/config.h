@@ -271,6 +271,11 @@ struct config {
 		int64_t window_us;	/* 2 min: how long after its sending an instance of a run may begin */
 	} resolve;
 	struct config_polls polls;
+	struct {
+		int64_t keys_us;	/* how long a key is remembered; 24 h */
+		int64_t max_bytes;	/* what the embedded store may take for them; 128 MB */
+		int64_t undelivered_us;	/* how long an answer that nobody received is; 2 min, 0: not at all */
+	} idempotency;
 	int64_t drain_delay_us, drain_timeout_us;
 	int log_level;			/* enum log_level */
 	struct str *warnings;		/* sentences to say once at start */

@@ -268,6 +268,16 @@ static const struct config_rule polls_rules[] = {
 	CONFIG_END,
 };
 
+static const struct config_rule idempotency_rules[] = {
+	/* Whoever repeats a request does so within a minute; a month of keys is more than any store of ours should hold. */
+	CONFIG_KEY("keys", config_read_duration, struct config, idempotency.keys_us, CONFIG_MINUTE, 30 * CONFIG_DAY),
+	/* A key takes about 900 bytes. */
+	CONFIG_KEY("max_bytes", config_read_bytes, struct config, idempotency.max_bytes, CONFIG_MB, CONFIG_TB),
+	/* An honest identical run within this time is answered by the lost one's job: not longer than retries come. */
+	CONFIG_KEY("undelivered", config_read_duration, struct config, idempotency.undelivered_us, 0, CONFIG_HOUR),
+	CONFIG_END,
+};
+
 static const struct config_rule drain_rules[] = {
 	CONFIG_KEY("delay", config_read_duration, struct config, drain_delay_us, 0, 10 * CONFIG_MINUTE),
 	/* The longest a request can take: its wait and its time upstream. */
@@ -310,6 +320,7 @@ const struct config_rule config_rules[] = {
 	CONFIG_SECTION("limits", limits_rules, false),
 	CONFIG_SECTION("audit", audit_rules, false),
 	CONFIG_SECTION("resolve", resolve_rules, false),
+	CONFIG_SECTION("idempotency", idempotency_rules, false),
 	CONFIG_SECTION("polls", polls_rules, false),
 	CONFIG_SECTION("drain", drain_rules, false),
 	CONFIG_SECTION("log", log_rules, false),

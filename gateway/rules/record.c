@@ -151,6 +151,18 @@ record_resolution(struct buf *out, const struct record_request *r, const struct 
 	jsonw_int(&w, "lists", s->lists);
 }
 
+void
+record_replay(struct buf *out, const struct record_request *r, const struct record_replay *p)
+{
+	struct jsonw w = { .out = out };
+
+	record_common(&w, STR("replay"), r);
+	record_asked(&w, r);
+	jsonw_int(&w, "answered", p->status);
+	record_string(&w, "first_request_id", p->first_id, RECORD_ID_MAX);
+	jsonw_int(&w, "count", p->count);
+}
+
 /* Write one caller's name and the ids of all it is known by; false, with nothing written, where that goes beyond LIMIT. */
 static bool
 record_caller(struct jsonw *w, const struct config_caller *caller, size_t limit)

@@ -79,6 +79,7 @@ FULL = {
               "retention": {"age": "400d", "size": "10GB", "collected": "collected.json"}, "warn_free": "2GB"},
     "resolve": {"match": "activity", "delay": "20s", "tries": 2, "window": "1m"},
     "polls": {"refresh": "30s", "min_refresh": "2s", "keep": "1h", "grant": "5m", "max_bytes": "64MB"},
+    "idempotency": {"keys": "1h", "max_bytes": "64MB", "undelivered": "1m"},
     "drain": {"delay": "1s", "timeout": "10s"},
     "log": {"level": "debug"},
 }
