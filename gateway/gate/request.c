@@ -136,6 +136,8 @@ request_add_detail(struct request *request, struct str code, struct str message)
 {
 	if (request->detail_count == REQUEST_DETAILS_MAX)
 		return;
+	if (request->details == NULL)
+		request->details = arena_alloc(&request->arena, REQUEST_DETAILS_MAX * sizeof(*request->details));
 	request->details[request->detail_count].code = arena_copy(&request->arena, code);
 	request->details[request->detail_count++].message = arena_copy(&request->arena, message);
 }

@@ -133,7 +133,7 @@ struct request {
 	/* How it ends. */
 	enum refusal refusal;		/* first wins */
 	struct str message;
-	struct reply_detail details[REQUEST_DETAILS_MAX];
+	struct reply_detail *details;	/* room for REQUEST_DETAILS_MAX in the arena; NULL while there are none */
 	size_t detail_count;
 	const char *allow;		/* of a 405 */
 	int64_t retry_after_s;		/* 0: none */

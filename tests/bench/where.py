@@ -149,6 +149,8 @@ def cpu(bench, gates):
     if len(gates) == 2:
         ratios = [b / a for a, b in zip(rows[gates[0][0]], rows[gates[1][0]])]
         print("ratio {1:.3f} ({0:.3f} .. {2:.3f})".format(*statistics.quantiles(ratios, n=4, method="inclusive")))
+        tenths = [statistics.quantiles(rows[name], n=10, method="inclusive")[0] for name, _ in gates]
+        print(f"ratio of the undisturbed (first tenth): {tenths[1] / tenths[0]:.3f}")
 
 
 def calls(bench, gates):
