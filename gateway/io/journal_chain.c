@@ -53,7 +53,10 @@ journal_line_build(struct buf *out, struct str prefix, struct journal_head *head
 
 	clock_format_rfc3339(time, text);
 	buf_add(out, prefix);
-	buf_printf(out, "%" PRIu64 ",\"time\":\"%s\",", head->seq + 1, text);
+	buf_add_int(out, (int64_t)(head->seq + 1));
+	buf_add_z(out, ",\"time\":\"");
+	buf_add_z(out, text);
+	buf_add_z(out, "\",");
 	buf_add(out, members);
 	buf_add_z(out, PREV_KEY);
 	buf_add(out, (struct str){ head->hash, JOURNAL_HASH_HEX });
