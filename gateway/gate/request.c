@@ -9,7 +9,6 @@
 #include "base/check.h"
 #include "gate/steps.h"
 #include "gate/worker.h"
-#include "io/tls.h"
 #include "rules/uuid.h"
 
 #define TO(state) (1u << (state))
@@ -44,7 +43,7 @@ struct request *
 request_new(struct worker *worker, struct front_request *client)
 {
 	struct request *request = calloc(1, sizeof(*request));
-	uint8_t random[10];
+	uint8_t random[REQUEST_RANDOM_BYTES];
 
 	check(request != NULL);
 	request->magic = REQUEST_MAGIC;
@@ -56,7 +55,7 @@ request_new(struct worker *worker, struct front_request *client)
 	request->route.operation = OPERATION_NONE;
 	request->draining = worker->draining;
 	arena_init(&request->arena);
-	random_bytes(random, sizeof(random));
+	worker_random(worker, random);
 	uuid_v7(clock_now_wall(), random, request->id);
 	loop_timer_init(&request->timer, worker->loop, on_timer, request);
 	front_set_owner(client, request);

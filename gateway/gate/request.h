@@ -31,6 +31,9 @@
 /* Every offending parameter is named (jobbody lists at most 100). */
 #define REQUEST_DETAILS_MAX 100
 
+/* What of a UUID version 7 is random. */
+#define REQUEST_RANDOM_BYTES 10
+
 struct worker;
 
 enum request_state {
