@@ -7,6 +7,9 @@
 #include "rules/location.h"
 #include "rules/proxy.h"
 
+/* Most heads that go upstream fit: memory is taken once. */
+#define FORWARD_HEAD_BYTES 1024
+
 /* Whether the answers of this request's caller have their Locations rewritten. */
 static bool
 forward_rewrites(const struct request *request)
@@ -76,7 +79,7 @@ forward_add_via(struct buf *out, const struct http1_head *head)
 			buf_add(out, head->fields[i].value);
 			buf_add(out, STR(", "));
 		}
-	buf_printf(out, "1.%d jobgate\r\n", head->minor > 0 ? 1 : 0);
+	buf_add(out, head->minor > 0 ? STR("1.1 jobgate\r\n") : STR("1.0 jobgate\r\n"));
 }
 
 /* How many bytes of body the request has by its framing, where that is known already. */
@@ -92,9 +95,13 @@ forward_expects_length(const struct http1_head *head)
 static void
 forward_add_start(struct buf *out, const struct request *request)
 {
-	buf_printf(out, "%.*s %.*s HTTP/1.1\r\nHost: ", STR_ARG(request->method), STR_ARG(request->route.upstream_target));
+	buf_add(out, request->method);
+	buf_add_char(out, ' ');
+	buf_add(out, request->route.upstream_target);
+	buf_add(out, STR(" HTTP/1.1\r\nHost: "));
 	proxy_add_private_prefix(request->config, request->route.workspace, out);
-	buf_printf(out, "%.*s\r\n", STR_ARG(request->config->upstream.authority));
+	buf_add(out, request->config->upstream.authority);
+	buf_add(out, STR("\r\n"));
 }
 
 void
@@ -103,6 +110,7 @@ forward_head_keep(struct request *request)
 	const struct http1_head *head = front_head(request->client);
 	struct buf out = BUF_EMPTY, selecting = BUF_EMPTY;
 
+	buf_room(&out, FORWARD_HEAD_BYTES);
 	forward_add_start(&out, request);
 	forward_add_callers(&out, &selecting, request, head);
 	forward_add_via(&out, head);
@@ -152,8 +160,11 @@ forward_head_finish(struct request *request, struct buf *out)
 	buf_add(out, request->upstream_head);
 	if (authorization.n > 0)
 		forward_add(out, STR("Authorization"), authorization);
-	if (request->sends_length)
-		buf_printf(out, "Content-Length: %zu\r\n", request->body.n);
+	if (request->sends_length) {
+		buf_add(out, STR("Content-Length: "));
+		buf_add_int(out, (int64_t)request->body.n);
+		buf_add(out, STR("\r\n"));
+	}
 	buf_add(out, STR("\r\n"));
 }
 

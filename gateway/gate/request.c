@@ -9,7 +9,6 @@
 #include "base/check.h"
 #include "gate/steps.h"
 #include "gate/worker.h"
-#include "io/tls.h"
 #include "rules/uuid.h"
 
 #define TO(state) (1u << (state))
@@ -49,7 +48,7 @@ static struct request *
 request_make(struct worker *worker, struct config *config)
 {
 	struct request *request = calloc(1, sizeof(*request));
-	uint8_t random[10];
+	uint8_t random[REQUEST_RANDOM_BYTES];
 
 	check(request != NULL);
 	request->magic = REQUEST_MAGIC;
@@ -60,7 +59,7 @@ request_make(struct worker *worker, struct config *config)
 	request->route.operation = OPERATION_NONE;
 	request->draining = worker->draining;
 	arena_init(&request->arena);
-	random_bytes(random, sizeof(random));
+	worker_random(worker, random);
 	uuid_v7(clock_now_wall(), random, request->id);
 	loop_timer_init(&request->timer, worker->loop, on_timer, request);
 	worker_add(worker, request);
@@ -175,6 +174,8 @@ request_add_detail(struct request *request, struct str code, struct str message)
 {
 	if (request->detail_count == REQUEST_DETAILS_MAX)
 		return;
+	if (request->details == NULL)
+		request->details = arena_alloc(&request->arena, REQUEST_DETAILS_MAX * sizeof(*request->details));
 	request->details[request->detail_count].code = arena_copy(&request->arena, code);
 	request->details[request->detail_count++].message = arena_copy(&request->arena, message);
 }

@@ -38,6 +38,9 @@
 /* Every offending parameter is named (jobbody lists at most 100). */
 #define REQUEST_DETAILS_MAX 100
 
+/* What of a UUID version 7 is random. */
+#define REQUEST_RANDOM_BYTES 10
+
 struct worker;
 struct request;
 
@@ -196,7 +199,7 @@ struct request {
 	/* How it ends. */
 	enum refusal refusal;		/* first wins */
 	struct str message;
-	struct reply_detail details[REQUEST_DETAILS_MAX];
+	struct reply_detail *details;	/* room for REQUEST_DETAILS_MAX in the arena; NULL while there are none */
 	size_t detail_count;
 	const char *allow;		/* of a 405 */
 	int64_t retry_after_s;		/* 0: none */

@@ -68,13 +68,37 @@ out_add_preference(struct request *request, struct out_fields *fields)
 	    (int)((request->wait_max_us + CLOCK_SECOND - 1) / CLOCK_SECOND)));
 }
 
+/* Append US in milliseconds, with one digit behind the point. */
+static void
+out_put_ms(struct buf *out, int64_t us)
+{
+	int64_t tenths = us > 0 ? (us + 50) / 100 : 0;
+
+	buf_add_int(out, tenths / 10);
+	buf_add_char(out, '.');
+	buf_add_int(out, tenths % 10);
+}
+
+/* Say how long it waited here, and for the upstream. */
+static void
+out_add_timing(struct request *request, struct out_fields *fields)
+{
+	struct buf text = BUF_EMPTY;
+
+	buf_add(&text, STR("wait;dur="));
+	out_put_ms(&text, out_wait_us(request));
+	buf_add(&text, STR(", upstream;dur="));
+	out_put_ms(&text, out_upstream_us(request));
+	out_add(fields, STR("Server-Timing"), arena_copy(&request->arena, buf_str(&text)));
+	buf_fini(&text);
+}
+
 /* The fields that every answer carries. */
 static void
 out_add_common(struct request *request, struct out_fields *fields)
 {
 	out_add(fields, STR("X-Request-Id"), request_id(request));
-	out_add(fields, STR("Server-Timing"), arena_printf(&request->arena, "wait;dur=%.1f, upstream;dur=%.1f",
-	    (double)out_wait_us(request) / 1000, (double)out_upstream_us(request) / 1000));
+	out_add_timing(request, fields);
 	out_add_preference(request, fields);
 	if (request->replayed)
 		out_add(fields, STR("Idempotency-Replayed"), STR("true"));

@@ -60,6 +60,17 @@ worker_record(struct worker *worker, struct journal_entry *entry)
 	return journal_put_unheard(audit_journal(worker->shared->audit), entry);
 }
 
+void
+worker_random(struct worker *worker, uint8_t out[REQUEST_RANDOM_BYTES])
+{
+	if (worker->random_left == 0) {
+		random_bytes(worker->random, sizeof(worker->random));
+		worker->random_left = sizeof(worker->random);
+	}
+	worker->random_left -= REQUEST_RANDOM_BYTES;
+	memcpy(out, worker->random + worker->random_left, REQUEST_RANDOM_BYTES);
+}
+
 /* --- the front's hooks; they run at the end of a turn, outside libevent's callbacks --- */
 
 /* A head is there: whatever can be refused is refused before the body comes. */

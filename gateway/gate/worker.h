@@ -49,6 +49,9 @@ struct worker_shared {
 	void (*on_drained)(struct worker *worker);	/* on the worker's thread, once, when it has no request and no answer to write left */
 };
 
+/* Random bytes are asked of the kernel for so many request ids at once. */
+#define WORKER_RANDOM_BYTES (REQUEST_RANDOM_BYTES * 64)
+
 struct worker {
 	unsigned index;
 	struct loop *loop;
@@ -76,6 +79,8 @@ struct worker {
 	struct loop_hook records_hook;	/* wakes the journal for the turn's records */
 	struct loop_timer drain_timer;
 	bool draining, drained_told;
+	uint8_t random[WORKER_RANDOM_BYTES];	/* the first RANDOM_LEFT are not used yet */
+	size_t random_left;
 };
 
 /*
@@ -111,6 +116,8 @@ void worker_on_polls(struct worker *worker, const struct polls_event *event);
 void worker_add(struct worker *worker, struct request *request);	/* gives it a slot */
 void worker_remove(struct worker *worker, struct request *request);
 void worker_make_ready(struct worker *worker, struct request *request);
+/* REQUEST_RANDOM_BYTES that tell its id apart; no secret. */
+void worker_random(struct worker *worker, uint8_t out[REQUEST_RANDOM_BYTES]);
 /* Hand a record to the journal (journal_put), which is woken once for all records of a turn. */
 bool worker_record(struct worker *worker, struct journal_entry *entry);
 /* What IDENTITY calls the upstream with, as last heard; NULL where nothing was. */

@@ -36,7 +36,6 @@ enum front_answer {
 struct front_request {
 	unsigned magic;
 	struct front_conn *conn;	/* NULL once the client is gone */
-	struct http1_head head;		/* slices into head_bytes */
 	enum http1_fault http1_fault;
 	struct buf head_bytes, body;
 	struct http1_chunked chunked;
@@ -45,6 +44,7 @@ struct front_request {
 	size_t listener;
 	char peer[64];
 	void *owner;
+	struct http1_head head;		/* slices into head_bytes; last, since its fields are not cleared */
 };
 
 /* Which deadline runs. */

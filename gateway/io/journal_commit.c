@@ -351,6 +351,8 @@ commit_build(struct journal *j, struct journal_head *head)
 		if (r->kind != JOURNAL_INTENT && r->kind != JOURNAL_OUTCOME)
 			continue;
 		if (r->id.n == 0)
+			buf_add(&r->id, journal_members_request_id(buf_str(&r->members)));
+		if (r->id.n == 0)
 			buf_add(&r->id, journal_line_request_id(str_sub(buf_str(&j->lines), start, j->lines.n - 1)));
 		check(r->id.n > 0);	/* a bug of the owner; once it is in the file, no start would take it */
 	}

@@ -23,10 +23,11 @@ upstream_wire_is_quiet(struct upstream_connection *connection)
 	char byte;
 	int n;
 
+	if (recv(bufferevent_getfd(connection->bev), &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0)
+		return errno == EAGAIN || errno == EINTR;
 	if (connection->ssl == NULL)
-		return recv(bufferevent_getfd(connection->bev), &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
-		    (errno == EAGAIN || errno == EINTR);
-	ERR_clear_error();
+		return false;
+	ERR_clear_error();	/* it may be a ticket: only TLS can tell */
 	n = SSL_peek(connection->ssl, &byte, 1);
 	return n <= 0 && SSL_get_error(connection->ssl, n) == SSL_ERROR_WANT_READ;
 }

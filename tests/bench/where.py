@@ -25,7 +25,7 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", default=os.environ.get("JOBGATE_BUILD", ""), help="folder of the build (JOBGATE_BUILD)")
     parser.add_argument("--before", default="", help="folder of another build, loaded by turns with it")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=5, help="of load for the processor time; 0: none")
     parser.add_argument("--seconds", type=int, default=3)
     parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--workers", type=int, default=1)
@@ -149,6 +149,8 @@ def cpu(bench, gates):
     if len(gates) == 2:
         ratios = [b / a for a, b in zip(rows[gates[0][0]], rows[gates[1][0]])]
         print("ratio {1:.3f} ({0:.3f} .. {2:.3f})".format(*statistics.quantiles(ratios, n=4, method="inclusive")))
+        tenths = [statistics.quantiles(rows[name], n=10, method="inclusive")[0] for name, _ in gates]
+        print(f"ratio of the undisturbed (first tenth): {tenths[1] / tenths[0]:.3f}")
 
 
 def calls(bench, gates):
@@ -202,8 +204,9 @@ def main():
     bench = Bench(options)
     builds = ([("before", options.before)] if options.before else []) + [("build", options.build)]
     try:
-        gates = [(name, bench.gate(Gate, build)) for name, build in builds]
-        cpu(bench, gates)
+        gates = [(name, bench.gate(Gate, build)) for name, build in builds] if options.rounds or options.calls else []
+        if options.rounds:
+            cpu(bench, gates)
         if options.calls:
             calls(bench, gates)
         if options.callgrind:

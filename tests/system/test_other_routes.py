@@ -48,7 +48,7 @@ def test_relayed_with_the_callers_own_token(gateway, sim):
     assert not gateway.records("intent") and not gateway.records("refusal")
     requests = {name: value for name, value in gateway.metrics().items() if name.startswith("jobgate_requests_total")}
     assert sum(value for name, value in requests.items() if 'operation="other"' in name) == 4
-        wait_for(lambda: sum(1 for line in gateway.events("request") if line["operation"] == "other") == 4, what="four log lines")
+    wait_for(lambda: sum(1 for line in gateway.events("request") if line["operation"] == "other") == 4, what="four log lines")
 
 
 @pytest.mark.parametrize("word", ["jobs", "JOBS", "job%73", "job%2573", "jobs;a=b", "jobs%20"])
