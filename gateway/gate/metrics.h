@@ -5,6 +5,7 @@
 #ifndef JOBGATE_GATE_METRICS_H
 #define JOBGATE_GATE_METRICS_H
 
+#include "gate/undelivered.h"
 #include "gate/worker.h"
 
 struct metrics_source {
@@ -14,6 +15,7 @@ struct metrics_source {
 	const struct stats_labels *labels;
 	const struct limiter *limiter;
 	const struct claims *claims;
+	struct undelivered *undelivered;
 	const struct journal *journal;
 };
 

@@ -77,6 +77,7 @@ request_free(struct request *request)
 	buf_fini(&request->body);
 	buf_fini(&request->answer.body);
 	buf_fini(&request->claim_event.answer);
+	buf_fini(&request->lost_found.answer);
 	arena_wipe(&request->arena);	/* the caller's token is in it */
 	config_unref(&request->config);
 	request->magic = 0;

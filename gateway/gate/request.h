@@ -20,6 +20,7 @@
 #include "base/arena.h"
 #include "gate/claims.h"
 #include "gate/limiter.h"
+#include "rules/lost.h"
 #include "io/front.h"
 #include "io/journal.h"
 #include "io/upstream.h"
@@ -101,6 +102,12 @@ struct request {
 	struct claim_ask claim;		/* of that key */
 	bool claim_asked, claim_said, claimed;	/* claimed: to be settled at its end */
 	struct claims_event claim_event;	/* what was said */
+
+	/* The answer that an identical run before it has lost, or that it loses itself. */
+	bool lost_watched;		/* it is a run without key: named lost_name */
+	uint8_t lost_name[CLAIM_DIGEST_BYTES];
+	bool lost_joined, lost_said;	/* it waits for one that is in flight; how that has landed is lost_found */
+	struct lost_found lost_found;
 	bool replayed;			/* its answer is that of another request, named first_id */
 	char first_id[CLAIM_ID_BYTES];
 

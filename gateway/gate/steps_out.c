@@ -166,7 +166,7 @@ step_out_answer(struct request *request)
 	if (request->client == NULL)
 		return;
 	request->answered = out_status(request);
-	front_set_owner(request->client, NULL);
+	front_set_owner(request->client, lost_delivery(request));
 	if (request->refusal != REFUSAL_NONE)
 		out_answer_refusal(request);
 	else
@@ -233,7 +233,7 @@ out_put_refusal(struct request *request)
 
 	if (request->replayed) {
 		audit_replay(request->worker->shared->audit, &record, (struct str){ request->first_id, sizeof(request->first_id) },
-		    out_status(request));
+		    request->client ? out_status(request) : 0);
 		return;
 	}
 	if (request->refusal == REFUSAL_NONE)
@@ -313,6 +313,7 @@ step_recording(struct request *request)
 		request_set_deadline(request, request->slow_until);
 	} else if (request->recorded && request->outcome_put == request->outcome_done) {
 		step_out_answer(request);
+		lost_end(request);
 		if (!request->is_health)
 			out_account(request);
 		request_goto(request, REQUEST_DONE);

@@ -12,6 +12,7 @@
 #include "gate/access_token.h"
 #include "gate/caller_token_cache.h"
 #include "gate/condition.h"
+#include "gate/delivery.h"
 #include "gate/keyring.h"
 #include "gate/limiter.h"
 #include "gate/pool.h"
@@ -28,6 +29,7 @@ struct worker_shared {
 	struct audit *audit;
 	struct limiter *limiter;
 	struct claims *claims;
+	struct undelivered *undelivered;
 	struct abuse *abuse;
 	struct resolver *resolver;
 	/* 200 or 503 for readyz without reasons; any thread. */
@@ -57,6 +59,7 @@ struct worker {
 	struct tls_server **tls_servers;	/* one per listener; NULL for plain ones */
 	struct pool *pool;
 	struct stats *stats;
+	struct deliveries deliveries;	/* answers to runs that are on their way to the client */
 	struct access_token **access;	/* by identity; references, NULL where none has come */
 	size_t access_count;
 	/* Requests by slot; a ticket's generation tells a slot's tenants apart. */
@@ -95,6 +98,8 @@ void worker_abort(struct worker *worker);	/* time is up: record what is open as 
 void worker_on_limiter(struct worker *worker, const struct limiter_event *event);
 /* The same of its claim's; takes the event's answer. */
 void worker_on_claims(struct worker *worker, struct claims_event *event);
+/* What WHO had joined has landed; false where it has gone. Takes the answer. */
+bool worker_on_landed(struct worker *worker, const struct lost_who *who, struct lost_found *found);
 
 /* --- for the requests of this worker --- */
 void worker_add(struct worker *worker, struct request *request);	/* gives it a slot */
