@@ -5,9 +5,10 @@
  *    └────────┴─────────┴────────────┴──────────┴────────┴──── refused, gone, replayed ┘
  *                              ^── the upstream answered 429, or 401 to a credential of ours ──┘
  *                              ^── its credential's token was taken away when it was READY
+ *                   ^── an identical run has lost its answer when it was READY
  *
  * HEAD: identify, recognise the route, permit. BODY: wait for it, validate. CLAIMING: its Idempotency-Key is made its own,
- * or the first one's answer is given again. WAITING: in the limiter's queue, without connection
+ * or the first one's answer is given again; without a key it gets what an identical run before it has lost. WAITING: in the limiter's queue, without connection
  * or record. NEXT: its token is near: borrow a connection while the intent is made durable. READY: wait for the token, then send.
  * FORWARDING: wait for the answer; after upstream.timeout the caller is answered and the job half reads on. RECORDING: outcome
  * or refusal into the journal, then answer. DONE: nothing is pending; freed at the end of the turn.

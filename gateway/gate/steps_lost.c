@@ -32,6 +32,16 @@ lost_look_for(struct request *request)
 	request->lost_said = !request->lost_joined;
 }
 
+/* It ends unsent: where it was sent before and turned back, that is the last that was heard of it. */
+static void
+lost_recall(struct request *request)
+{
+	if (request->turned_back == 0)
+		return;
+	request->upstream_status = request->turned_back;
+	request->result = RESULT_REJECTED;
+}
+
 /* Do what was found. */
 static void
 lost_decide(struct request *request)
@@ -39,12 +49,15 @@ lost_decide(struct request *request)
 	const struct lost_found *found = &request->lost_found;
 
 	request->replayed = found->state != LOST_NONE;
+	if (request->replayed)
+		lost_recall(request);
 	memcpy(request->first_id, found->first, sizeof(request->first_id));
 	if (found->state == LOST_ANSWERED)
 		claim_take_answer(request, buf_str(&found->answer));
 	else if (found->state == LOST_UNKNOWN)
 		request_refuse(request, REFUSAL_OUTCOME_UNKNOWN, "The identical request %.*s was sent, and whether it started anything is not known. "
 		    "Look at the item's instances; one with an X-Request-Id of its own is sent at once.", CLAIM_ID_BYTES, found->first);
+	request->lost_joined = request->lost_said = false;
 	request_goto(request, request->replayed ? REQUEST_RECORDING : REQUEST_WAITING);
 }
 
@@ -57,10 +70,22 @@ lost_step(struct request *request)
 		request_goto(request, REQUEST_WAITING);
 		return;
 	}
-	if (!request->lost_joined)
+	if (!request->lost_joined && !request->lost_said)
 		lost_look_for(request);
 	if (request->lost_said)
 		lost_decide(request);
+}
+
+bool
+lost_since(struct request *request)
+{
+	if (!request->lost_watched)
+		return false;
+	lost_look_for(request);
+	if (request->lost_found.state != LOST_NONE)
+		return true;
+	request->lost_said = false;
+	return false;
 }
 
 void
@@ -68,6 +93,7 @@ lost_leave_it(struct request *request)
 {
 	struct undelivered *undelivered = request->worker->shared->undelivered;
 
+	lost_recall(request);
 	if (!request->lost_joined)
 		return;
 	if (!request->lost_said)

@@ -261,3 +261,23 @@ def test_a_client_that_goes_in_the_moment_of_the_answer(fleet):
         assert len(sim.ledger()) == before + jobs
         wait_for(lambda: len(gateway.records("outcome")) == count + 1 + (answer.get("Idempotency-Replayed") is None), what="all records")
     assert lost > 0
+
+
+def test_who_waited_for_a_token_meanwhile_gets_what_was_lost_since(fleet):
+    """The second is in the queue when the first's caller goes: it has its intent, or soon will, and is not sent."""
+    sim = fleet.simulator("--latency", 1500)
+    gateway = start(fleet, sim, upstream={"quota": {"requests": 2, "window": "2s", "burst": 1}})
+    first, second = gateway.connect(), gateway.connect()
+    request = first.build("POST", RUN, [JSON, ("X-API-Key", KEY)], BODY)
+    first.send(request)
+    wait_for(sim.ledger, what="the first to be sent")
+    second.send(request)
+    wait_for(lambda: gateway.metrics()['jobgate_queue_requests{identity="default"}'] == 1, what="the second to wait")
+    first.close()
+    answer = second.response("POST")
+    check_is_replay_of(answer, [r for r in gateway.records("outcome") if r["result"] == "accepted"][0])
+    refused = gateway.wait_records("outcome", 2)[1]
+    assert (refused["result"], refused["status"], refused["answered"], refused["attempts"]) == ("refused", 0, 202, 0)
+    assert gateway.wait_records("replay", 1)[0]["request_id"] == refused["request_id"]
+    assert len(sim.ledger()) == 1
+    second.close()
