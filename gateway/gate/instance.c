@@ -48,6 +48,16 @@ on_claims(void *arg, struct claims_event *event)
 	worker_on_claims(instance->workers[event->worker], event);
 }
 
+/* What a run had joined has landed; on that run's loop. */
+static bool
+on_landed(void *arg, const struct lost_who *who, struct lost_found *found)
+{
+	struct instance *instance = arg;
+
+	/* A loop that is freed reads its last mail when its worker is no more. */
+	return instance->workers[who->worker] && worker_on_landed(instance->workers[who->worker], who, found);
+}
+
 /* What metrics are written from. */
 static bool
 on_metrics(void *arg, struct metrics_source *source)
@@ -57,7 +67,8 @@ on_metrics(void *arg, struct metrics_source *source)
 	if (instance->worker_count == 0)
 		return false;
 	*source = (struct metrics_source){ instance->workers, instance->worker_count, instance->config, &instance->labels,
-		instance->limiter, instance->shared.polls, instance->claims, instance->journal, atomic_load(&instance->shared.resolutions) };
+		instance->limiter, instance->shared.polls, instance->claims, instance->shared.undelivered,
+		instance->journal, atomic_load(&instance->shared.resolutions) };
 	return true;
 }
 
@@ -283,6 +294,7 @@ instance_new(struct loop *loop, const char *file, struct config *config)
 		.arg = instance, .worker_count = instance->worker_count, .upstream = &instance->upstream,
 		.on_turned_away = instance_on_turned_away, .on_drained = instance_on_drained };
 	instance->shared.abuse = abuse_new();
+	instance->shared.undelivered = undelivered_new(&(struct undelivered_settings){ instance->loops, on_landed, instance });
 	instance_init_drain(instance);
 	loop_timer_init(&instance->look, loop, on_look, instance);
 	return instance;
@@ -355,6 +367,7 @@ instance_free(struct instance **instance_p)
 	resolver_free(&instance->resolver);
 	abuse_free(&instance->shared.abuse);
 	runs_free(&instance->shared.runs);
+	undelivered_free(&instance->shared.undelivered);
 	for (size_t i = 0; i < instance->worker_count * instance->config->listen_count; i++)
 		if (instance->fds[i] >= 0)
 			close(instance->fds[i]);

@@ -9,6 +9,7 @@
 #include "gate/claims.h"
 #include "gate/instance.h"
 #include "gate/issuers.h"
+#include "gate/undelivered.h"
 #include "gate/worker.h"
 #include "io/resolver.h"
 

@@ -284,11 +284,12 @@ metrics_stores(struct metrics *m)
 	metrics_sample(m, "jobgate_audit_retention_up", NULL, !journal_retention_is_ill(m->source->journal));
 }
 
-/* Idempotency-Keys. */
+/* Idempotency-Keys, and answers that nobody received. */
 static void
 metrics_claims(struct metrics *m)
 {
 	struct claims_counts counts = claims_counts(m->source->claims);
+	struct undelivered_counts lost = undelivered_counts(m->source->undelivered);
 
 	metrics_family(m, "jobgate_idempotency_claims", "counter", "Requests with an Idempotency-Key, by what was known of it.");
 	for (size_t i = 0; i < CLAIMS_VERDICT_COUNT; i++)
@@ -300,6 +301,11 @@ metrics_claims(struct metrics *m)
 	metrics_sample(m, "jobgate_idempotency_keys", NULL, (double)counts.held);
 	metrics_family(m, "jobgate_idempotency_bytes", "gauge", "What the embedded store takes for keys.");
 	metrics_sample(m, "jobgate_idempotency_bytes", NULL, (double)counts.bytes);
+	metrics_family(m, "jobgate_idempotency_undelivered", "counter", "Answers to runs that nobody received, and later runs that got them.");
+	metrics_sample(m, "jobgate_idempotency_undelivered_total", LABELS({ "result", STR("remembered") }), (double)lost.remembered);
+	metrics_sample(m, "jobgate_idempotency_undelivered_total", LABELS({ "result", STR("replayed") }), (double)lost.replayed);
+	metrics_sample(m, "jobgate_idempotency_undelivered_total", LABELS({ "result", STR("joined") }), (double)lost.joined);
+	metrics_sample(m, "jobgate_idempotency_undelivered_total", LABELS({ "result", STR("unknown") }), (double)lost.unknown);
 	metrics_family(m, "jobgate_idempotency_store_up", "gauge", "Whether the store of keys answers.");
 	metrics_sample(m, "jobgate_idempotency_store_up", NULL, counts.store_up);
 }

@@ -5,6 +5,7 @@
 #ifndef JOBGATE_GATE_METRICS_H
 #define JOBGATE_GATE_METRICS_H
 
+#include "gate/undelivered.h"
 #include "gate/worker.h"
 
 struct metrics_source {
@@ -15,6 +16,7 @@ struct metrics_source {
 	const struct limiter *limiter;
 	const struct polls *polls;
 	const struct claims *claims;
+	struct undelivered *undelivered;
 	const struct journal *journal;
 	size_t resolutions;		/* unknown outcomes that are being looked for now */
 };

@@ -24,8 +24,8 @@ static const struct {
 	[REQUEST_CLAIMING] = { "claiming", step_claiming, TO(REQUEST_WAITING) | TO(REQUEST_RECORDING) },
 	[REQUEST_WAITING] = { "waiting", step_waiting, TO(REQUEST_NEXT) | TO(REQUEST_POLLING) | TO(REQUEST_RECORDING) },
 	[REQUEST_NEXT] = { "next", step_next, TO(REQUEST_READY) | TO(REQUEST_POLLING) | TO(REQUEST_RECORDING) },
-	[REQUEST_READY] = { "ready", step_ready, TO(REQUEST_FORWARDING) | TO(REQUEST_WAITING) | TO(REQUEST_POLLING)
-		| TO(REQUEST_RECORDING) },
+	[REQUEST_READY] = { "ready", step_ready, TO(REQUEST_FORWARDING) | TO(REQUEST_WAITING) | TO(REQUEST_CLAIMING)
+		| TO(REQUEST_POLLING) | TO(REQUEST_RECORDING) },
 	[REQUEST_FORWARDING] = { "forwarding", step_forwarding, TO(REQUEST_READY) | TO(REQUEST_WAITING) | TO(REQUEST_POLLING)
 		| TO(REQUEST_RECORDING) },
 	[REQUEST_RECORDING] = { "recording", step_recording, TO(REQUEST_DONE) },
@@ -113,6 +113,7 @@ request_free(struct request *request)
 	poll_answer_unref(&request->poll.event.answer);
 	poll_answer_unref(&request->poll.result);
 	buf_fini(&request->claim_event.answer);
+	buf_fini(&request->lost_found.answer);
 	arena_wipe(&request->arena);	/* the caller's token is in it */
 	config_unref(&request->config);
 	request->magic = 0;

@@ -6,11 +6,13 @@
  *    └────────┴─────^────┴───────────┴─────────┴────────┴──── refused, gone, replayed ┘
  *                          ^── the upstream answered 429, or 401 to a credential of ours ──┘
  *                          ^── its credential's token was taken away when it was READY
+ *               ^── an identical run has lost its answer when it was READY
  *
  * HEAD: identify, recognise the route, permit. BODY: wait for it, validate. CLAIMING: its Idempotency-Key is made its own,
- * or the first one's answer is given again. WAITING: in the limiter's queue, without connection
- * or record. POLLING: a poll that is answered by what is kept or by another's call, or leads one (gate/polls.h): it comes back from
- * FORWARDING with an answer for all, and from before it where it had no call left in time. NEXT: its token is near: borrow a connection while the intent is made durable. READY: wait for the token, then send.
+ * or the first one's answer is given again; without a key it gets what an identical run before it has lost. WAITING: in the
+ * limiter's queue, without connection or record. POLLING: a poll that is answered by what is kept or by another's call, or leads one (gate/polls.h): it comes back from
+ * FORWARDING with an answer for all, and from before it where it had no call left in time. NEXT: its token is near: borrow a connection while the intent is made
+ * durable. READY: wait for the token, then send.
  * FORWARDING: wait for the answer; after upstream.timeout the caller is answered and the job half reads on. RECORDING: outcome
  * or refusal into the journal, then answer. DONE: nothing is pending; freed at the end of the turn.
  *
@@ -25,6 +27,7 @@
 #include "gate/claims.h"
 #include "gate/limiter.h"
 #include "gate/polls.h"
+#include "rules/lost.h"
 #include "io/front.h"
 #include "io/journal.h"
 #include "io/upstream.h"
@@ -153,6 +156,12 @@ struct request {
 	struct claim_ask claim;		/* of that key */
 	bool claim_asked, claim_said, claimed;	/* claimed: to be settled at its end */
 	struct claims_event claim_event;	/* what was said */
+
+	/* The answer that an identical run before it has lost, or that it loses itself. */
+	bool lost_watched;		/* it is a run without key: named lost_name */
+	uint8_t lost_name[CLAIM_DIGEST_BYTES];
+	bool lost_joined, lost_said;	/* it waits for one that is in flight; how that has landed is lost_found */
+	struct lost_found lost_found;
 	bool replayed;			/* its answer is that of another request, named first_id */
 	char first_id[CLAIM_ID_BYTES];
 

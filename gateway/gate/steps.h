@@ -44,6 +44,30 @@ void step_claiming(struct request *request);
 /* Say what became of its claim, as far as is known: that it is not known, or at its end, which may say otherwise. */
 void claim_lose(struct request *request);
 void claim_end(struct request *request);
+/* What became of a request that has ended, keyed or not. */
+enum claim_fate claim_fate_of(const struct request *request);
+
+/* Answer with the kept answer TEXT of a request before it. */
+void claim_take_answer(struct request *request, struct str text);
+/* What is kept of its own answer, which is the upstream's. */
+void claim_keep_answer(const struct request *request, struct buf *out);
+/* The digest of texts, each ended by a NUL, and of the body where WITH_BODY. */
+void claim_digest(const struct request *request, const struct str *texts, size_t count, bool with_body, uint8_t out[CLAIM_DIGEST_BYTES]);
+
+/* steps_lost.c: whether an identical run before it has lost its answer; claiming, for runs without a key */
+void lost_step(struct request *request);
+/* The same at the last moment before it is sent: whether one has lost its answer since. It is then to claim again. */
+bool lost_since(struct request *request);
+/* It ends while it waits for another. */
+void lost_leave_it(struct request *request);
+/* Its caller has gone: where it was sent, the next identical run may join it. */
+void lost_fly_alone(struct request *request);
+/* Nobody knows what became of it. */
+void lost_lose(struct request *request);
+/* It is to be answered now: what is to be remembered if that is lost; NULL: nothing. */
+struct delivery *lost_delivery(struct request *request);
+/* It has ended: what nobody was told is remembered. */
+void lost_end(struct request *request);
 
 /* steps_admit.c: when */
 /* How long it waits is counted from now, unless it waits already. */

@@ -235,17 +235,31 @@ admit_authorized(struct request *request)
 	return false;
 }
 
-/* The same at the last moment: where a reload took the token away since it was ready, its place is given back and it waits anew. */
-static bool
-admit_still_authorized(struct request *request)
+/* Give token, place and connection back at the last moment, and go on from STATE. */
+static void
+admit_step_back(struct request *request, enum request_state state)
 {
-	if (authorize_now(request))
-		return true;
-	limiter_cancel(request->worker->shared->limiter, request->caller->identity, request->ticket, true, request->token_asked_at);
+	if (request->asked)
+		limiter_cancel(request->worker->shared->limiter, request->caller->identity, request->ticket, request->granted,
+		    request->token_asked_at);
 	upstream_cancel(&request->call);
 	request->asked = request->granted = request->borrowed = false;
-	request_goto(request, REQUEST_WAITING);
-	return false;
+	request->wait_ended = loop_now(request->worker->loop);
+	request_goto(request, state);
+}
+
+/*
+ * Whether it may still be sent: a reload may have taken the token away since it was ready, and the caller of an identical run
+ * may have gone, whose end another worker had not heard when this one came.
+ */
+static bool
+admit_still_may(struct request *request)
+{
+	if (!authorize_now(request))
+		admit_step_back(request, REQUEST_WAITING);
+	else if (lost_since(request))
+		admit_step_back(request, REQUEST_CLAIMING);
+	return request->state == REQUEST_READY;
 }
 
 void
@@ -403,6 +417,6 @@ step_ready(struct request *request)
 		limiter_ready(request->worker->shared->limiter, request->ticket);
 	}
 	if ((request->granted || !operation_is_metered(request->route.operation)) && request->borrowed
-	    && admit_still_authorized(request))
+	    && admit_still_may(request))
 		admit_send(request);
 }

@@ -28,8 +28,7 @@ claim_keep_key(struct request *request)
 		request->key = arena_copy(&request->arena, request->key);
 }
 
-/* The digest of texts, each ended by a NUL, and of the body where WITH_BODY. */
-static void
+void
 claim_digest(const struct request *request, const struct str *texts, size_t count, bool with_body, uint8_t out[CLAIM_DIGEST_BYTES])
 {
 	struct buf bytes = BUF_EMPTY;
@@ -65,14 +64,14 @@ claim_ask(struct request *request)
 	claims_take(request->worker->shared->claims, (uint16_t)request->worker->index, request->ticket.slot, &request->claim);
 }
 
-/* Take the answer of the first request with that key. */
-static void
-claim_replay(struct request *request, struct str text)
+void
+claim_take_answer(struct request *request, struct str text)
 {
 	struct kept_answer kept;
 
-	if (!kept_read(&request->arena, text, &kept)) {	/* a newer version's */
-		request_refuse(request, REFUSAL_OUTCOME_UNKNOWN, "The first request with this key has ended, in a way that this instance "
+	/* A copy: TEXT goes its own way, to a delivery that is freed when the answer has arrived, and the record may come later. */
+	if (!kept_read(&request->arena, arena_copy(&request->arena, text), &kept)) {	/* a newer version's */
+		request_refuse(request, REFUSAL_OUTCOME_UNKNOWN, "The first request has ended, in a way that this instance "
 		    "cannot tell.");
 		return;
 	}
@@ -128,7 +127,7 @@ claim_decide(struct request *request)
 	request->replayed = verdict == CLAIMS_FINISHED || verdict == CLAIMS_UNKNOWN;
 	memcpy(request->first_id, request->claim_event.first, sizeof(request->first_id));
 	if (verdict == CLAIMS_FINISHED)
-		claim_replay(request, buf_str(&request->claim_event.answer));
+		claim_take_answer(request, buf_str(&request->claim_event.answer));
 	else if (verdict == CLAIMS_UNKNOWN)
 		claim_refuse_unknown(request);
 	else if (verdict == CLAIMS_HELD)
@@ -153,6 +152,7 @@ claim_interrupted(struct request *request)
 	if (request->refusal == REFUSAL_NONE)
 		return false;
 	request->claimed = request->claim_asked;	/* what it may get is given back */
+	lost_leave_it(request);
 	request_goto(request, REQUEST_RECORDING);
 	return true;
 }
@@ -163,7 +163,7 @@ step_claiming(struct request *request)
 	if (claim_interrupted(request))
 		return;
 	if (request->key.p == NULL) {
-		request_goto(request, REQUEST_WAITING);
+		lost_step(request);
 		return;
 	}
 	if (!request->claim_asked)
@@ -174,16 +174,23 @@ step_claiming(struct request *request)
 	request_goto(request, request->claimed ? REQUEST_WAITING : REQUEST_RECORDING);
 }
 
+void
+claim_keep_answer(const struct request *request, struct buf *out)
+{
+	struct kept_answer answer = { request->answer.status, request->upstream_error_code, request->answer.fields,
+		request->answer.field_count };
+
+	kept_write(out, &answer, request->answer.body.n > 0);
+}
+
 /* Tell the store. */
 static void
 claim_tell(struct request *request, enum claim_fate fate)
 {
-	struct kept_answer answer = { request->answer.status, request->upstream_error_code, request->answer.fields,
-		request->answer.field_count };
 	struct buf text = BUF_EMPTY;
 
 	if (fate == CLAIM_FATE_FINISH)
-		kept_write(&text, &answer, request->answer.body.n > 0);
+		claim_keep_answer(request, &text);
 	claims_settle(request->worker->shared->claims, &request->claim, fate, buf_str(&text));
 	buf_fini(&text);
 }
@@ -195,13 +202,18 @@ claim_lose(struct request *request)
 		claim_tell(request, CLAIM_FATE_UNKNOWN);
 }
 
-void
-claim_end(struct request *request)
+enum claim_fate
+claim_fate_of(const struct request *request)
 {
 	bool sent = request->was_sent && request->result != RESULT_FAILED;
 
+	return claim_fate(sent, request->upstream_status, request->upstream_retriable, request->result == RESULT_UNKNOWN);
+}
+
+void
+claim_end(struct request *request)
+{
 	if (request->claimed)
-		claim_tell(request, claim_fate(sent, request->upstream_status, request->upstream_retriable,
-		    request->result == RESULT_UNKNOWN));
+		claim_tell(request, claim_fate_of(request));
 	request->claimed = false;
 }

@@ -183,6 +183,7 @@ forwarding_late(struct request *request)
 	request_refuse(request, REFUSAL_UPSTREAM_TIMEOUT, "The upstream did not answer within %lld s.",
 	    (long long)(request->config->upstream.timeout_us / CLOCK_SECOND));
 	claim_lose(request);
+	lost_lose(request);
 	if (operation_is_trigger(request->route.operation))
 		step_out_answer(request);
 	else

@@ -192,7 +192,7 @@ step_out_answer(struct request *request)
 	if (request->client == NULL)
 		return;
 	request->answered = out_status(request);
-	front_set_owner(request->client, NULL);
+	front_set_owner(request->client, lost_delivery(request));
 	if (request->refusal != REFUSAL_NONE)
 		out_answer_refusal(request);
 	else
@@ -264,18 +264,23 @@ out_put_outcome(struct request *request)
 	check(worker_record(request->worker, &request->outcome));
 }
 
-/* Record a refusal or a replay before any intent: triggers, and what nobody could tell to be none. */
+/* Record that the answer is another request's. */
+static void
+out_put_replay(struct request *request)
+{
+	struct record_request record = request_record(request);
+
+	audit_replay(request->worker->shared->audit, &record, (struct str){ request->first_id, sizeof(request->first_id) },
+	    request->client ? out_status(request) : 0);
+}
+
+/* Record a refusal before any intent: triggers, and what nobody could tell to be none. */
 static void
 out_put_refusal(struct request *request)
 {
 	struct record_request record = request_record(request);
 	enum operation op = request->route.operation;
 
-	if (request->replayed) {
-		audit_replay(request->worker->shared->audit, &record, (struct str){ request->first_id, sizeof(request->first_id) },
-		    out_status(request));
-		return;
-	}
 	if (request->refusal == REFUSAL_NONE)
 		return;
 	if (operation_is_trigger(op) || op == OPERATION_NONE || request->refusal == REFUSAL_UNAUTHENTICATED)
@@ -340,9 +345,11 @@ out_begin(struct request *request)
 	if (!request->was_sent && request->intent_put && !request->intent_done)
 		return;		/* not known yet whether there is an intent to be closed */
 	claim_end(request);
+	if (request->replayed)
+		out_put_replay(request);
 	if (request->intent_ok)
 		out_put_outcome(request);
-	else if (!request->is_health)
+	else if (!request->is_health && !request->replayed)
 		out_put_refusal(request);
 	poll_end(request);
 	request->recorded = true;
@@ -381,6 +388,7 @@ step_recording(struct request *request)
 		request_set_deadline(request, request->slow_until);
 	} else if (request->recorded && request->outcome_put == request->outcome_done) {
 		step_out_answer(request);
+		lost_end(request);
 		out_end(request);
 	} else if (request->timer_due) {
 		step_out_answer(request);

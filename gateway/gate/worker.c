@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "gate/steps.h"
 
 /* A client that takes its answer slower than this holds memory for nothing. */
 #define WORKER_WRITE_TIMEOUT_US (30 * (int64_t)CLOCK_SECOND)
@@ -116,6 +117,7 @@ on_gone(void *arg, struct front_request *client)
 	check_magic(request, REQUEST_MAGIC);
 	request->client_gone = true;
 	request->client = NULL;
+	lost_fly_alone(request);
 	request_make_ready(request);
 }
 
@@ -123,8 +125,11 @@ on_gone(void *arg, struct front_request *client)
 static void
 on_sent(void *arg, struct front_request *client, bool delivered)
 {
-	(void)arg;
-	(void)client;
+	struct worker *worker = arg;
+	struct delivery *delivery = front_owner(client);
+
+	if (delivery)
+		delivery_sent(&worker->deliveries, delivery, client, delivered);
 	if (!delivered)
 		log_line(LOG_DEBUG, "answer not delivered", log_s("peer", front_peer(client)));
 }
@@ -183,6 +188,7 @@ worker_new(unsigned index, struct worker_shared *shared, struct config *config, 
 	worker->ready_hook = (struct loop_hook){ .fn = on_ready, .arg = worker };
 	worker->records_hook = (struct loop_hook){ .fn = on_records, .arg = worker };
 	loop_timer_init(&worker->drain_timer, worker->loop, on_drain_look, worker);
+	deliveries_init(&worker->deliveries, worker->loop, shared);
 	worker->pool = pool_new(worker->loop, shared->resolver, config, tls_client, proxy);
 	worker->resolutions = resolutions_new(worker);
 	settings.arg = worker;
@@ -222,6 +228,7 @@ worker_free(struct worker **worker_p)
 	check(!worker->running && worker->request_count == 0);
 	front_free(&worker->front);
 	resolutions_free(&worker->resolutions);
+	deliveries_fini(&worker->deliveries);
 	pool_free(&worker->pool);
 	for (size_t i = 0; worker->tls_servers && i < worker->config->listen_count; i++)
 		tls_server_free(&worker->tls_servers[i]);
@@ -335,6 +342,21 @@ worker_on_claims(struct worker *worker, struct claims_event *event)
 	request->claim_event = *event;
 	request->claim_event.answer = buf_take(&event->answer);
 	request_make_ready(request);
+}
+
+bool
+worker_on_landed(struct worker *worker, const struct lost_who *who, struct lost_found *found)
+{
+	struct request *request = who->slot < worker->slot_count ? worker->slots[who->slot] : NULL;
+
+	if (request == NULL || !request->lost_joined || request->lost_said || memcmp(request->id, who->id, sizeof(who->id)) != 0
+	    || request->state != REQUEST_CLAIMING || request->client_gone)
+		return false;
+	request->lost_said = true;
+	request->lost_found = *found;
+	request->lost_found.answer = buf_take(&found->answer);
+	request_make_ready(request);
+	return true;
 }
 
 /* --- mail from main --- */

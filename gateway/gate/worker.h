@@ -12,6 +12,7 @@
 #include "gate/access_token.h"
 #include "gate/caller_token_cache.h"
 #include "gate/condition.h"
+#include "gate/delivery.h"
 #include "gate/keyring.h"
 #include "gate/limiter.h"
 #include "gate/polls.h"
@@ -32,6 +33,7 @@ struct worker_shared {
 	struct limiter *limiter;
 	struct polls *polls;
 	struct claims *claims;
+	struct undelivered *undelivered;
 	struct abuse *abuse;
 	struct resolver *resolver;
 	/* 200 or 503 for readyz without reasons; any thread. */
@@ -67,6 +69,7 @@ struct worker {
 	struct pool *pool;
 	struct resolutions *resolutions;
 	struct stats *stats;
+	struct deliveries deliveries;	/* answers to runs that are on their way to the client */
 	struct access_token **access;	/* by identity; references, NULL where none has come */
 	size_t access_count;
 	/* Requests by slot; a ticket's generation tells a slot's tenants apart. */
@@ -108,6 +111,8 @@ void worker_abort(struct worker *worker);	/* time is up: record what is open as 
 void worker_on_limiter(struct worker *worker, const struct limiter_event *event);
 /* The same of its claim's; takes the event's answer. */
 void worker_on_claims(struct worker *worker, struct claims_event *event);
+/* What WHO had joined has landed; false where it has gone. Takes the answer. */
+bool worker_on_landed(struct worker *worker, const struct lost_who *who, struct lost_found *found);
 
 /* The same of the polls; the event's answer is taken. */
 void worker_on_polls(struct worker *worker, const struct polls_event *event);
