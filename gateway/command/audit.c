@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "command/audit_accept.h"
 #include "command/audit_digest.h"
 #include "command/audit_search.h"
 #include "io/journal.h"
@@ -14,10 +15,14 @@
 #define AUDIT_USAGE \
 	"usage: jobgate audit verify DIR...\n" \
 	"       jobgate audit search [OPTION]... DIR...   (jobgate audit search --help)\n" \
+	"       jobgate audit accept DIR --record FILE:LINE --reason TEXT   (jobgate audit accept --help)\n" \
 	"       jobgate audit digest [--config FILE] < BODY\n\n" \
 	"verify checks every record of the audit journals in the directories: form, sequence, hash chain,\n" \
 	"one outcome per intent. They are only read; a gateway may be writing them.\n" \
-	"Exit code 0: all are good; 1: one is not; 2: usage.\n"
+	"Exit code 0: all are good; 1: one is not; 2: usage; 3: good but for damage that a record accepts.\n"
+
+/* Good but for damage that a record accepts: neither 0, which would forget it, nor 1, which would hide another one. */
+#define AUDIT_ACCEPTED 3
 
 static bool progress_shown;
 
@@ -43,6 +48,9 @@ audit_progress_end(void)
 static void
 audit_print_notes(const char *directory, const struct journal_verdict *v)
 {
+	if (v->accepted)
+		printf("%s: ACCEPTED DAMAGE at %s, by the record with seq %" PRIu64 "; %" PRIu64 " such places\n", directory,
+		    v->accepted_where, v->accepted_by, v->accepted);
 	if (v->first_seq > 1)
 		printf("%s: note: begins at seq %" PRIu64 "; older files are not there\n", directory, v->first_seq);
 	if (v->torn_tail)
@@ -52,8 +60,8 @@ audit_print_notes(const char *directory, const struct journal_verdict *v)
 		printf("%s: note: %" PRIu64 " intents have no outcome yet\n", directory, v->open_intents);
 }
 
-/* Check one directory and print the verdict. */
-static bool
+/* Check one directory and print the verdict; the exit code. */
+static int
 audit_verify(const char *directory)
 {
 	struct journal_verdict v;
@@ -63,21 +71,23 @@ audit_verify(const char *directory)
 	if (!v.ok) {
 		printf("%s: FAILED at %s: %s (%" PRIu64 " records in %" PRIu64 " files read)\n", directory, v.where,
 		    v.what, v.records, v.files);
-		return false;
+		return 1;
 	}
 	printf("%s: ok, %" PRIu64 " records in %" PRIu64 " files, seq %" PRIu64 " to %" PRIu64 "\n", directory,
 	    v.records, v.files, v.first_seq, v.last_seq);
 	audit_print_notes(directory, &v);
-	return true;
+	return v.accepted ? AUDIT_ACCEPTED : 0;
 }
 
 int
 command_audit(int argc, char **argv)
 {
-	bool ok = true;
+	int code = 0;
 
 	if (argc >= 2 && strcmp(argv[1], "search") == 0)
 		return audit_search(argc - 1, argv + 1);
+	if (argc >= 2 && strcmp(argv[1], "accept") == 0)
+		return audit_accept(argc - 1, argv + 1);
 	if (argc >= 2 && strcmp(argv[1], "digest") == 0)
 		return audit_digest(argc - 1, argv + 1);
 	if (argc >= 2 && (strcmp(argv[1], "--help") == 0 || (argc >= 3 && strcmp(argv[2], "--help") == 0))) {
@@ -88,9 +98,10 @@ command_audit(int argc, char **argv)
 		fputs(AUDIT_USAGE, stderr);
 		return 2;
 	}
-	for (int i = 2; i < argc; i++)
-		ok &= audit_verify(argv[i]);
-	if (fflush(stdout) != 0)
-		ok = false;
-	return ok ? 0 : 1;
+	for (int i = 2; i < argc; i++) {
+		int one = audit_verify(argv[i]);
+
+		code = code == 1 || one == 0 ? code : one;	/* what nobody has accepted outweighs what somebody has */
+	}
+	return fflush(stdout) == 0 ? code : 1;
 }

@@ -98,6 +98,18 @@ open_tell(struct journal *j, const struct journal_recovery *r)
 	open_hold(j, JOURNAL_EVENT, &members);
 }
 
+/* Hold the record that accepts damage, where one is to be accepted. */
+static void
+open_accept(struct journal *j, const struct journal_recovery *r, const struct journal_accept *accept)
+{
+	struct buf members = BUF_EMPTY;
+
+	if (r->accepted == NULL)
+		return;
+	journal_repair_members(&members, r->accepted, accept);
+	open_hold(j, JOURNAL_EVENT, &members);
+}
+
 /* Hold the outcome `unknown` of each intent that has none, in the order of the intents. */
 static void
 open_orphans(struct journal *j, void (*make_unknown)(struct buf *, struct str))
@@ -134,11 +146,12 @@ static bool
 open_recover(struct journal *j, const struct journal_settings *settings, struct buf *error)
 {
 	struct journal_recovery r;
-	bool ok = journal_recover(&r, j->dirfd, settings->directory, error);
+	bool ok = journal_recover(&r, j->dirfd, settings->directory, settings->accept, error);
 
 	if (ok) {
 		open_adopt(j, &r, settings->instance);
 		open_tell(j, &r);
+		open_accept(j, &r, settings->accept);
 		open_orphans(j, settings->make_unknown);
 		ok = journal_commit(j, true);
 		if (!ok)
