@@ -6,6 +6,7 @@
 
 #include "gate/admin.h"
 #include "gate/access_tokens.h"
+#include "gate/anchors.h"
 #include "gate/instance.h"
 #include "gate/issuers.h"
 #include "gate/worker.h"
@@ -22,6 +23,7 @@ struct instance {
 	struct journal *journal;
 	struct audit *audit;
 	struct limiter *limiter;
+	struct anchors *anchors;
 	struct access_tokens *access;
 	struct issuers *issuers;	/* of config */
 	struct admin *admin;

@@ -14,6 +14,7 @@ struct metrics_source {
 	const struct stats_labels *labels;
 	const struct limiter *limiter;
 	const struct journal *journal;
+	bool head_not_shown;
 };
 
 /* Append everything. Main's thread; reads only atomics. */

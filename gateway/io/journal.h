@@ -32,12 +32,14 @@
 #include "io/loop.h"
 
 struct journal;
+struct journal_head;	/* io/journal_chain.h */
 
 enum journal_kind {
 	JOURNAL_INTENT,		/* durable; reserves room for its outcome; opens REQUEST_ID */
 	JOURNAL_OUTCOME,	/* closes REQUEST_ID */
 	JOURNAL_REFUSAL,	/* not waited for; dropped and counted where the ring is full */
 	JOURNAL_EVENT,		/* config, stop */
+	JOURNAL_ANCHOR,		/* another journal's head; refused where the ring is full or it fails */
 	JOURNAL_KIND_COUNT
 };
 
@@ -84,7 +86,7 @@ struct journal *journal_open(const struct journal_settings *settings, struct buf
 void journal_close(struct journal **journal);
 
 /*
- * Any thread. False: refused, nothing taken (an intent while failing or the ring full; entry stays the caller's).
+ * Any thread. False: refused, nothing taken (an intent or anchor while failing or the ring full; entry stays the caller's).
  * Outcomes and events are always taken; so is a refusal, which is dropped and counted where the ring is full
  * (ok=false). ok=false: an intent is refused and must get no outcome; any other record is kept in memory and written
  * when the disk takes it. An intent that was acknowledged must get its outcome: its room in the ring is reserved
@@ -123,6 +125,13 @@ struct journal_retention {
 void journal_set_retention(struct journal *journal, const struct journal_retention *retention);
 /* Whether something keeps the retention from deleting; any thread. */
 bool journal_retention_is_ill(const struct journal *journal);
+
+/*
+ * A record that no power cut takes back, for others to hold this journal to; any thread. The newest, or where that is
+ * among anchors alone the one before them, unless ALL: anchors that answer each other would never end. False: there is
+ * none.
+ */
+bool journal_synced_head(struct journal *journal, bool all, struct journal_head *head);
 
 /* What is free on the journal's file system, as of the last second; -1 where it does not tell. Any thread. */
 int64_t journal_free_bytes(const struct journal *journal);

@@ -40,6 +40,7 @@ config_set_defaults(struct config *config)
 	config->limits.idle_timeout_us = 180 * CONFIG_SECOND;
 	config->audit_refusals = 10;
 	config->audit_warn_free = INT64_C(1) << 30;
+	config->audit_anchors_us = 60 * CONFIG_SECOND;
 	config->drain_timeout_us = 35 * CONFIG_SECOND;
 	config->log_level = LOG_INFO;
 }

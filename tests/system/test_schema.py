@@ -76,7 +76,7 @@ FULL = {
     "limits": {"connections": 100, "head_bytes": 8192, "body_bytes": 65536, "head_timeout": "1s", "body_timeout": "1s",
                "idle_timeout": "1m"},
     "audit": {"directory": "audit", "refusals": 5, "digest_key": {"file": "digest-key"},
-              "retention": {"age": "400d", "size": "10GB", "collected": "collected.json"}, "warn_free": "2GB"},
+              "retention": {"age": "400d", "size": "10GB", "collected": "collected.json"}, "anchors": "30s", "warn_free": "2GB"},
     "drain": {"delay": "1s", "timeout": "10s"},
     "log": {"level": "debug"},
 }
