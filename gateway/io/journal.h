@@ -141,21 +141,48 @@ struct str journal_uuid(const struct journal *journal);
 
 /* --- reading, for `jobgate audit verify` --- */
 struct journal_verdict {
+	char journal[40];	/* its UUID; empty where it is not known */
 	uint64_t records, files;
 	uint64_t first_seq, last_seq;	/* of what is there; 0: nothing. first_seq > 1: older files were deleted */
 	uint64_t open_intents;	/* without an outcome as yet */
+	uint64_t anchors;	/* of other journals that it has */
+	uint64_t held, deleted, late;	/* others' anchors of it: right; of records that were deleted; after AS_OF and behind its end */
+	uint64_t disputed;	/* directories that say otherwise and are not believed */
 	bool ok;
 	bool torn_tail;		/* the last line is incomplete: no fault; the next start cuts it */
 	char where[512];	/* "FILE:LINE" of the first bad record */
-	char what[256];		/* what is wrong with it */
+	char what[1024];	/* what is wrong with it */
 };
+
+/* How far it is. SHOW(file, records, percent) is called a few times a second; all else is private, and zero at first. */
+struct journal_progress {
+	void (*show)(const char *file, uint64_t records, unsigned percent);
+	uint64_t records, bytes, total, shown_bytes;
+};
+
 /*
  * Check every line of the directory's journal: JSON, seq without gap, prev, hash, one outcome per intent at most;
  * journal.id and journal.checkpoint where they are there (records that the checkpoint knew must be there still).
  * Where the first records are gone, a record of kind `retention` must say that they were deleted. Changes and locks
  * nothing. PROGRESS may be NULL.
  */
-void journal_verify(struct str directory, void (*progress)(const char *file, uint64_t records),
-    struct journal_verdict *verdict);
+void journal_verify(struct str directory, struct journal_progress *progress, struct journal_verdict *verdict);
+
+/* A journal that anchors speak of and that was not given. */
+struct journal_stranger {
+	char journal[40];
+	uint64_t anchors, last_seq;
+};
+struct journal_strangers { struct journal_stranger *list; size_t count; };
+
+/*
+ * Check the journals of COUNT directories, and that each still has what the anchors of the others saw: the first bad
+ * record is then known to lie behind the last that an anchor has right. A journal that ends before an anchor's record is
+ * cut, unless the anchor was written after AS_OF: copies are taken one after another. Who is found bad, or has another
+ * journal than its own and a third one's anchors say, is not believed from there on. STRANGERS: freed by the caller
+ * (its list).
+ */
+void journal_verify_all(const struct str *directories, size_t count, struct wall_time as_of,
+    struct journal_progress *progress, struct journal_verdict *verdicts, struct journal_strangers *strangers);
 
 #endif

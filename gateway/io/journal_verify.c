@@ -8,22 +8,26 @@
 
 #include "io/journal_dir.h"
 #include "io/journal_intents.h"
+#include "io/journal_progress.h"
 #include "io/journal_retention.h"
 #include "io/journal_segment.h"
-
-#define VERIFY_PROGRESS_RECORDS 65536	/* a few times a second */
+#include "io/journal_verify.h"
 
 struct verify_run {
 	int dirfd;
 	struct str directory;
 	struct journal_verdict *verdict;
-	void (*progress)(const char *file, uint64_t records);
+	struct journal_progress *progress;
+	const struct journal_anchors *anchors;	/* NULL: of nobody else */
+	size_t witnesses;
+	struct journal_hearing hearing;
 	struct journal_names names;
 	char uuid[JOURNAL_UUID_BYTES + 1];	/* empty until known */
 	struct journal_head head;
 	struct journal_intents open;
 	struct journal_head deleted;		/* the record in front of the first, where the oldest files are gone */
 	bool attested;				/* and a record says that it was deleted */
+	bool bad_line;				/* the fault is in the line behind head */
 	bool any_head;				/* the oldest files are gone: the first record says what it follows */
 	struct journal_checkpoint checkpoint;	/* head.seq 0: none */
 };
@@ -47,6 +51,7 @@ verify_fail(struct verify_run *run, const char *name, uint64_t line, const char 
 static const char *
 verify_pair(struct verify_run *run, const struct journal_line *line)
 {
+	run->verdict->anchors += line->kind == JOURNAL_ANCHOR;
 	if (line->kind == JOURNAL_INTENT &&
 	    !journal_intents_open(&run->open, line->request_id, line->seq, line->seq, STR("")))
 		return "a second intent of the same request";
@@ -65,6 +70,16 @@ verify_attestation(struct verify_run *run, struct str text)
 	if (run->deleted.seq > 0 && !run->attested && journal_retention_read(text, &deleted))
 		run->attested = deleted.seq == run->deleted.seq &&
 		    memcmp(deleted.hash, run->deleted.hash, JOURNAL_HASH_HEX) == 0;
+}
+
+/* It is known which journal it is: find out what others say of it. */
+static void
+verify_begin(struct verify_run *run, struct str uuid)
+{
+	memmove(run->uuid, uuid.p, JOURNAL_UUID_BYTES);
+	memcpy(run->verdict->journal, run->uuid, sizeof(run->uuid));
+	if (run->anchors)
+		journal_hearing_begin(&run->hearing, journal_anchors_find(run->anchors, uuid), run->witnesses);
 }
 
 /* Check one line against what came before. FIRST: of the file that is named after SEGMENT. */
@@ -88,8 +103,10 @@ verify_line(struct verify_run *run, struct str text, bool first, uint64_t segmen
 	fault = journal_line_follows(&line, &run->head, str_from(run->uuid));
 	if (fault)
 		return fault;
-	memcpy(run->uuid, line.uuid.p, JOURNAL_UUID_BYTES);
+	if (v->journal[0] == '\0')
+		verify_begin(run, line.uuid);
 	journal_head_set(&run->head, &line);
+	journal_hearing_record(&run->hearing, &run->head, &run->deleted);
 	if (line.seq == run->checkpoint.head.seq &&
 	    memcmp(run->head.hash, run->checkpoint.head.hash, JOURNAL_HASH_HEX) != 0)
 		return "journal.checkpoint knows another record with this seq";
@@ -115,8 +132,7 @@ verify_lines(struct verify_run *run, struct journal_reader *reader, const char *
 
 		if (fault)
 			return fault;
-		if (run->progress && run->verdict->records % VERIFY_PROGRESS_RECORDS == 0)
-			run->progress(name, run->verdict->records);
+		journal_progress_add(run->progress, name, text->n + 1);
 	}
 	return NULL;
 }
@@ -139,8 +155,6 @@ verify_file(struct verify_run *run, const char *name, bool last)
 	if (reader.fd < 0)
 		return verify_fail(run, name, 0, strerror(errno));
 	run->verdict->files++;
-	if (run->progress)
-		run->progress(name, run->verdict->records);
 	fault = verify_lines(run, &reader, name, &got, &text);
 	if (fault == NULL && got == JOURNAL_READ_ERROR)
 		fault = strerror(errno);
@@ -151,6 +165,7 @@ verify_file(struct verify_run *run, const char *name, bool last)
 	else if (fault == NULL && reader.line == 0 && !last)
 		fault = "an empty file between others";
 	run->verdict->torn_tail = fault == NULL && got == JOURNAL_READ_TAIL;
+	run->bad_line = fault != NULL;
 	if (fault)
 		verify_fail(run, name, reader.line, fault);
 	journal_reader_close(&reader);
@@ -163,6 +178,8 @@ verify_small_files(struct verify_run *run)
 {
 	if (journal_id_read(run->dirfd, run->uuid) == JOURNAL_DAMAGED)
 		return verify_fail(run, "journal.id", 1, "it is no UUID and a newline");
+	if (run->uuid[0] != '\0')
+		verify_begin(run, str_from(run->uuid));
 	if (journal_checkpoint_read(run->dirfd, str_from(run->uuid), &run->checkpoint) == JOURNAL_DAMAGED)
 		return verify_fail(run, "journal.checkpoint", 1, "its hash does not match, or it is another journal's");
 	return true;
@@ -212,27 +229,58 @@ verify_files(struct verify_run *run)
 	return true;
 }
 
-void
-journal_verify(struct str directory, void (*progress)(const char *file, uint64_t records),
-    struct journal_verdict *verdict)
+/* Open the directory; -1 is told as its fault. */
+static int
+verify_open(struct verify_run *run)
 {
-	struct verify_run run = { .directory = directory, .verdict = verdict, .progress = progress };
 	struct buf path = BUF_EMPTY;
+	int fd;
 
-	*verdict = (struct journal_verdict){ .ok = true };
-	journal_head_init(&run.head);
-	buf_add(&path, directory);
+	buf_add(&path, run->directory);
 	buf_add_char(&path, '\0');
-	run.dirfd = open(path.p, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	fd = open(path.p, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	buf_fini(&path);
-	if (run.dirfd < 0) {
-		verify_fail(&run, "", 0, strerror(errno));
+	if (fd < 0)
+		verify_fail(run, "", 0, strerror(errno));
+	return fd;
+}
+
+void
+journal_verify_one(struct str directory, const struct journal_anchors *anchors, size_t witnesses,
+    struct journal_progress *progress, struct journal_verified *out)
+{
+	struct verify_run run = { .directory = directory, .verdict = &out->verdict, .progress = progress,
+		.anchors = anchors, .witnesses = witnesses };
+
+	*out = (struct journal_verified){ .verdict = { .ok = true }, .bad_from = UINT64_MAX };
+	journal_head_init(&run.head);
+	run.dirfd = verify_open(&run);
+	if (run.dirfd < 0)
 		return;
-	}
-	if (verify_small_files(&run) && verify_names(&run))
-		verify_files(&run);
-	verdict->open_intents = run.open.count;
+	if (verify_small_files(&run) && verify_names(&run) && verify_files(&run))
+		journal_hearing_end(&run.hearing);
+	else if (run.bad_line)
+		out->bad_from = run.head.seq + 1;
+	out->verdict.open_intents = run.open.count;
+	out->hearing = run.hearing;
+	out->names = run.names;
 	journal_intents_fini(&run.open);
-	journal_names_fini(&run.names);
 	close(run.dirfd);
+}
+
+void
+journal_verified_fini(struct journal_verified *verified)
+{
+	journal_hearing_fini(&verified->hearing);
+	journal_names_fini(&verified->names);
+}
+
+void
+journal_verify(struct str directory, struct journal_progress *progress, struct journal_verdict *verdict)
+{
+	struct journal_verified verified;
+
+	journal_verify_one(directory, NULL, 0, progress, &verified);
+	*verdict = verified.verdict;
+	journal_verified_fini(&verified);
 }

@@ -6,6 +6,7 @@ import signal
 import subprocess
 
 from harness import BASE, binary
+from journals import rechain
 from redis_double import RedisDouble
 from wire import wait_for
 
@@ -158,3 +159,69 @@ def test_what_stands_in_redis_is_not_believed(fleet):
     anchors = gateway.wait_records("anchor", 50)
     assert all(r["of_journal"].endswith("-0000-4000-8000-000000000000") for r in anchors) and len(anchors) <= 63
     assert len(heads(redis)) == 64
+
+
+def only_file(gateway):
+    return os.path.join(folder(gateway), [name for name in os.listdir(folder(gateway)) if name.endswith(".jsonl")][0])
+
+
+def read_lines(path):
+    with open(path, encoding="utf-8") as file:
+        return file.read().splitlines()
+
+
+def write_lines(path, lines):
+    with open(path, "w", encoding="utf-8") as file:
+        file.write("".join(line + "\n" for line in lines))
+
+
+def fails(done):
+    """{directory: what is said of it} of those that failed."""
+    return {line.split(": FAILED at ")[0]: line.split(": FAILED at ")[1] for line in done.stdout.splitlines() if ": FAILED at " in line}
+
+
+def test_verify_holds_each_to_what_the_others_saw(fleet, tmp_path):
+    """While they write, as copies, cut, and rewritten with all hashes made anew."""
+    gateways = start(fleet, 3, fleet.redis().url)
+    for gateway in gateways:
+        assert gateway.request("POST", RUN).status == 202
+    wait_anchored(gateways)
+    folders = [folder(g) for g in gateways]
+    for _ in range(5):                                              # which are being written
+        done = verify(*folders)
+        assert done.returncode == 0 and done.stdout.count("anchors of other journals have it right") == 3, done.stdout
+    done = verify(folders[0])
+    assert done.returncode == 0 and f"are of journal {uuid(gateways[1])}, which was not given" in done.stdout
+    for gateway in gateways:
+        gateway.stop()
+    assert verify(*folders).returncode == 0
+    path = only_file(gateways[1])
+    lines = read_lines(path)
+    seen = [r["of_seq"] for g in (gateways[0], gateways[2]) for r in g.records("anchor") if r["of_journal"] == uuid(gateways[1])]
+
+    keep = max(seen) - 2                                            # the end is cut off, the last anchor's record with it
+    write_lines(path, lines[:keep])
+    os.rename(os.path.join(folders[1], "journal.checkpoint"), tmp_path / "checkpoint")
+    assert verify(folders[1]).returncode == 0                       # by itself nobody could tell
+    done = verify(*folders)
+    assert list(fails(done)) == [folders[1]] and f"{path}:{keep}: records are missing at the end" in done.stdout, done.stdout
+    assert f"it ends with seq {keep}, but" in done.stdout and done.returncode == 1
+    assert verify("--as-of", "1d", *folders).returncode == 0        # that may be an older copy
+    assert verify("--as-of", "0s", *folders).returncode == 1
+
+    at = lines.index(next(line for line in lines if '"kind":"intent"' in line))     # "that was not us"
+    last = [line.replace('"caller":"etl"', '"caller":"abc"') for line in lines[at:at + 1]] + lines[at + 1:]
+    write_lines(path, lines[:at] + rechain(last, json.loads(lines[at])["prev"]))
+    assert verify(folders[1]).returncode == 0
+    done = verify(*folders)
+    first = max([s for s in seen if s <= at], default=0) + 1
+    end = min(s for s in seen if s > at)
+    assert list(fails(done)) == [folders[1]], done.stdout
+    assert f"{path}:{first}: rewritten: the first bad record is one of seq {first} to {end};" in done.stdout, done.stdout
+    assert verify("--as-of", "1d", *folders).returncode == 1
+
+    write_lines(path, [])                                           # nothing is left of it but its name
+    done = verify(*folders)
+    assert list(fails(done)) == [folders[1]] and "it ends with seq 0" in done.stdout
+    write_lines(path, lines)
+    assert verify(*folders).returncode == 0
