@@ -32,8 +32,8 @@ struct audit {
 	size_t pair_count;
 };
 
-/* Hand members to the journal without waiting for them. */
-static void
+/* Hand members to the journal without waiting for them; false where it takes none. */
+static bool
 audit_put(struct audit *audit, enum journal_kind kind, struct buf *members)
 {
 	struct journal_entry *entry = calloc(1, sizeof(*entry));
@@ -42,10 +42,11 @@ audit_put(struct audit *audit, enum journal_kind kind, struct buf *members)
 	entry->kind = kind;
 	entry->members = buf_take(members);
 	entry->time = clock_now_wall();
-	if (!journal_put(audit->journal, entry)) {	/* the ring is full: the journal has counted it */
-		buf_fini(&entry->members);
-		free(entry);
-	}
+	if (journal_put(audit->journal, entry))
+		return true;
+	buf_fini(&entry->members);
+	free(entry);
+	return false;
 }
 
 /* The entry of a caller and an error code in this second. */
@@ -254,4 +255,13 @@ audit_stop(struct audit *audit, const char *reason)
 	pthread_mutex_unlock(&audit->lock);
 	record_stop(&members, str_from(reason));
 	audit_put(audit, JOURNAL_EVENT, &members);
+}
+
+bool
+audit_anchor(struct audit *audit, const struct heads_head *head)
+{
+	struct buf members = BUF_EMPTY;
+
+	record_anchor(&members, head);
+	return audit_put(audit, JOURNAL_ANCHOR, &members);
 }

@@ -7,6 +7,7 @@
 #include "io/journal.h"
 #include "io/loop.h"
 #include "rules/config.h"
+#include "rules/heads.h"
 #include "rules/record.h"
 #include "rules/reply.h"
 
@@ -45,5 +46,8 @@ void audit_replay(struct audit *audit, const struct record_request *request, str
 /* Record configuration (event "start" or "reload") and stop. Main's thread. */
 void audit_config(struct audit *audit, const struct config *config, const char *event);
 void audit_stop(struct audit *audit, const char *reason);
+
+/* Record another journal's head; false where the journal cannot take it now. Main's thread. */
+bool audit_anchor(struct audit *audit, const struct heads_head *head);
 
 #endif

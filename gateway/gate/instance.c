@@ -64,11 +64,11 @@ on_metrics(void *arg, struct metrics_source *source)
 {
 	struct instance *instance = arg;
 
-	if (instance->worker_count == 0)
+	if (instance->worker_count == 0 || instance->anchors == NULL)
 		return false;
 	*source = (struct metrics_source){ instance->workers, instance->worker_count, instance->config, &instance->labels,
 		instance->limiter, instance->shared.polls, instance->claims, instance->shared.undelivered,
-		instance->journal, atomic_load(&instance->shared.resolutions) };
+		instance->journal, atomic_load(&instance->shared.resolutions), anchors_are_ill(instance->anchors) };
 	return true;
 }
 
@@ -224,6 +224,7 @@ instance_open(struct instance *instance)
 		instance->fds[i] = -1;
 	atomic_store(&instance->open, true);
 	instance_say_ready(instance);
+	anchors_show(instance->anchors);
 }
 
 /* Look whether the store was tried; the requests' order begins then. */
@@ -325,6 +326,7 @@ instance_start(struct loop *loop, const char *file, struct config *config, struc
 		instance_free(&instance);
 		return NULL;
 	}
+	instance->anchors = anchors_new(loop, instance->limiter, instance->audit, config);
 	instance_say_warnings(config);
 	audit_config(instance->audit, config, "start");
 	instance->admin = admin_new(loop, instance->admin_fd, &hooks, instance);
@@ -356,6 +358,7 @@ instance_free(struct instance **instance_p)
 	limiter_free(&instance->limiter);
 	polls_free(&instance->shared.polls);
 	claims_free(&instance->claims);
+	anchors_free(&instance->anchors);
 	issuers_free(&instance->issuers);
 	for (size_t i = 0; i < instance->worker_count; i++)
 		worker_free(&instance->workers[i]);

@@ -6,6 +6,7 @@
 
 #include "gate/admin.h"
 #include "gate/access_tokens.h"
+#include "gate/anchors.h"
 #include "gate/claims.h"
 #include "gate/instance.h"
 #include "gate/issuers.h"
@@ -25,6 +26,7 @@ struct instance {
 	struct audit *audit;
 	struct limiter *limiter;
 	struct claims *claims;
+	struct anchors *anchors;
 	struct access_tokens *access;
 	struct issuers *issuers;	/* of config */
 	struct admin *admin;

@@ -156,6 +156,7 @@ instance_take(struct instance *instance, struct config *config, struct instance_
 	instance->proxy = buf_take(&parts->proxy);
 	admin_set_access(instance->admin, buf_str(&instance->name), buf_str(&parts->admin_token));
 	audit_set(instance->audit, config);
+	anchors_set(instance->anchors, config);
 	audit_config(instance->audit, config, "reload");
 	log_set_level((enum log_level)config->log_level);
 	config_unref(&instance->config);

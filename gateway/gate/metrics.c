@@ -262,7 +262,7 @@ metrics_polls(struct metrics *m)
 static void
 metrics_stores(struct metrics *m)
 {
-	static const char *const kinds[JOURNAL_KIND_COUNT] = { "intent", "outcome", "refusal", "event" };
+	static const char *const kinds[JOURNAL_KIND_COUNT] = { "intent", "outcome", "refusal", "event", "anchor" };
 	struct limiter_counts store = limiter_counts(m->source->limiter);
 	struct journal_counts journal = journal_counts(m->source->journal);
 
@@ -282,6 +282,8 @@ metrics_stores(struct metrics *m)
 	metrics_sample(m, "jobgate_audit_free_bytes", NULL, (double)journal_free_bytes(m->source->journal));
 	metrics_family(m, "jobgate_audit_retention_up", "gauge", "Whether nothing keeps audit.retention from deleting.");
 	metrics_sample(m, "jobgate_audit_retention_up", NULL, !journal_retention_is_ill(m->source->journal));
+	metrics_family(m, "jobgate_audit_anchors_up", "gauge", "Whether the journal's head was shown to the fleet when it last should have been.");
+	metrics_sample(m, "jobgate_audit_anchors_up", NULL, !m->source->head_not_shown);
 }
 
 /* Idempotency-Keys, and answers that nobody received. */

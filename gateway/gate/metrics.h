@@ -19,6 +19,7 @@ struct metrics_source {
 	struct undelivered *undelivered;
 	const struct journal *journal;
 	size_t resolutions;		/* unknown outcomes that are being looked for now */
+	bool head_not_shown;
 };
 
 /* Append everything. Main's thread; reads only atomics. */

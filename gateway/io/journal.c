@@ -134,7 +134,7 @@ open_adopt(struct journal *j, struct journal_recovery *r, struct str instance)
 	j->last_trigger = r->open.count > 0 ? clock_now_wall() : r->last_trigger;
 	memcpy(j->uuid, r->uuid, sizeof(j->uuid));
 	journal_line_prefix(&j->prefix, str_from(j->uuid), instance);
-	j->head = j->synced_head = r->head;
+	j->head = j->synced_head = j->shown = j->shown_all = r->head;
 	j->open = r->open;
 	r->open = (struct journal_intents){ NULL, 0, 0 };
 	j->segment = r->last;
@@ -252,6 +252,8 @@ put_reserve(struct journal *j, enum journal_kind kind)
 		return false;
 	if (kind == JOURNAL_REFUSAL && used + 1 > j->ring_records)
 		return false;
+	if (kind == JOURNAL_ANCHOR && (used + 1 > j->ring_records || !atomic_load(&j->up)))
+		return false;
 	if (kind == JOURNAL_INTENT)
 		j->reserved++;
 	if (kind == JOURNAL_OUTCOME && j->reserved > 0)
@@ -351,6 +353,15 @@ bool
 journal_retention_is_ill(const struct journal *j)
 {
 	return atomic_load(&j->retention.ill);
+}
+
+bool
+journal_synced_head(struct journal *j, bool all, struct journal_head *head)
+{
+	pthread_mutex_lock(&j->lock);
+	*head = all ? j->shown_all : j->shown;
+	pthread_mutex_unlock(&j->lock);
+	return head->seq > 0;
 }
 
 int64_t

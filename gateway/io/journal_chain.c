@@ -151,7 +151,9 @@ kind_from(struct str name)
 		return JOURNAL_INTENT;
 	if (str_eq(name, STR("outcome")))
 		return JOURNAL_OUTCOME;
-	return str_eq(name, STR("refusal")) ? JOURNAL_REFUSAL : JOURNAL_EVENT;
+	if (str_eq(name, STR("refusal")))
+		return JOURNAL_REFUSAL;
+	return str_eq(name, STR("anchor")) ? JOURNAL_ANCHOR : JOURNAL_EVENT;
 }
 
 /* "2026-08-01T12:34:56.123456Z": digits and marks in their places. */

@@ -197,6 +197,17 @@ commit_count_sync(struct journal *j, int64_t us)
 	atomic_fetch_add(&j->sync_buckets[bucket], 1);
 }
 
+/* Let others see how far the journal is on the disk. */
+static void
+commit_show(struct journal *j, bool anchors_alone)
+{
+	pthread_mutex_lock(&j->lock);
+	j->shown_all = j->synced_head;
+	if (!anchors_alone)
+		j->shown = j->synced_head;
+	pthread_mutex_unlock(&j->lock);
+}
+
 /* What is written is on the disk: acknowledge the intents, forget the records. */
 static void
 commit_settle(struct journal *j)
@@ -204,11 +215,13 @@ commit_settle(struct journal *j)
 	struct journal_held *h = &j->held;
 	struct commit_news news = { NULL, NULL, NULL };
 	uint64_t seq = j->synced_head.seq;
+	bool anchors_alone = true;
 
 	for (size_t i = 0; i < h->written; i++) {
 		struct journal_record *r = &h->records[i];
 
 		seq++;
+		anchors_alone = anchors_alone && r->kind == JOURNAL_ANCHOR;
 		if (r->kind == JOURNAL_INTENT) {
 			journal_intents_open(&j->open, buf_str(&r->id), seq, j->segment.first_seq, STR(""));
 			atomic_fetch_add(&j->records[JOURNAL_INTENT], 1);
@@ -223,6 +236,7 @@ commit_settle(struct journal *j)
 	memmove(h->records, h->records + h->written, h->count * sizeof(h->records[0]));
 	h->written = 0;
 	j->synced_head = j->head;
+	commit_show(j, anchors_alone);
 }
 
 /* fdatasync what is written. */
@@ -445,23 +459,29 @@ journal_commit_event(struct journal *j, struct buf *members)
 }
 
 bool
+journal_kind_can_wait(enum journal_kind kind)
+{
+	return kind == JOURNAL_REFUSAL || kind == JOURNAL_ANCHOR;
+}
+
+bool
 journal_commit_kept(struct journal *j)
 {
 	struct journal_held *h = &j->held;
-	struct journal_record *refusals = calloc(h->count + 1, sizeof(*refusals));
+	struct journal_record *others = calloc(h->count + 1, sizeof(*others));
 	size_t aside = 0, kept = h->written;
 	bool ok;
 
-	check(refusals != NULL);
+	check(others != NULL);
 	for (size_t i = h->written; i < h->count; i++)
-		if (h->records[i].kind == JOURNAL_REFUSAL)
-			refusals[aside++] = h->records[i];
+		if (journal_kind_can_wait(h->records[i].kind))
+			others[aside++] = h->records[i];
 		else
 			h->records[kept++] = h->records[i];
 	h->count = kept;
 	ok = journal_commit(j, true);
 	for (size_t i = 0; i < aside; i++)	/* there is room in the array: they have been in it */
-		h->records[h->count++] = refusals[i];
-	free(refusals);
+		h->records[h->count++] = others[i];
+	free(others);
 	return ok;
 }

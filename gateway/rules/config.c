@@ -51,6 +51,7 @@ config_set_defaults(struct config *config)
 	config->idempotency.keys_us = CONFIG_DAY;
 	config->idempotency.max_bytes = 128 * CONFIG_MB;
 	config->idempotency.undelivered_us = 2 * CONFIG_MINUTE;
+	config->audit_anchors_us = 60 * CONFIG_SECOND;
 	config->drain_timeout_us = 35 * CONFIG_SECOND;
 	config->log_level = LOG_INFO;
 }

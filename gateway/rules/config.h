@@ -259,6 +259,7 @@ struct config {
 		struct str collected;	/* the collector's file; empty: none */
 	} audit_retention;
 	int64_t audit_warn_free;	/* bytes; 1 GB */
+	int64_t audit_anchors_us;	/* 60 s; 0: off */
 	struct config_secret audit_digest_key;	/* empty: a record's body_sha256 is a plain SHA-256 */
 	struct {			/* its value as a key of HMAC-SHA-256; set by gate/ before it is shared, wiped with the snapshot */
 		size_t n;		/* 0: there is none */

@@ -225,12 +225,27 @@ read_retention(struct config_reader *r, struct json_t *value, const struct confi
 		config_error(r, "needs \"age\" or \"size\": without either nothing is deleted");
 }
 
+/* Read how often heads are shown: never, or so seldom that it costs nothing. */
+static void
+read_anchors(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out)
+{
+	int64_t us = 0;
+
+	config_read_duration(r, value, rule, &us);
+	if (us > 0 && us < CONFIG_SECOND)
+		config_error_is(r, "must be \"0s\" (never) or \"1s\" at least", value);
+	else
+		*(int64_t *)out = us;
+}
+
 static const struct config_rule audit_rules[] = {
 	CONFIG_KEY("directory", config_read_path, struct config, audit_directory, 0, 0),
 	/* 10,000 refusals a second are 5 MB of journal a second: more is no record but a way to fill a disk. */
 	CONFIG_KEY("refusals", config_read_int64, struct config, audit_refusals, 1, 10000),
 	CONFIG_KEY("digest_key", config_read_secret, struct config, audit_digest_key, 0, 0),
 	{ STR_INIT("retention"), read_retention, 0, 0, 0, false, NULL, NULL },
+	/* An hour is how much of a journal could still be rewritten unseen. */
+	CONFIG_KEY("anchors", read_anchors, struct config, audit_anchors_us, 0, 60 * CONFIG_MINUTE),
 	CONFIG_KEY("warn_free", config_read_bytes, struct config, audit_warn_free, 0, 1024 * CONFIG_TB),
 	CONFIG_END,
 };

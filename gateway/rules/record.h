@@ -71,6 +71,10 @@ struct config;
 void record_config(struct buf *out, const struct config *config, struct str digest_hex, struct str event);
 void record_stop(struct buf *out, struct str reason);
 
+/* What another journal was seen to have: `of_journal`, `of_seq`, `of_hash` (`journal`, `seq` and `hash` are the record's own). */
+struct heads_head;
+void record_anchor(struct buf *out, const struct heads_head *head);
+
 /*
  * The outcome of an intent that a start found open: its fate is unknown. INTENT_LINE is the intent's whole line, with
  * or without the newline; the common members are copied from it as they stand, those that it does not have become

@@ -175,7 +175,7 @@ fixture_on_done(struct journal_entry *entry, bool ok)
 static inline struct fixture_entry *
 fixture_entry(struct fixture *f, enum journal_kind kind, const char *id, struct wall_time time)
 {
-	static const char *const names[] = { "intent", "outcome", "refusal", "config" };
+	static const char *const names[] = { "intent", "outcome", "refusal", "config", "anchor" };
 	struct fixture_entry *e = calloc(1, sizeof(*e));
 
 	assert_non_null(e);
