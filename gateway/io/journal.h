@@ -156,7 +156,6 @@ struct journal_verdict {
 	uint64_t records, files;
 	uint64_t first_seq, last_seq;	/* of what is there; 0: nothing. first_seq > 1: older files were deleted */
 	uint64_t open_intents;	/* without an outcome as yet */
-	uint64_t anchors;	/* of other journals that it has */
 	uint64_t held, deleted, late;	/* others' anchors of it: right; of records that were deleted; after AS_OF and behind its end */
 	uint64_t disputed;	/* directories that say otherwise and are not believed */
 	bool ok;

@@ -75,9 +75,8 @@ anchors_of(struct journal_anchors *anchors, struct str uuid)
 	return of;
 }
 
-/* Take a line that may be an anchor's. */
-static void
-anchors_take(struct journal_anchors *anchors, struct str text, uint32_t witness, struct wall_time as_of)
+void
+journal_anchors_take(struct journal_anchors *anchors, struct str text, uint32_t witness, struct wall_time as_of)
 {
 	struct anchor_members members;
 	struct journal_anchor anchor = { .witness = witness };
@@ -114,7 +113,7 @@ anchors_read_file(struct journal_anchors *anchors, int dirfd, const char *name, 
 		return;
 	while ((got = journal_reader_next(&reader, &line)) == JOURNAL_READ_LINE || got == JOURNAL_READ_LONG) {
 		if (got == JOURNAL_READ_LINE && anchor_may_be(line))
-			anchors_take(anchors, line, witness, as_of);
+			journal_anchors_take(anchors, line, witness, as_of);
 		journal_progress_add(progress, name, line.n + 1);
 	}
 	journal_reader_close(&reader);

@@ -37,6 +37,8 @@ struct journal_anchors {
  */
 void journal_anchors_gather(struct journal_anchors *anchors, struct str directory, uint32_t witness,
     struct wall_time as_of, struct journal_progress *progress);
+/* Add what one line of it says, where it is an anchor's. */
+void journal_anchors_take(struct journal_anchors *anchors, struct str text, uint32_t witness, struct wall_time as_of);
 void journal_anchors_sort(struct journal_anchors *anchors);
 void journal_anchors_fini(struct journal_anchors *anchors);
 

@@ -21,6 +21,7 @@ struct verify_run {
 	struct journal_progress *progress;
 	const struct journal_anchors *anchors;	/* NULL: of nobody else */
 	size_t witnesses;
+	struct journal_anchors *gathered;	/* NULL: what it says of others is not wanted */
 	struct journal_hearing hearing;
 	struct journal_names names;
 	char uuid[JOURNAL_UUID_BYTES + 1];	/* empty until known */
@@ -54,7 +55,6 @@ verify_fail(struct verify_run *run, const char *name, uint64_t line, const char 
 static const char *
 verify_pair(struct verify_run *run, const struct journal_line *line)
 {
-	run->verdict->anchors += line->kind == JOURNAL_ANCHOR;
 	if (line->kind == JOURNAL_INTENT &&
 	    !journal_intents_open(&run->open, line->request_id, line->seq, line->seq, STR("")))
 		return "a second intent of the same request";
@@ -126,6 +126,8 @@ verify_line(struct verify_run *run, struct str text, bool first, uint64_t segmen
 	v->last_seq = line.seq;
 	if (line.kind == JOURNAL_EVENT)
 		verify_attestation(run, text);
+	if (line.kind == JOURNAL_ANCHOR && run->gathered)
+		journal_anchors_take(run->gathered, text, 0, (struct wall_time){ INT64_MAX });
 	return verify_pair(run, &line);
 }
 
@@ -312,10 +314,10 @@ verify_open(struct verify_run *run)
 
 void
 journal_verify_one(struct str directory, const struct journal_anchors *anchors, size_t witnesses,
-    struct journal_progress *progress, struct journal_verified *out)
+    struct journal_anchors *gathered, struct journal_progress *progress, struct journal_verified *out)
 {
 	struct verify_run run = { .directory = directory, .verdict = &out->verdict, .progress = progress,
-		.anchors = anchors, .witnesses = witnesses };
+		.anchors = anchors, .witnesses = witnesses, .gathered = gathered };
 
 	*out = (struct journal_verified){ .verdict = { .ok = true }, .bad_from = UINT64_MAX };
 	journal_head_init(&run.head);
@@ -346,7 +348,7 @@ journal_verify(struct str directory, struct journal_progress *progress, struct j
 {
 	struct journal_verified verified;
 
-	journal_verify_one(directory, NULL, 0, progress, &verified);
+	journal_verify_one(directory, NULL, 0, NULL, progress, &verified);
 	*verdict = verified.verdict;
 	journal_verified_fini(&verified);
 }

@@ -13,9 +13,12 @@ struct journal_verified {
 	struct journal_names names;		/* owned */
 };
 
-/* Check DIRECTORY, and hear what ANCHORS (NULL: none) of so many WITNESSES say of it. */
+/*
+ * Check DIRECTORY, and hear what ANCHORS (NULL: none) of so many WITNESSES say of it. What it says itself is added to
+ * GATHERED (NULL: it is not wanted).
+ */
 void journal_verify_one(struct str directory, const struct journal_anchors *anchors, size_t witnesses,
-    struct journal_progress *progress, struct journal_verified *out);
+    struct journal_anchors *gathered, struct journal_progress *progress, struct journal_verified *out);
 void journal_verified_fini(struct journal_verified *verified);
 
 #endif

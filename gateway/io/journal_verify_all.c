@@ -1,10 +1,11 @@
 /*
  * Several journals verified against each other.
  *
- * First all anchors are gathered, then each journal is read once, and hears what is said of it where its records pass.
- * At the end it is weighed who is to be believed. Nobody is believed behind the first record that is bad by itself,
- * nor behind one that somebody else than the accused has against it; and where a third journal has a later record of the
- * accused right, the chain has all before it right too, and the anchor itself is the bad record.
+ * First all anchors are gathered (of one journal alone: while it is verified), then each journal is read once, and hears
+ * what is said of it where its records pass. At the end it is weighed who is to be believed: nobody behind the first
+ * record that is bad by itself, nor behind one that somebody else than the accused has otherwise. Whom all others
+ * contradict is thus alone the bad one. Where a third journal has a later record of the accused right, either that one
+ * was forged along with it or the anchor was: that cannot be known, and is told.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -85,6 +86,8 @@ tell_accused(const struct verify_all *all, size_t target, const struct journal_a
 {
 	struct journal_verdict *v = &all->verdicts[target];
 	struct str witness = all->directories[a->anchor.witness];
+	uint64_t first = a->agreed >= v->first_seq ? a->agreed + 1 : v->first_seq;
+	size_t voucher = find_voucher(all, target, &a->anchor);
 
 	v->ok = false;
 	if (a->ends) {
@@ -94,25 +97,16 @@ tell_accused(const struct verify_all *all, size_t target, const struct journal_a
 		    v->last_seq, STR_ARG(witness), a->anchor.seq, a->anchor.own_seq);
 		return;
 	}
-	tell_where(all, target, a->agreed >= v->first_seq ? a->agreed + 1 : v->first_seq, v);
+	tell_where(all, target, first, v);
 	snprintf(v->what, sizeof(v->what), "rewritten: the first bad record is one of seq %" PRIu64 " to %" PRIu64
-	    "; %.*s has seen another seq %" PRIu64 " (its anchor at seq %" PRIu64 ")",
-	    a->agreed >= v->first_seq ? a->agreed + 1 : v->first_seq, a->anchor.seq, STR_ARG(witness), a->anchor.seq,
-	    a->anchor.own_seq);
-}
+	    "; %.*s has seen another seq %" PRIu64 " (its anchor at seq %" PRIu64 ")", first, a->anchor.seq, STR_ARG(witness),
+	    a->anchor.seq, a->anchor.own_seq);
+	if (voucher < all->count) {
+		size_t n = strlen(v->what);
 
-/* An anchor is itself the bad record: the journal that it speaks of and a third one have it otherwise. */
-static void
-tell_liar(const struct verify_all *all, size_t target, size_t voucher, const struct journal_anchor *anchor)
-{
-	struct journal_verdict *v = &all->verdicts[anchor->witness];
-
-	if (!v->ok)
-		return;
-	v->ok = false;
-	tell_where(all, anchor->witness, anchor->own_seq, v);
-	snprintf(v->what, sizeof(v->what), "rewritten: its anchor has another seq %" PRIu64 " than %.*s, which %.*s has right",
-	    anchor->seq, STR_ARG(all->directories[target]), STR_ARG(all->directories[voucher]));
+		snprintf(v->what + n, sizeof(v->what) - n, ", or that anchor is forged: %.*s has this or a later record right",
+		    STR_ARG(all->directories[voucher]));
+	}
 }
 
 /* Weigh what is said of one journal. */
@@ -129,12 +123,9 @@ judge(const struct verify_all *all, size_t target)
 	v->disputed = 0;
 	for (size_t i = 0; i < one->hearing.count; i++) {
 		const struct journal_accusation *a = &one->hearing.accusations[i];
-		size_t voucher = a->ends ? all->count : find_voucher(all, target, &a->anchor);
 
 		if (is_discredited(all, target, &a->anchor))
 			v->disputed++;
-		else if (voucher < all->count)
-			tell_liar(all, target, voucher, &a->anchor);
 		else if (!accused && (v->ok || (one->bad_from != UINT64_MAX && one->bad_from > a->anchor.seq))) {
 			tell_accused(all, target, a);
 			accused = true;
@@ -177,7 +168,8 @@ find_strangers(const struct verify_all *all, struct journal_strangers *strangers
 			continue;
 		memcpy(s->journal, of->uuid, sizeof(of->uuid));
 		s->anchors = of->count;
-		s->last_seq = of->list[of->count - 1].seq;
+		for (size_t n = 0; n < of->count; n++)
+			s->last_seq = of->list[n].seq > s->last_seq ? of->list[n].seq : s->last_seq;
 		strangers->count++;
 	}
 }
@@ -188,15 +180,17 @@ journal_verify_all(const struct str *directories, size_t count, struct wall_time
 {
 	struct verify_all all = { .directories = directories, .count = count, .verdicts = verdicts,
 		.each = calloc(count, sizeof(*all.each)) };
+	bool alone = count == 1;
 
 	check(all.each != NULL);
 	for (size_t i = 0; progress && i < count; i++)
-		journal_progress_measure(progress, directories[i], 2);
-	for (size_t i = 0; i < count; i++)
+		journal_progress_measure(progress, directories[i], alone ? 1 : 2);
+	for (size_t i = 0; !alone && i < count; i++)
 		journal_anchors_gather(&all.anchors, directories[i], (uint32_t)i, as_of, progress);
 	journal_anchors_sort(&all.anchors);
 	for (size_t i = 0; i < count; i++) {
-		journal_verify_one(directories[i], &all.anchors, count, progress, &all.each[i]);
+		journal_verify_one(directories[i], alone ? NULL : &all.anchors, count, alone ? &all.anchors : NULL, progress,
+		    &all.each[i]);
 		verdicts[i] = all.each[i].verdict;
 	}
 	judge_all(&all);
