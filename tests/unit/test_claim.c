@@ -258,6 +258,7 @@ test_script_answers(void **state)
 	assert_int_equal(answer.left_us, 7000);
 	assert_false(claim_script_answer(STR("held"), STR("short"), 7, STR(""), &answer));
 	assert_false(claim_script_answer(STR("held"), id, -1, STR(""), &answer));
+	assert_false(claim_script_answer(STR("held"), id, INT64_MAX, STR(""), &answer));
 	assert_false(claim_script_answer(STR("settled"), id, 0, STR(""), &answer));
 	assert_false(claim_script_answer(STR(""), id, 0, STR(""), &answer));
 }
