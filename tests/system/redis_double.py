@@ -33,6 +33,7 @@ class RedisDouble:
 
     def __init__(self, port):
         self.real, self.answers, self.seen, self.open = port, {}, [], []
+        self.before = lambda words: None        # may hold a command up
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         self.thread = threading.Thread(target=self._accept, daemon=True)
@@ -58,6 +59,7 @@ class RedisDouble:
                 while (words := read_command(commands)) is not None:
                     name = words[0].upper().decode()
                     self.seen.append(words)
+                    self.before(words)
                     if name in self.answers:
                         client.sendall(self.answers[name])
                         continue

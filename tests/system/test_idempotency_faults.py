@@ -2,7 +2,8 @@
 
 import threading
 
-from harness import KEY
+from harness import KEY, check_error
+from redis_double import RedisDouble
 from test_idempotency import BODY, RUN, check_replay, keyed, run
 from wire import wait_for
 
@@ -53,3 +54,34 @@ def test_what_a_demoted_primary_refuses_is_told_to_the_next(fleet):
     check_replay(first[0], again)
     assert gateway.metrics()["jobgate_idempotency_untold_total"] == 0
     assert len(sim.ledger()) == 1
+
+
+def test_a_claim_that_comes_after_its_withdrawal(fleet):
+    """A claim is held up on the way, its connection given up, and the withdrawal overtakes it on the next one: what comes
+    late takes nothing (it held the key until its lease was over, and left it unknown for a day)."""
+    redis = fleet.redis()
+    sim = fleet.simulator()
+    armed, held, go_on = threading.Event(), threading.Event(), threading.Event()
+
+    def hold(words):
+        if armed.is_set() and words[0].startswith(b"EVALSHA") and words[4:5] == [b"take"]:
+            armed.clear()
+            held.set()
+            assert go_on.wait(30)
+            double.late.append(words)
+
+    double = RedisDouble(redis.port)
+    double.before, double.late = hold, []
+    gateway = fleet.gateway(sim, store={"redis": double.url, "timeout": "200ms"})
+    gateway.settle()
+    assert run(gateway, "first").status == 202
+    armed.set()
+    check_error(run(gateway, "k"), 503, "JobgateUnavailable", closes=False)
+    assert held.is_set()
+    wait_for(lambda: any(words[4:5] == [b"withdraw"] for words in double.seen), what="the withdrawal")
+    go_on.set()
+    wait_for(lambda: len(double.late) == 1, what="the claim to arrive")
+    answer = run(gateway, "k")
+    assert answer.status == 202 and answer.get("Idempotency-Replayed") is None, answer
+    assert len(sim.ledger()) == 2
+    double.close()
