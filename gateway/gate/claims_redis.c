@@ -413,16 +413,51 @@ claims_redis_free(struct claims_redis **redis_p)
 	free(redis);
 }
 
+/* Whether the keys are at the same place by A and by B, however it is reached. */
+static bool
+claims_redis_same_keys(const struct config *a, const struct config *b)
+{
+	return str_eq(a->store.host, b->store.host) && a->store.port == b->store.port
+	    && str_eq(a->store.sentinel_text, b->store.sentinel_text) && a->store.db == b->store.db
+	    && str_eq(a->store.prefix, b->store.prefix);
+}
+
 bool
 claims_redis_is_of(const struct claims_redis *redis, const struct config *config, struct str password)
 {
 	const struct config *have = redis->config;
 
-	return str_eq(have->store.host, config->store.host) && have->store.port == config->store.port
-	    && str_eq(have->store.sentinel_text, config->store.sentinel_text) && have->store.db == config->store.db
-	    && have->store.tls == config->store.tls && str_eq(have->store.ca_file, config->store.ca_file)
-	    && str_eq(have->store.username, config->store.username) && str_eq(have->store.prefix, config->store.prefix)
+	return claims_redis_same_keys(have, config) && have->store.tls == config->store.tls
+	    && str_eq(have->store.ca_file, config->store.ca_file) && str_eq(have->store.username, config->store.username)
 	    && have->store.timeout_us == config->store.timeout_us && str_eq(buf_str(&redis->password), password);
+}
+
+void
+claims_redis_inherit(struct claims_redis *redis, struct claims_redis *from)
+{
+	struct redis_end *end;
+
+	redis_free(&from->redis);
+	while (!TAILQ_EMPTY(&from->queued))
+		redis_claim_end(&from->queued, TAILQ_FIRST(&from->queued), false);
+	claims_redis_fail_all(&from->asked);
+	claims_redis_fail_all(&from->gathered);
+	claims_redis_fail_all(&from->waiting);
+	redis->untold = from->untold;
+	if (from->end_count == 0)
+		return;
+	if (!claims_redis_same_keys(redis->config, from->config)) {
+		redis->untold += from->end_count;
+		return;
+	}
+	TAILQ_FOREACH(end, &from->ends, link) {
+		end->redis = redis;
+		end->sent = false;
+	}
+	TAILQ_CONCAT(&redis->ends, &from->ends, link);
+	redis->end_count = from->end_count;
+	from->end_count = 0;
+	claims_redis_open(redis);
 }
 
 void

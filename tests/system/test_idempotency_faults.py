@@ -1,8 +1,10 @@
 """Idempotency-Key, where the store is ill: a key is never lost for what a store's illness brings about."""
 
+import signal
+import socket
 import threading
 
-from harness import KEY, check_error
+from harness import KEY, check_error, secret
 from redis_double import RedisDouble
 from test_idempotency import BODY, RUN, check_replay, keyed, run
 from wire import wait_for
@@ -85,3 +87,50 @@ def test_a_claim_that_comes_after_its_withdrawal(fleet):
     assert answer.status == 202 and answer.get("Idempotency-Replayed") is None, answer
     assert len(sim.ledger()) == 2
     double.close()
+
+
+def test_a_drain_tells_every_end(fleet):
+    """The last requests of an instance that is stopped have their answers known to the others."""
+    sim = fleet.simulator("--latency", 1500)
+    store = {"store": {"redis": fleet.redis().url}}
+    first, second = (fleet.gateway(sim, **store) for _ in range(2))
+    first.settle()
+    second.settle()
+    connections = ask_at_once(first, 40)
+    wait_for(lambda: len(sim.ledger()) == 40, what="all to be sent")
+    first.send_signal(signal.SIGTERM)
+    answers = [connection.response() for connection in connections]
+    first.wait()
+    for i, answer in enumerate(answers):
+        again = run(second, f"many-{i}")
+        assert (again.status, again.get("Location")) == (202, answer.get("Location")), again
+        assert again.get("Idempotency-Replayed") == "true"
+    for connection in connections:
+        connection.close()
+    assert len(sim.ledger()) == 40
+
+
+def test_a_change_of_password_keeps_the_ends(fleet):
+    """The store's password was changed before the configuration was: what ended meanwhile is told with the new one."""
+    redis = fleet.redis()
+    sim = fleet.simulator("--latency", 1000)
+    gateway = fleet.gateway(sim, store={"redis": redis.url})
+    gateway.settle()
+    password = secret("password-of-the-store")
+    first = []
+    thread = threading.Thread(target=lambda: first.append(run(gateway, "k")))
+    thread.start()
+    wait_for(lambda: gateway.records("intent"), what="it to be under way")
+    with socket.create_connection(("127.0.0.1", redis.port), timeout=10) as s:
+        s.sendall(f"CONFIG SET requirepass {password}\r\nCLIENT KILL TYPE normal SKIPME yes\r\n".encode())
+        wait_for(lambda: b":" in s.recv(4096), what="the connections to be cut")
+    thread.join()
+    with open(f"{gateway.folder}/password", "w", encoding="ascii") as file:
+        file.write(password)
+    gateway.write_config({**gateway.config, "store": {"redis": redis.url, "password": {"file": f"{gateway.folder}/password"}}})
+    gateway.send_signal(signal.SIGHUP)
+    gateway.wait_event("configuration reloaded")
+    assert first[0].status == 202
+    again = wait_for(lambda: (lambda a: a.status == 202 and a)(run(gateway, "k")), timeout=10, what="the answer to be told")
+    check_replay(first[0], again)
+    assert len(sim.ledger()) == 1
