@@ -150,20 +150,25 @@ on_store(void *arg, bool up, const char *why)
 static void
 claims_take_config(struct claims *claims, struct config *config, struct str password)
 {
+	struct claims_redis *old = claims->redis;
+
 	if (password.n == 0)
 		password = config->store.password;	/* of the url */
-	if (claims->redis && (!config->store.redis || !claims_redis_is_of(claims->redis, config, password)))
-		claims_redis_free(&claims->redis);
+	if (config->store.redis && old && claims_redis_is_of(old, config, password))
+		return;
+	claims->redis = NULL;
 	if (config->store.redis) {
 		claim_table_free(&claims->table);
-		if (claims->redis == NULL)
-			claims->redis = claims_redis_new(claims->loops[0], claims->resolver, config, password, on_store, claims);
+		claims->redis = claims_redis_new(claims->loops[0], claims->resolver, config, password, on_store, claims);
+		if (old)
+			claims_redis_inherit(claims->redis, old);
 	} else {
 		if (claims->table == NULL)
 			claims->table = claim_table_new((size_t)config->idempotency.max_bytes);
 		claim_table_set_bytes(claims->table, (size_t)config->idempotency.max_bytes);
 		condition_set(&claims->store, true, "", loop_now(claims->loops[0]));
 	}
+	claims_redis_free(&old);
 	claims_note(claims);
 }
 

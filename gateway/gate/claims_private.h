@@ -17,6 +17,9 @@ void claims_redis_free(struct claims_redis **redis);
 /* Whether CONFIG and PASSWORD mean the same store. */
 bool claims_redis_is_of(const struct claims_redis *redis, const struct config *config, struct str password);
 
+/* REDIS is new: it takes over what FROM has not told yet, where the keys are the same; FROM is of no use then but to be freed. */
+void claims_redis_inherit(struct claims_redis *redis, struct claims_redis *from);
+
 /* ON_HEARD runs exactly once, and may run inside. */
 void claims_redis_take(struct claims_redis *redis, const struct claim_ask *ask, claims_heard *on_heard, void *arg);
 /* ANSWER is copied. */

@@ -1,7 +1,7 @@
 /*
  * Claims in Redis: one script call for each, on a connection of their own.
  *
- *   queued -(the connection is up)-> asked -(script and ROLE have answered)-> heard
+ *   queued -(up, and has room)----> asked -(script and ROLE have answered)-> heard
  *      |                               |          '- taken, and there are replicas -> gathered -> waiting -(WAIT)-> heard
  *      '------------(lost)-------------'----------------(lost, or no acknowledgement)--> away, and withdrawn
  *
@@ -24,6 +24,9 @@
 
 /* Ends that wait for the store; each takes up to 4 KB. */
 #define CLAIMS_UNTOLD_MAX 10000
+/* The connection has room for 1024 commands: three of each claim, where the script has to be loaded, one of each end, and few beside. */
+#define CLAIMS_ASKED_MAX 200
+#define CLAIMS_TELLING_MAX 400
 /* EVALSHA, the digest, how many keys, the key. */
 #define CLAIMS_WORDS (CLAIM_SCRIPT_ARGUMENTS + 4)
 
@@ -68,7 +71,8 @@ struct claims_redis {
 	bool waiting_under_way, freeing;
 	struct redis_claims queued, asked, gathered, waiting;
 	struct redis_ends ends;
-	size_t end_count;
+	size_t asked_count, end_count;
+	size_t telling_count;			/* ends that are sent */
 	uint64_t untold;
 };
 
@@ -148,7 +152,7 @@ on_wait(void *arg, const struct redis_reply *reply)
 	claims_redis_wait(redis);
 }
 
-/* Send a claim's script, and ask for replicas behind it; false where neither went. */
+/* Ask for replicas, and send a claim's script behind it; false where neither went. */
 static bool
 redis_claim_send(struct redis_claim *claim)
 {
@@ -157,19 +161,18 @@ redis_claim_send(struct redis_claim *claim)
 	struct arena arena;
 	size_t count;
 
+	if (!redis_command(redis->redis, (struct str[]){ STR("ROLE") }, 1, on_role, claim))
+		return false;
+	claim->pending++;
 	arena_init(&arena);
 	count = claim_script_take(&arena, &claim->ask, arguments);
 	if (claims_redis_send(redis, &arena, claim->evaluated, claim->ask.name, arguments, count, on_claim, claim))
 		claim->pending++;
 	arena_fini(&arena);
-	if (claim->pending == 0)
-		return false;
-	if (redis_command(redis->redis, (struct str[]){ STR("ROLE") }, 1, on_role, claim))
-		claim->pending++;
-	else
-		redis->replicated = true;	/* not known: assume them */
 	return true;
 }
+
+static void claims_redis_send_queued(struct claims_redis *redis);
 
 /* A reply to a claim has come: with the last one it is known how it stands. */
 static void
@@ -179,6 +182,7 @@ redis_claim_heard(struct redis_claim *claim)
 
 	if (--claim->pending > 0)
 		return;
+	redis->asked_count--;
 	if (!claim->answered) {
 		redis_claim_fail(&redis->asked, claim);
 	} else if (claim->answer.state != CLAIM_TAKEN || !redis->replicated) {
@@ -188,6 +192,7 @@ redis_claim_heard(struct redis_claim *claim)
 		TAILQ_INSERT_TAIL(&redis->gathered, claim, link);
 		claims_redis_wait(redis);
 	}
+	claims_redis_send_queued(redis);
 }
 
 /* Read the script's answer to a claim; false where it is none. */
@@ -252,6 +257,7 @@ redis_end_send(struct redis_end *end)
 	arena_init(&arena);
 	count = claim_script_settle(&arena, end->id, end->fate, buf_str(&end->answer), end->keep_us, arguments);
 	end->sent = claims_redis_send(end->redis, &arena, end->evaluated, end->name, arguments, count, on_end, end);
+	end->redis->telling_count += end->sent;
 	arena_fini(&arena);
 }
 
@@ -264,21 +270,22 @@ claims_redis_flush(struct claims_redis *redis)
 	if (redis->redis == NULL || !redis_is_up(redis->redis))
 		return;
 	TAILQ_FOREACH(end, &redis->ends, link) {
-		if (!end->sent)
+		if (!end->sent && redis->telling_count < CLAIMS_TELLING_MAX)
 			redis_end_send(end);
 		if (!end->sent)
 			return;
 	}
 }
 
-/* The store has taken an end; where the connection was lost it is sent again. */
+/* The store has taken an end; where the connection was lost, or leads to none that takes any, it is sent again. */
 static void
 on_end(void *arg, const struct redis_reply *reply)
 {
 	struct redis_end *end = arg;
 	struct claims_redis *redis = end->redis;
 
-	if (reply->kind == REDIS_LOST) {
+	redis->telling_count--;
+	if (reply->kind == REDIS_LOST || redis_reply_disowns(reply)) {
 		end->sent = false;
 		return;
 	}
@@ -291,19 +298,24 @@ on_end(void *arg, const struct redis_reply *reply)
 		redis_end_drop(end);
 	}
 	claims_redis_flush(redis);
+	claims_redis_send_queued(redis);
 }
 
-/* Send the claims that have waited for the connection. */
+/* Send the claims that have waited for the connection, or for room on it. */
 static void
 claims_redis_send_queued(struct claims_redis *redis)
 {
 	struct redis_claim *claim;
 
-	while ((claim = TAILQ_FIRST(&redis->queued)) != NULL) {
+	while (redis_is_up(redis->redis) && redis->telling_count == redis->end_count && redis->asked_count < CLAIMS_ASKED_MAX
+	    && (claim = TAILQ_FIRST(&redis->queued)) != NULL) {
 		TAILQ_REMOVE(&redis->queued, claim, link);
 		TAILQ_INSERT_TAIL(&redis->asked, claim, link);
-		if (!redis_claim_send(claim))
-			redis_claim_fail(&redis->asked, claim);
+		redis->asked_count++;
+		if (redis_claim_send(claim))
+			continue;
+		redis->asked_count--;
+		redis_claim_fail(&redis->asked, claim);
 	}
 }
 
@@ -401,16 +413,51 @@ claims_redis_free(struct claims_redis **redis_p)
 	free(redis);
 }
 
+/* Whether the keys are at the same place by A and by B, however it is reached. */
+static bool
+claims_redis_same_keys(const struct config *a, const struct config *b)
+{
+	return str_eq(a->store.host, b->store.host) && a->store.port == b->store.port
+	    && str_eq(a->store.sentinel_text, b->store.sentinel_text) && a->store.db == b->store.db
+	    && str_eq(a->store.prefix, b->store.prefix);
+}
+
 bool
 claims_redis_is_of(const struct claims_redis *redis, const struct config *config, struct str password)
 {
 	const struct config *have = redis->config;
 
-	return str_eq(have->store.host, config->store.host) && have->store.port == config->store.port
-	    && str_eq(have->store.sentinel_text, config->store.sentinel_text) && have->store.db == config->store.db
-	    && have->store.tls == config->store.tls && str_eq(have->store.ca_file, config->store.ca_file)
-	    && str_eq(have->store.username, config->store.username) && str_eq(have->store.prefix, config->store.prefix)
+	return claims_redis_same_keys(have, config) && have->store.tls == config->store.tls
+	    && str_eq(have->store.ca_file, config->store.ca_file) && str_eq(have->store.username, config->store.username)
 	    && have->store.timeout_us == config->store.timeout_us && str_eq(buf_str(&redis->password), password);
+}
+
+void
+claims_redis_inherit(struct claims_redis *redis, struct claims_redis *from)
+{
+	struct redis_end *end;
+
+	redis_free(&from->redis);
+	while (!TAILQ_EMPTY(&from->queued))
+		redis_claim_end(&from->queued, TAILQ_FIRST(&from->queued), false);
+	claims_redis_fail_all(&from->asked);
+	claims_redis_fail_all(&from->gathered);
+	claims_redis_fail_all(&from->waiting);
+	redis->untold = from->untold;
+	if (from->end_count == 0)
+		return;
+	if (!claims_redis_same_keys(redis->config, from->config)) {
+		redis->untold += from->end_count;
+		return;
+	}
+	TAILQ_FOREACH(end, &from->ends, link) {
+		end->redis = redis;
+		end->sent = false;
+	}
+	TAILQ_CONCAT(&redis->ends, &from->ends, link);
+	redis->end_count = from->end_count;
+	from->end_count = 0;
+	claims_redis_open(redis);
 }
 
 void
@@ -431,8 +478,7 @@ claims_redis_take(struct claims_redis *redis, const struct claim_ask *ask, claim
 	claim->on_heard = on_heard;
 	claim->arg = arg;
 	TAILQ_INSERT_TAIL(&redis->queued, claim, link);
-	if (redis_is_up(redis->redis))
-		claims_redis_send_queued(redis);
+	claims_redis_send_queued(redis);
 }
 
 /* Nothing is sent for a claim that is given back while it waits for its connection; false where none of that id does. */

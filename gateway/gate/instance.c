@@ -301,6 +301,15 @@ instance_new(struct loop *loop, const char *file, struct config *config)
 	return instance;
 }
 
+/* Nothing was sent after the last trigger of the process before us; a clock that says that it is to come is not believed. */
+static struct mono_time
+instance_knows_runs_since(const struct instance *instance)
+{
+	int64_t age_us = clock_now_wall().us - journal_last_trigger(instance->journal).us;
+
+	return mono_add(clock_now_mono(), age_us > 0 ? 1 - age_us : 1);
+}
+
 struct instance *
 instance_start(struct loop *loop, const char *file, struct config *config, struct buf *error)
 {
@@ -319,8 +328,7 @@ instance_start(struct loop *loop, const char *file, struct config *config, struc
 	}
 	instance->audit = audit_new(loop, instance->journal, config);
 	instance->shared.audit = instance->audit;
-	/* Nothing was sent after the last trigger of the process before us. */
-	instance->shared.runs = runs_new((struct wall_time){ journal_last_trigger(instance->journal).us + 1 });
+	instance->shared.runs = runs_new(instance_knows_runs_since(instance));
 	if (!instance_make_workers(instance, error)) {
 		buf_wipe(&token);
 		instance_free(&instance);

@@ -30,6 +30,7 @@ struct resolution {
 	struct str principal, workspace, item, instances_path, activity;
 	struct buf authorization;	/* the run's own; empty where the identity has a credential; wiped */
 	struct wall_time sent;
+	struct mono_time sent_mono;	/* the same, as it is compared with other runs': the wall's clock may step between */
 	struct mono_time begun;
 	struct loop_timer timer;
 	bool listing;			/* an errand is under way */
@@ -158,16 +159,21 @@ on_is_taken(void *arg, struct str id)
 	return runs_has_instance(r->all->worker->shared->runs, r->item, id);
 }
 
-/* Whether another run may have started what was found; by its activity it is its own. */
+/*
+ * Whether another run may have started what was found; by its activity it is its own. One that was open when the page with
+ * its instance was read may have heard of it since: so that is asked again, and last.
+ */
 static bool
-resolution_is_contested(const struct resolution *r, struct wall_time from, struct wall_time to)
+resolution_is_contested(const struct resolution *r)
 {
-	struct wall_time first = { from.us - r->config->resolve.window_us }, last = { to.us + RESOLVE_SKEW_US };
+	struct mono_time first = mono_add(r->sent_mono, -RESOLVE_SKEW_US - r->config->resolve.window_us);
+	struct mono_time last = mono_add(r->sent_mono, r->config->resolve.window_us + RESOLVE_SKEW_US);
 	struct runs *runs = r->all->worker->shared->runs;
 
 	if (r->activity.p != NULL)
 		return false;
-	return !runs_knows_since(runs, first) || runs_any_open(runs, r->item, r->record.request_id, first, last);
+	return !runs_knows_since(runs, first) || runs_any_open(runs, r->item, r->record.request_id, first, last)
+	    || runs_has_instance(runs, r->item, (struct str){ r->found.id, sizeof(r->found.id) });
 }
 
 static void resolution_list(struct resolution *r);
@@ -176,11 +182,8 @@ static void resolution_list(struct resolution *r);
 static void
 resolution_judge(struct resolution *r)
 {
-	struct wall_time from, to;
-	enum resolve_why why;
+	enum resolve_why why = resolve_judge(&r->found, resolution_is_contested(r));
 
-	resolution_span(r, &from, &to);
-	why = resolve_judge(&r->found, resolution_is_contested(r, from, to));
 	r->tries++;
 	if (why == RESOLVE_MATCHED)
 		resolution_end(r, why);
@@ -328,6 +331,7 @@ resolution_new(struct resolutions *all, const struct request *request)
 	if (!authorize_is_ours(request))
 		buf_add(&r->authorization, forward_authorization(request));
 	r->begun = now;
+	r->sent_mono = request->sent;
 	r->sent.us = clock_now_wall().us - mono_since(now, request->sent);
 	loop_timer_init(&r->timer, all->worker->loop, on_due, r);
 	loop_timer_at(&r->timer, mono_add(now, r->config->resolve.delay_us));

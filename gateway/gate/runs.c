@@ -16,7 +16,7 @@
 struct run {
 	TAILQ_ENTRY(run) by_age;
 	struct run *chain_next;
-	struct wall_time sent;
+	struct mono_time sent;
 	char item[UUID_BYTES], request[UUID_BYTES];
 	char instance[UUID_BYTES];	/* a NUL first: none that is known */
 };
@@ -28,11 +28,11 @@ struct runs {
 	struct run_list by_age;		/* oldest first */
 	struct run *chains[RUNS_CHAINS];
 	size_t count;
-	struct wall_time since;		/* all that was sent later is here, or too old for anybody */
+	struct mono_time since;		/* all that was sent later is here, or too old for anybody */
 };
 
 struct runs *
-runs_new(struct wall_time since)
+runs_new(struct mono_time since)
 {
 	struct runs *runs = calloc(1, sizeof(*runs));
 
@@ -80,7 +80,7 @@ runs_free(struct runs **runs_p)
 
 /* Forget what is too old, and the oldest where there is no room. */
 static void
-runs_expire(struct runs *runs, struct wall_time now)
+runs_expire(struct runs *runs, struct mono_time now)
 {
 	struct run *run;
 
@@ -120,7 +120,7 @@ runs_add(struct runs *runs, struct str item, struct str request)
 }
 
 void
-runs_sent(struct runs *runs, struct str item, struct str request, struct wall_time now)
+runs_sent(struct runs *runs, struct str item, struct str request, struct mono_time now)
 {
 	struct run *run;
 
@@ -153,7 +153,7 @@ runs_ended(struct runs *runs, struct str item, struct str request, enum runs_fat
 }
 
 bool
-runs_knows_since(struct runs *runs, struct wall_time from)
+runs_knows_since(struct runs *runs, struct mono_time from)
 {
 	bool knows;
 
@@ -183,7 +183,7 @@ runs_has_instance(struct runs *runs, struct str item, struct str instance)
 }
 
 bool
-runs_any_open(struct runs *runs, struct str item, struct str request, struct wall_time from, struct wall_time to)
+runs_any_open(struct runs *runs, struct str item, struct str request, struct mono_time from, struct mono_time to)
 {
 	bool found = false;
 

@@ -14,11 +14,11 @@ struct runs;
 #define RUNS_KEEP_US (30 * 60 * (int64_t)CLOCK_SECOND)
 
 /* One that knows of all runs sent from SINCE on. */
-struct runs *runs_new(struct wall_time since);
+struct runs *runs_new(struct mono_time since);
 void runs_free(struct runs **runs);
 
 /* The run REQUEST (its id) of ITEM is being sent at NOW; where it was sent before, that was not executed. */
-void runs_sent(struct runs *runs, struct str item, struct str request, struct wall_time now);
+void runs_sent(struct runs *runs, struct str item, struct str request, struct mono_time now);
 
 enum runs_fate {
 	RUNS_NOTHING,		/* it has started nothing: it is forgotten */
@@ -29,13 +29,13 @@ enum runs_fate {
 void runs_ended(struct runs *runs, struct str item, struct str request, enum runs_fate fate, struct str instance);
 
 /* Whether every run is known that was sent from FROM on. */
-bool runs_knows_since(struct runs *runs, struct wall_time from);
+bool runs_knows_since(struct runs *runs, struct mono_time from);
 /* Whether INSTANCE is known to be of a run of ITEM. */
 bool runs_has_instance(struct runs *runs, struct str item, struct str instance);
 /*
  * Whether another run of ITEM than REQUEST, sent from FROM to TO, may have started an instance that is not known: it is
  * under way, or its fate is unknown.
  */
-bool runs_any_open(struct runs *runs, struct str item, struct str request, struct wall_time from, struct wall_time to);
+bool runs_any_open(struct runs *runs, struct str item, struct str request, struct mono_time from, struct mono_time to);
 
 #endif

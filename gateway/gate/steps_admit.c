@@ -384,7 +384,7 @@ admit_send(struct request *request)
 	request->turned_back = 0;
 	forward_head_finish(request, &head);
 	if (request->route.operation == OPERATION_RUN)
-		runs_sent(request->worker->shared->runs, request->route.item, request_id(request), clock_now_wall());
+		runs_sent(request->worker->shared->runs, request->route.item, request_id(request), now);
 	upstream_send(request->call, request->method, buf_str(&head), &body, mono_add(now, ADMIT_LATE_US));
 	buf_wipe(&head);
 	poll_sent(request);

@@ -27,7 +27,4 @@ enum redis_parsed { REDIS_PARSED_NONE, REDIS_PARSED_REPLY, REDIS_PARSED_BROKEN }
 enum redis_parsed redis_parser_next(struct redis_parser *parser, struct arena *arena, struct redis_reply *reply);
 const char *redis_parser_why(const struct redis_parser *parser);
 
-/* Does the error say that this server is no (working) primary, so that the connection is of no use? */
-bool redis_reply_disowns(const struct redis_reply *reply);
-
 #endif

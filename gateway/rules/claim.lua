@@ -3,6 +3,9 @@
 --
 -- KEYS[1] is the claim, PREFIX:claim1:{NAME} (1 is the layout's version), a hash: id, print, till (of the lease, in
 -- milliseconds), state (finished, unknown or none), answer. ARGV[1] is what is wanted.
+--
+-- Here a withdrawal may overtake its claim, on another connection: it leaves state void, for five minutes, and what comes
+-- late takes nothing. To everybody else it is as if nothing were there.
 local verb, id = ARGV[1], ARGV[2]
 local held = redis.call('HMGET', KEYS[1], 'id', 'print', 'till', 'state', 'answer')
 
@@ -11,6 +14,11 @@ if verb == 'take' then -- id, print, lease, keep, and a time, which only tests s
   if not now then
     local time = redis.call('TIME') -- once: it is not frozen within a script
     now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+  end
+  if held[4] == 'void' then
+    if held[1] == id then return {'unknown', id, 0, ''} end
+    redis.call('DEL', KEYS[1])
+    held = {}
   end
   if not held[1] then
     redis.call('HSET', KEYS[1], 'id', id, 'print', print, 'till', string.format('%.0f', now + lease))
@@ -24,7 +32,11 @@ if verb == 'take' then -- id, print, lease, keep, and a time, which only tests s
   return {'held', held[1], left, ''}
 end
 
-if held[1] ~= id then return {'none', '', 0, ''} end
+if verb == 'withdraw' and not held[1] then
+  redis.call('HSET', KEYS[1], 'id', id, 'state', 'void')
+  redis.call('PEXPIRE', KEYS[1], 300000)
+end
+if held[1] ~= id or held[4] == 'void' then return {'none', '', 0, ''} end
 if verb == 'withdraw' then -- id
   redis.call('DEL', KEYS[1])
 elseif verb == 'unknown' then -- id, keep

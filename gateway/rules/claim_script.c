@@ -59,7 +59,8 @@ claim_script_answer(struct str word, struct str first, int64_t left_ms, struct s
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
 		if (str_eq(word, words[i]))
 			out->state = (enum claim_state)i;
-	if (out->state == CLAIM_STATE_COUNT || (out->state != CLAIM_TAKEN && first.n != CLAIM_ID_BYTES) || left_ms < 0)
+	if (out->state == CLAIM_STATE_COUNT || (out->state != CLAIM_TAKEN && first.n != CLAIM_ID_BYTES) || left_ms < 0
+	    || left_ms > INT64_MAX / 1000000)
 		return false;
 	if (out->state != CLAIM_TAKEN)
 		memcpy(out->first, first.p, CLAIM_ID_BYTES);

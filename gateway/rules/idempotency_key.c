@@ -18,47 +18,58 @@ key_is_bare(char c)
 	return c > 0x20 && c < 0x7f && c != '"' && c != ',' && c != ';' && c != '\\' && c != '(' && c != ')';
 }
 
+/* Where the quoted string at the front of S ends, behind its closing quote; 0 where it is none. */
+static size_t
+key_string_end(struct str s)
+{
+	size_t i = 1;
+
+	if (s.n == 0 || s.p[0] != '"')
+		return 0;
+	for (; i < s.n && s.p[i] != '"'; i++) {
+		if (s.p[i] == '\\' && (++i == s.n || (s.p[i] != '"' && s.p[i] != '\\')))
+			return 0;
+		if (s.p[i] < 0x20 || s.p[i] >= 0x7f)
+			return 0;
+	}
+	return i < s.n ? i + 1 : 0;
+}
+
 /* Take a quoted string off the front of REST, unescaped into OUT; false where it is none. */
 static bool
 key_take_string(struct arena *arena, struct str *rest, struct str *out)
 {
-	char *bytes = arena_alloc(arena, rest->n + 1);
-	size_t n = 0, i = 1;
+	size_t end = key_string_end(*rest), n = 0;
+	char *bytes;
 
-	if (rest->n == 0 || rest->p[0] != '"')
+	if (end == 0)
 		return false;
-	for (; i < rest->n && rest->p[i] != '"'; i++) {
-		if (rest->p[i] == '\\' && (++i == rest->n || (rest->p[i] != '"' && rest->p[i] != '\\')))
-			return false;
-		if (rest->p[i] < 0x20 || rest->p[i] >= 0x7f)
-			return false;
+	bytes = arena_alloc(arena, end);
+	for (size_t i = 1; i < end - 1; i++) {
+		i += rest->p[i] == '\\';
 		bytes[n++] = rest->p[i];
 	}
-	if (i == rest->n)
-		return false;
-	*rest = str_sub(*rest, i + 1, rest->n);
+	*rest = str_sub(*rest, end, rest->n);
 	*out = (struct str){ bytes, n };
 	return true;
 }
 
 /* Take the value of a parameter off the front of REST. */
 static bool
-key_take_value(struct arena *arena, struct str *rest)
+key_take_value(struct str *rest)
 {
-	struct str string;
-	size_t n = 0;
+	size_t n = key_string_end(*rest);
 
-	if (rest->n > 0 && rest->p[0] == '"')
-		return key_take_string(arena, rest, &string);
-	while (n < rest->n && key_is_bare(rest->p[n]))
-		n++;
+	if (n == 0)
+		while (n < rest->n && key_is_bare(rest->p[n]))
+			n++;
 	*rest = str_sub(*rest, n, rest->n);
 	return n > 0;
 }
 
 /* Take one parameter, its semicolon first, off the front of REST (RFC 8941 4.2.3.2). */
 static bool
-key_take_parameter(struct arena *arena, struct str *rest)
+key_take_parameter(struct str *rest)
 {
 	size_t n = 0;
 
@@ -73,7 +84,7 @@ key_take_parameter(struct arena *arena, struct str *rest)
 	if (n == 0 || rest->n == 0 || rest->p[0] != '=')
 		return n > 0;
 	*rest = str_sub(*rest, 1, rest->n);
-	return key_take_value(arena, rest);
+	return key_take_value(rest);
 }
 
 /* Whether S is a word as clients send it without quotes. */
@@ -101,7 +112,7 @@ idempotency_key_read(struct arena *arena, struct str value, struct str *out)
 		if (!key_take_string(arena, &rest, out))
 			return KEY_SYNTAX;
 		while (rest.n > 0)
-			if (!key_take_parameter(arena, &rest))
+			if (!key_take_parameter(&rest))
 				return KEY_SYNTAX;
 	}
 	return out->n >= 1 && out->n <= IDEMPOTENCY_KEY_MAX ? NULL : KEY_LENGTH;

@@ -6,6 +6,7 @@
 /* A line beside its name and value. */
 #define KEPT_LINE 3
 #define KEPT_FIELDS_MAX 100
+#define KEPT_CODE_MAX 128
 
 /* What clients of this API read (reference: fabric.md 3 and 6). */
 static const struct str needed[] = { STR_INIT("Location"), STR_INIT("Retry-After"), STR_INIT("RequestId"), STR_INIT("x-ms-job-id"),
@@ -59,10 +60,21 @@ kept_bytes(const struct kept_answer *answer, bool has_body)
 	return n;
 }
 
+/* The part of an error code that fits in its line: the upstream's body may say anything. */
+static struct str
+kept_code(struct str code)
+{
+	size_t n = 0;
+
+	while (n < code.n && n < KEPT_CODE_MAX && (unsigned char)code.p[n] >= 0x20)
+		n++;
+	return str_sub(code, 0, n);
+}
+
 void
 kept_write(struct buf *out, const struct kept_answer *answer, bool has_body)
 {
-	struct str code = str_sub(answer->error_code, 0, 128);
+	struct str code = kept_code(answer->error_code);
 	size_t start = out->n;
 	bool only_needed;
 

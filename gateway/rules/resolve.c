@@ -8,6 +8,9 @@
 /* "2026-08-01T12:34:56.1234567Z" has 28; more is no time of the service's. */
 #define RESOLVE_TIME_MAX 40
 
+/* A longer one is none that the upstream would take in a request line. */
+#define RESOLVE_TOKEN_MAX 4096
+
 /* What one instance says of itself; texts as they stand, p NULL: not said. */
 struct resolve_instance {
 	struct str id, job_type, invoke_type, activity, start;
@@ -149,6 +152,8 @@ read_member(struct json_scan *scan, struct str key, const struct resolve_run *ru
 	}
 	if (token == JSON_OBJECT || token == JSON_ARRAY)
 		return json_scan_skip(scan);
+	if (token == JSON_STRING && scan->text.n > RESOLVE_TOKEN_MAX && str_eq(key, STR("continuationToken")))
+		return false;
 	if (token == JSON_STRING && scan->text.n > 0 && str_eq(key, STR("continuationToken"))) {
 		copy = arena_alloc(page->arena, scan->text.n);
 		page->token = (struct str){ copy, json_unescape(scan->text, copy) };

@@ -35,6 +35,7 @@ class RedisDouble:
     def __init__(self, port):
         self.real, self.answers, self.seen, self.open = port, {}, [], []
         self.refuse = lambda words: None
+        self.before = lambda words: None        # may hold a command up
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         self.thread = threading.Thread(target=self._accept, daemon=True)
@@ -60,6 +61,7 @@ class RedisDouble:
                 while (words := read_command(commands)) is not None:
                     name = words[0].upper().decode()
                     self.seen.append(words)
+                    self.before(words)
                     answer = self.answers.get(name) or self.refuse(words)
                     if answer:
                         client.sendall(answer)

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from harness import BASE, ORIGIN, check_error, field, verify_journal
+from harness import BASE, KEY, ORIGIN, check_error, field, verify_journal
 from test_audit_search import directory, found
 from wire import wait_for
 
@@ -225,3 +225,19 @@ def test_a_store_needs_activity(fleet):
     gateway = fleet.gateway(fleet.simulator(), resolve=QUICK, store={"redis": "redis://127.0.0.1:1"}, ready=False)
     assert gateway.wait() == 2 and 'resolve.match: "time" is for one instance without store.redis' in gateway.tail()
     fleet.processes.remove(gateway)
+
+
+def test_an_instance_that_turns_out_to_be_anothers_between_two_pages(fleet):
+    """The first page shows another run's instance, whose answer is still to come; it comes before the last page does. It was
+    taken for the run's own, which had started nothing."""
+    sim = fleet.simulator("--page", 1, "--fault", "slow:@2:GET")
+    gateway = fleet.gateway(sim, resolve={**QUICK, "tries": 1, "window": "10s"})
+    assert run(gateway).status == 202
+    answer = run(gateway, "early-close")
+    with gateway.connect() as c:
+        c.send(c.build("POST", RUN, [("X-API-Key", KEY), ("X-Fabricsim-Latency", "3000")], b"{}"))
+        wait_for(lambda: len(lists(sim)) == 2, what="the second page to be asked for")
+        assert len(gateway.records("outcome")) == 2, "the other's answer is still to come"
+        assert c.response().status == 202
+    record = resolution(gateway, answer)
+    assert (record["result"], record["why"], record["lists"]) == ("unknown", "several", 2)

@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include <string.h>
+#include <sys/resource.h>
 
 #include "rules/idempotency_key.h"
 
@@ -84,6 +85,31 @@ test_length(void **state)
 		}
 }
 
+/* A head full of parameters took memory by the square of its length: 64 KB took 400 MB, for as long as the request waited. */
+static void
+test_parameters_take_no_memory(void **state)
+{
+	static char text[65536];
+	struct rusage before, after;
+	struct arena arena;
+	struct str key;
+	size_t n = 3;
+
+	(void)state;
+	memcpy(text, "\"k\"", 3);
+	while (n + 5 < sizeof(text)) {
+		memcpy(text + n, ";a=\"\"", 5);
+		n += 5;
+	}
+	getrusage(RUSAGE_SELF, &before);
+	arena_init(&arena);
+	assert_null(idempotency_key_read(&arena, (struct str){ text, n }, &key));
+	assert_true(str_eq(key, STR("k")));
+	getrusage(RUSAGE_SELF, &after);
+	assert_true(after.ru_maxrss - before.ru_maxrss < 32768);	/* KB */
+	arena_fini(&arena);
+}
+
 static void
 test_fields(void **state)
 {
@@ -111,7 +137,8 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_values), cmocka_unit_test(test_length),
-		cmocka_unit_test(test_fields) };
+		cmocka_unit_test(test_fields),
+		cmocka_unit_test(test_parameters_take_no_memory) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

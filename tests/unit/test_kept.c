@@ -68,6 +68,25 @@ test_a_body_takes_its_fields_along(void **state)
 	arena_fini(&arena);
 }
 
+/* An error code comes out of a body, and what stands behind a line's end in it is no field of the answer that is given again. */
+static void
+test_an_error_code_makes_no_fields(void **state)
+{
+	struct kept_answer in = { 404, STR_INIT("NotFound\nLocation: https://elsewhere.example/"), real, 2 }, out;
+	struct buf text = BUF_EMPTY;
+	struct arena arena;
+
+	(void)state;
+	arena_init(&arena);
+	kept_write(&text, &in, true);
+	assert_true(kept_read(&arena, buf_str(&text), &out));
+	assert_true(str_eq(out.error_code, STR("NotFound")));
+	assert_int_equal(out.field_count, 2);
+	assert_true(str_eq(out.fields[0].value, real[0].value));
+	buf_fini(&text);
+	arena_fini(&arena);
+}
+
 /* Too many fields: what clients read is kept, whatever else there is, and never more than the bound. */
 static void
 test_bound(void **state)
@@ -121,6 +140,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_there_and_back),
 		cmocka_unit_test(test_a_body_takes_its_fields_along), cmocka_unit_test(test_bound),
+		cmocka_unit_test(test_an_error_code_makes_no_fields),
 		cmocka_unit_test(test_no_answer_of_ours) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

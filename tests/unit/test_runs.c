@@ -26,10 +26,10 @@ uuid(unsigned n)
 	return (struct str){ text, 36 };
 }
 
-static struct wall_time
+static struct mono_time
 at(int64_t seconds)
 {
-	return (struct wall_time){ seconds * SECOND };
+	return (struct mono_time){ seconds * SECOND };
 }
 
 static int
