@@ -28,8 +28,7 @@ struct polls_waiter {
 	struct polls_flight *flight;	/* that it leads or has joined; NULL: it waits for a change */
 	struct polls_ask ask;
 	bool overdue;			/* it takes what comes next */
-	bool saw;			/* it knows a status, and waits for another */
-	uint64_t seen;
+	struct poll_answer *saw;	/* it knows this one's status, and waits for another; a reference, or NULL */
 };
 
 /* Of an entry at which somebody waits. */
