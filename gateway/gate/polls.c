@@ -300,6 +300,22 @@ polls_take_sent(struct polls *polls, struct limiter_ticket ticket)
 }
 
 void
+polls_take_turned_back(struct polls *polls, struct limiter_ticket ticket)
+{
+	struct polls_waiter *leader = polls_leader(polls, ticket), *waiter, *next;
+	struct polls_busy *busy = leader ? leader->entry->busy : NULL;
+
+	if (leader == NULL)
+		return;
+	leader->flight->sent = false;
+	for (waiter = TAILQ_FIRST(&busy->waiters); waiter; waiter = next) {
+		next = TAILQ_NEXT(waiter, link);
+		if (waiter->flight == leader->flight && waiter->overdue && waiter != leader)
+			polls_tell_last(polls, waiter);
+	}
+}
+
+void
 polls_take_unsent(struct polls *polls, struct limiter_ticket ticket, bool wants_last)
 {
 	struct polls_waiter *waiter = polls_leader(polls, ticket);

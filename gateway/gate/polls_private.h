@@ -61,6 +61,7 @@ void polls_take_ask(struct polls *polls, const struct polls_ask *ask);
 void polls_take_leave(struct polls *polls, struct limiter_ticket ticket, bool at_once);
 void polls_take_cancel(struct polls *polls, struct limiter_ticket ticket);
 void polls_take_sent(struct polls *polls, struct limiter_ticket ticket);
+void polls_take_turned_back(struct polls *polls, struct limiter_ticket ticket);
 void polls_take_result(struct polls *polls, struct limiter_ticket ticket, struct poll_answer *answer);
 void polls_take_unsent(struct polls *polls, struct limiter_ticket ticket, bool wants_last);
 void polls_take_failed(struct polls *polls, struct limiter_ticket ticket, enum refusal refusal, const char *message);
