@@ -332,6 +332,29 @@ polls_is_newer(const struct poll_answer *kept, const struct poll_answer *answer)
 	    && (mono_since(kept->sent, answer->sent) > 0 || (kept->state.terminal && !answer->state.terminal));
 }
 
+/* Whom a newer state of a resource is known to, in whatever representation. */
+struct polls_newer {
+	struct polls *polls;
+	const struct poll_entry *entry;
+};
+
+/* Forget another representation that says of an earlier moment what is not so any more. */
+static void
+on_newer(void *arg, struct poll_entry *entry)
+{
+	const struct polls_newer *newer = arg;
+	const struct poll_answer *answer = newer->entry->answer, *other = entry->answer;
+
+	if (entry == newer->entry || !other || !other->state.known || other->state.terminal
+	    || other->state.status == answer->state.status || !polls_is_newer(answer, other))
+		return;
+	poll_table_set(&newer->polls->table, entry, NULL);
+	if (entry->busy)
+		polls_arm(newer->polls, entry, true);
+	else
+		poll_table_put(&newer->polls->table, entry);
+}
+
 /* Keep what LEADER's call has brought, unless it says less than what is kept. */
 static void
 polls_keep(struct polls *polls, struct polls_waiter *leader, struct poll_answer *answer)
@@ -344,6 +367,8 @@ polls_keep(struct polls *polls, struct polls_waiter *leader, struct poll_answer 
 	if (leader->flight->outdated || polls_is_newer(polls_known(entry, &leader->ask, now), answer))
 		return;
 	poll_table_set(&polls->table, entry, answer->body_bytes <= leader->ask.keep_bytes ? answer : NULL);
+	if (entry->answer && answer->state.known)
+		poll_table_each(&polls->table, entry->id.resource, on_newer, &(struct polls_newer){ polls, entry });
 }
 
 /* What a call has brought, for those who hear of it. */

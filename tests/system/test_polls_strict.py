@@ -102,3 +102,15 @@ def test_who_joined_a_call_that_was_turned_back_waits_no_longer_than_it_may(flee
     leader.join()
     assert seconds < 4, (seconds, answer)
     check_error(answer, 429, "TooManyRequestsForJobs", closes=False)
+
+
+def test_representations_do_not_go_back(fleet):
+    """One poller, two representations: what one has shown the other does not deny."""
+    sim = fleet.simulator("--retry-after", "30", "--job-seconds", "1")
+    gateway = fleet.gateway(sim, polls=polls())
+    target = start(gateway)
+    text = [*OWN, ("Accept", "text/plain")]
+    assert gateway.request("GET", target, OWN).json()["status"] != "Completed"
+    time.sleep(1.5)
+    assert gateway.request("GET", target, text).json()["status"] == "Completed"
+    assert gateway.request("GET", target, OWN).json()["status"] == "Completed"
