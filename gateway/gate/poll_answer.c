@@ -14,8 +14,7 @@ static const struct http1_limits limits = { 1 << 20, 0 };
 static bool
 answer_field_is_kept(const struct http1_head *head, const struct http1_field *field)
 {
-	return header_is_relayed(head, field) && !str_eq_nocase(field->name, STR("Set-Cookie"))
-	    && !str_eq_nocase(field->name, STR("x-ms-client-request-id"));
+	return header_is_relayed(head, field) && !poll_is_personal(field);
 }
 
 /* Append a field line. */

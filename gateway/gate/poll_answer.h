@@ -18,7 +18,7 @@ struct poll_answer {
 };
 
 /*
- * One reference. Without what is for its first reader alone: Set-Cookie, and an x-ms-client-request-id that repeats
+ * One reference. Without what is for its first reader alone: Set-Cookie, and fields such as x-ms-client-request-id that repeat
  * that one's. OPERATION: whose states are read.
  */
 struct poll_answer *poll_answer_new(const struct upstream_response *response, enum operation operation,

@@ -111,18 +111,27 @@ polls_end(struct polls *polls, struct polls_waiter *waiter, enum polls_word word
 	polls_forget(polls, waiter);
 }
 
+/* WAITER has seen ANSWER, and waits for another status. */
+static void
+polls_see(struct polls_waiter *waiter, struct poll_answer *answer)
+{
+	struct poll_answer *before = waiter->saw;
+
+	waiter->saw = poll_answer_ref(answer);
+	poll_answer_unref(&before);
+}
+
 /* Whether WAITER goes on waiting although ANSWER is known: what it waits for has not come. */
 static bool
-polls_waits_on(struct polls_waiter *waiter, const struct poll_answer *answer)
+polls_waits_on(struct polls_waiter *waiter, struct poll_answer *answer)
 {
 	const struct poll_state *state = &answer->state;
 
 	if (!waiter->ask.changes || waiter->overdue || !state->known || state->terminal)
 		return false;
-	if (waiter->saw && waiter->seen != state->status)
+	if (waiter->saw && waiter->saw->state.status != state->status)
 		return false;
-	waiter->saw = true;
-	waiter->seen = state->status;
+	polls_see(waiter, answer);
 	return true;
 }
 
@@ -173,10 +182,8 @@ polls_consider(struct polls *polls, struct polls_waiter *waiter)
 			polls_end(polls, waiter, POLLS_ANSWER, POLLS_HIT, known);
 		return;
 	}
-	if (known && waiter->ask.changes && known->state.known) {
-		waiter->saw = true;	/* it may have been told so before, and waits for another */
-		waiter->seen = known->state.status;
-	}
+	if (known && waiter->ask.changes && known->state.known)
+		polls_see(waiter, known);	/* it may have been told so before, and waits for another */
 	if (waiter->ask.peek) {
 		polls_end(polls, waiter, POLLS_PASS, POLLS_NONE, NULL);
 		return;
@@ -194,14 +201,16 @@ polls_take_ask(struct polls *polls, const struct polls_ask *ask)
 	polls_consider(polls, polls_wait(polls, ask, entry));
 }
 
-/* Tell WAITER the last that is known, or that nothing is. */
+/* Tell WAITER the last that is known, be it to itself alone, or that nothing is. */
 static void
 polls_tell_last(struct polls *polls, struct polls_waiter *waiter)
 {
 	struct mono_time now = polls_now(polls);
 	struct poll_answer *known = polls_may(waiter, now) ? polls_known(waiter->entry, &waiter->ask, now) : NULL;
 
-	if (known == NULL)
+	if (known == NULL && waiter->saw)
+		polls_end(polls, waiter, POLLS_ANSWER, POLLS_STALE, waiter->saw);	/* kept no longer, or never */
+	else if (known == NULL)
 		polls_end(polls, waiter, POLLS_NOTHING, POLLS_NONE, NULL);
 	else
 		polls_end(polls, waiter, POLLS_ANSWER, mono_since(now, known->came) < known->stands_us ? POLLS_HIT : POLLS_STALE, known);
@@ -291,6 +300,22 @@ polls_take_sent(struct polls *polls, struct limiter_ticket ticket)
 }
 
 void
+polls_take_turned_back(struct polls *polls, struct limiter_ticket ticket)
+{
+	struct polls_waiter *leader = polls_leader(polls, ticket), *waiter, *next;
+	struct polls_busy *busy = leader ? leader->entry->busy : NULL;
+
+	if (leader == NULL)
+		return;
+	leader->flight->sent = false;
+	for (waiter = TAILQ_FIRST(&busy->waiters); waiter; waiter = next) {
+		next = TAILQ_NEXT(waiter, link);
+		if (waiter->flight == leader->flight && waiter->overdue && waiter != leader)
+			polls_tell_last(polls, waiter);
+	}
+}
+
+void
 polls_take_unsent(struct polls *polls, struct limiter_ticket ticket, bool wants_last)
 {
 	struct polls_waiter *waiter = polls_leader(polls, ticket);
@@ -307,6 +332,29 @@ polls_is_newer(const struct poll_answer *kept, const struct poll_answer *answer)
 	    && (mono_since(kept->sent, answer->sent) > 0 || (kept->state.terminal && !answer->state.terminal));
 }
 
+/* Whom a newer state of a resource is known to, in whatever representation. */
+struct polls_newer {
+	struct polls *polls;
+	const struct poll_entry *entry;
+};
+
+/* Forget another representation that says of an earlier moment what is not so any more. */
+static void
+on_newer(void *arg, struct poll_entry *entry)
+{
+	const struct polls_newer *newer = arg;
+	const struct poll_answer *answer = newer->entry->answer, *other = entry->answer;
+
+	if (entry == newer->entry || !other || !other->state.known || other->state.terminal
+	    || other->state.status == answer->state.status || !polls_is_newer(answer, other))
+		return;
+	poll_table_set(&newer->polls->table, entry, NULL);
+	if (entry->busy)
+		polls_arm(newer->polls, entry, true);
+	else
+		poll_table_put(&newer->polls->table, entry);
+}
+
 /* Keep what LEADER's call has brought, unless it says less than what is kept. */
 static void
 polls_keep(struct polls *polls, struct polls_waiter *leader, struct poll_answer *answer)
@@ -319,6 +367,8 @@ polls_keep(struct polls *polls, struct polls_waiter *leader, struct poll_answer 
 	if (leader->flight->outdated || polls_is_newer(polls_known(entry, &leader->ask, now), answer))
 		return;
 	poll_table_set(&polls->table, entry, answer->body_bytes <= leader->ask.keep_bytes ? answer : NULL);
+	if (entry->answer && answer->state.known)
+		poll_table_each(&polls->table, entry->id.resource, on_newer, &(struct polls_newer){ polls, entry });
 }
 
 /* What a call has brought, for those who hear of it. */
@@ -376,10 +426,12 @@ polls_take_result(struct polls *polls, struct limiter_ticket ticket, struct poll
 	struct polls_waiter *leader = polls_leader(polls, ticket);
 	struct polls_news news = { .answer = answer, .leader = ticket };
 	struct poll_entry *entry;
+	bool outdated;
 
 	if (leader == NULL)
 		return;
 	entry = leader->entry;
+	outdated = leader->flight->outdated;
 	memcpy(news.token, leader->ask.token, sizeof(news.token));
 	polls_hold(entry);
 	if (answer->status == 200)
@@ -390,7 +442,7 @@ polls_take_result(struct polls *polls, struct limiter_ticket ticket, struct poll
 	if (answer->status != 200)
 		polls_forget(polls, leader);
 	polls_settle_all(polls, entry, &news);
-	polls_arm(polls, entry, false);
+	polls_arm(polls, entry, outdated);
 	polls_release(polls, entry);
 }
 

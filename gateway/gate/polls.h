@@ -85,6 +85,8 @@ void polls_cancel(struct polls *polls, struct limiter_ticket ticket);
 
 /* --- of leaders --- */
 void polls_sent(struct polls *polls, struct limiter_ticket ticket);
+/* It was not executed and waits again: who has joined, and has no more time, is told what is known. */
+void polls_turned_back(struct polls *polls, struct limiter_ticket ticket);
 /* The upstream has answered; ANSWER's reference is taken. Of another status than 200 the leader is told nothing. */
 void polls_result(struct polls *polls, struct limiter_ticket ticket, struct poll_answer *answer);
 /* It was not sent and will not be; another leads. WANTS_LAST: it asks what is known, else it is told nothing. */

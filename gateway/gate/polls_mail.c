@@ -12,6 +12,7 @@ enum polls_subject {
 	POLLS_LEAVE_MAIL,
 	POLLS_CANCEL_MAIL,
 	POLLS_SENT_MAIL,
+	POLLS_TURNED_BACK_MAIL,
 	POLLS_RESULT_MAIL,
 	POLLS_UNSENT_MAIL,
 	POLLS_FAILED_MAIL,
@@ -60,6 +61,9 @@ mail_read(struct polls_mail *m)
 		break;
 	case POLLS_SENT_MAIL:
 		polls_take_sent(m->polls, m->ticket);
+		break;
+	case POLLS_TURNED_BACK_MAIL:
+		polls_take_turned_back(m->polls, m->ticket);
 		break;
 	case POLLS_RESULT_MAIL:
 		polls_take_result(m->polls, m->ticket, m->answer);
@@ -152,6 +156,12 @@ void
 polls_sent(struct polls *polls, struct limiter_ticket ticket)
 {
 	loop_post(polls->loops[0], &mail_new(polls, POLLS_SENT_MAIL, ticket)->mail);
+}
+
+void
+polls_turned_back(struct polls *polls, struct limiter_ticket ticket)
+{
+	loop_post(polls->loops[0], &mail_new(polls, POLLS_TURNED_BACK_MAIL, ticket)->mail);
 }
 
 void

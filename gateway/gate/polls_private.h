@@ -28,8 +28,7 @@ struct polls_waiter {
 	struct polls_flight *flight;	/* that it leads or has joined; NULL: it waits for a change */
 	struct polls_ask ask;
 	bool overdue;			/* it takes what comes next */
-	bool saw;			/* it knows a status, and waits for another */
-	uint64_t seen;
+	struct poll_answer *saw;	/* it knows this one's status, and waits for another; a reference, or NULL */
 };
 
 /* Of an entry at which somebody waits. */
@@ -62,6 +61,7 @@ void polls_take_ask(struct polls *polls, const struct polls_ask *ask);
 void polls_take_leave(struct polls *polls, struct limiter_ticket ticket, bool at_once);
 void polls_take_cancel(struct polls *polls, struct limiter_ticket ticket);
 void polls_take_sent(struct polls *polls, struct limiter_ticket ticket);
+void polls_take_turned_back(struct polls *polls, struct limiter_ticket ticket);
 void polls_take_result(struct polls *polls, struct limiter_ticket ticket, struct poll_answer *answer);
 void polls_take_unsent(struct polls *polls, struct limiter_ticket ticket, bool wants_last);
 void polls_take_failed(struct polls *polls, struct limiter_ticket ticket, enum refusal refusal, const char *message);

@@ -94,6 +94,7 @@ polls_forget(struct polls *polls, struct polls_waiter *waiter)
 	*link = waiter->table_next;
 	TAILQ_REMOVE(&busy->waiters, waiter, link);
 	polls->changes -= waiter->ask.changes;
+	poll_answer_unref(&waiter->saw);
 	free(waiter);
 	wait_rest(polls, entry);
 }

@@ -29,6 +29,7 @@ void poll_name(struct request *request, struct str selecting);
 void step_polling(struct request *request);
 /* Of a request that leads: it is being sent; the upstream has answered; what came is for all. True where that says what is answered. */
 void poll_sent(struct request *request);
+void poll_turned_back(struct request *request);
 void poll_keep(struct request *request, const struct upstream_response *response);
 bool poll_hand_over(struct request *request);
 /* It is refused before it was sent: true where the last that is known may be the answer. */

@@ -90,6 +90,7 @@ forwarding_rewind(struct request *request)
 	int status = request->upstream_status;
 
 	forwarding_forget(request);
+	poll_turned_back(request);
 	request->turned_back = status;
 	request_goto(request, REQUEST_WAITING);
 }
@@ -163,6 +164,7 @@ forwarding_failed(struct request *request)
 static void
 forwarding_unsend(struct request *request)
 {
+	poll_turned_back(request);
 	request->retried = true;
 	request->was_sent = false;
 	request->attempts--;

@@ -92,25 +92,32 @@ poll_ask(struct request *request)
 	polls_ask(request->worker->shared->polls, &ask);
 }
 
+/* Say how old an answer of status 200 is. */
+static void
+poll_say_age(struct request *request, const struct poll_answer *kept)
+{
+	int64_t age_us = mono_since(loop_now(request->worker->loop), kept->came);
+	struct request_answer *answer = &request->answer;
+
+	answer->field_count = poll_date(&request->arena, answer->fields, answer->field_count, age_us,
+	    kept->stands_us - age_us, kept->state.terminal);
+}
+
 /* Take what another call than this request's own has brought. */
 static void
 poll_take_answer(struct request *request, const struct poll_answer *kept)
 {
-	struct mono_time now = loop_now(request->worker->loop);
-	int64_t age_us = mono_since(now, kept->came);
-	struct request_answer *answer = &request->answer;
 	int own_status = request->upstream_status;
 	struct upstream_response response;
 	struct http1_head head;
 
 	response = poll_answer_read(kept, &head);
-	buf_clear(&answer->body);
+	buf_clear(&request->answer.body);
 	forward_answer_take(request, &response);
 	request->upstream_status = own_status;	/* it is counted by who has received it */
-	request->wait_ended = now;
+	request->wait_ended = loop_now(request->worker->loop);
 	if (kept->status == 200)
-		answer->field_count = poll_date(&request->arena, answer->fields, answer->field_count, age_us,
-		    kept->stands_us - age_us, kept->state.terminal);
+		poll_say_age(request, kept);
 }
 
 /* Take over an answer in place of a refusal, if there was to be one. */
@@ -125,6 +132,8 @@ poll_answered(struct request *request)
 	request->retry_after_s = 0;
 	if (event->answer != request->poll.result)
 		poll_take_answer(request, event->answer);
+	else if (event->how != POLLS_MISS)
+		poll_say_age(request, event->answer);	/* its own, that it has waited on behind */
 	request_goto(request, REQUEST_RECORDING);
 }
 
@@ -248,6 +257,13 @@ poll_sent(struct request *request)
 {
 	if (request->poll.phase == POLL_LEADS)
 		polls_sent(request->worker->shared->polls, request->poll.ticket);
+}
+
+void
+poll_turned_back(struct request *request)
+{
+	if (request->poll.phase == POLL_LEADS)
+		polls_turned_back(request->worker->shared->polls, request->poll.ticket);
 }
 
 void

@@ -108,6 +108,8 @@ front_carrier_write(struct front_conn *conn)
 
 	if (conn->answer != ANSWER_WRITING || conn->write_tried || conn->tls || conn->evcon == NULL)
 		return;
+	if (conn->raw.n > 0)
+		return;		/* who pipelines takes a turn of the loop for each answer: hundreds at once would hold up all others */
 	conn->write_tried = true;
 	evbuffer_unfreeze(output, 1);	/* a socket bufferevent freezes the front of its output between writes */
 	evbuffer_write(output, bufferevent_getfd(conn->bev));	/* a fault of the socket is met once more, and told, by libevent */

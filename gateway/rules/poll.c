@@ -14,6 +14,12 @@ static const struct str harmless_names[] = { STR_INIT("Authorization"), STR_INIT
 	STR_INIT("x-ms-client-request-id"), STR_INIT("x-ms-client-session-id"), STR_INIT("x-ms-correlation-id"),
 	STR_INIT("x-ms-correlation-request-id"), STR_INIT("x-ms-request-id") };
 
+static const struct str personal_names[] = { STR_INIT("Set-Cookie"), STR_INIT("Set-Cookie2"), STR_INIT("traceparent"),
+	STR_INIT("tracestate"), STR_INIT("traceresponse"), STR_INIT("baggage"), STR_INIT("Request-Id"), STR_INIT("Request-Context"),
+	STR_INIT("Correlation-Context"), STR_INIT("Correlation-Id"), STR_INIT("ms-cv"), STR_INIT("ActivityId"),
+	STR_INIT("x-ms-client-request-id"), STR_INIT("x-ms-client-session-id"), STR_INIT("x-ms-correlation-id"),
+	STR_INIT("x-ms-correlation-request-id") };
+
 static const struct str condition_names[] = { STR_INIT("If-Match"), STR_INIT("If-None-Match"), STR_INIT("If-Modified-Since"),
 	STR_INIT("If-Unmodified-Since"), STR_INIT("If-Range"), STR_INIT("Range") };
 
@@ -78,6 +84,12 @@ poll_selects(const struct http1_field *field)
 	if (str_eq_nocase(field->name, STR("Accept")) && str_eq(field->value, STR("*/*")))
 		return false;
 	return !is_one_of(field->name, harmless_names, COUNT(harmless_names));
+}
+
+bool
+poll_is_personal(const struct http1_field *field)
+{
+	return is_one_of(field->name, personal_names, COUNT(personal_names));
 }
 
 /* Append one part of a key, in lower case where FOLD, with an end that no part has in it. */

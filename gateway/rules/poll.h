@@ -34,6 +34,9 @@ bool poll_is_one(enum operation op);
  */
 bool poll_selects(const struct http1_field *field);
 
+/* Whether an answer's FIELD is its first reader's: a cookie, or of a name by which requests bring ids that an upstream repeats. */
+bool poll_is_personal(const struct http1_field *field);
+
 /*
  * Append what names an answer: as whom it was asked for (the identity, and its credential where that is the gateway's), item,
  * instance (none of a list), collection, query and what selects the representation; and what names the resource that it is of,

@@ -354,6 +354,59 @@ test_a_busy_connection_outlives_its_deadlines(void **state)
 	fixture_stop(&f);
 }
 
+/* Looks once in each turn of the loop how many requests have begun in it. */
+struct turns {
+	struct mail mail;
+	struct fixture *f;
+	unsigned seen, most;
+	atomic_bool stop;
+	sem_t done;
+};
+
+static void
+on_turn(struct mail *mail)
+{
+	struct turns *t = (struct turns *)mail;
+	unsigned now = atomic_load(&t->f->requests);
+
+	t->most = now - t->seen > t->most ? now - t->seen : t->most;
+	t->seen = now;
+	if (atomic_load(&t->stop))
+		sem_post(&t->done);
+	else
+		loop_post(t->f->loop, mail);
+}
+
+/* A pipeline was answered in one turn, down to its last request, and the loop heard of nothing else meanwhile. */
+static void
+test_a_pipeline_takes_turns(void **state)
+{
+	struct turns t = { .mail = { .run = on_turn } };
+	struct buf text = BUF_EMPTY;
+	struct fixture f;
+	struct client c;
+
+	(void)state;
+	fixture_start(&f, &wide);
+	t.f = &f;
+	sem_init(&t.done, 0, 0);
+	loop_post(f.loop, &t.mail);
+	c = client_open(&f, CLIENT_PLAIN);
+	for (int i = 0; i < 100; i++)
+		buf_add(&text, STR(GET("/now")));
+	client_send(&c, text.p, text.n);
+	for (int i = 0; i < 100; i++)
+		assert_int_equal(client_answer(&c, NULL), 200);
+	atomic_store(&t.stop, true);
+	while (sem_wait(&t.done) < 0)
+		continue;
+	assert_in_range(t.most, 1, 3);
+	sem_destroy(&t.done);
+	buf_fini(&text);
+	client_close(&c, false);
+	fixture_stop(&f);
+}
+
 /* --- what the owner may change at any time --- */
 
 static void
@@ -502,6 +555,7 @@ main(void)
 		cmocka_unit_test(test_deadlines),
 		cmocka_unit_test(test_idle_connections_are_closed_clean),
 		cmocka_unit_test(test_a_busy_connection_outlives_its_deadlines),
+		cmocka_unit_test(test_a_pipeline_takes_turns),
 		cmocka_unit_test(test_a_limit_lowered_under_a_body),
 		cmocka_unit_test(test_drain),
 		cmocka_unit_test(test_accepted_and_drained_in_one_turn),

@@ -8,12 +8,15 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/check.h"
 #include "base/log.h"
 
 #define SPEAKERS 4
@@ -184,6 +187,28 @@ test_full(void **state)
 	buf_fini(&reader.got);
 }
 
+/* The process ends by a bug: the lines of its last moments gathered still, and were lost with it. */
+static void
+test_last_words(void **state)
+{
+	struct reader reader = { .got = BUF_EMPTY, .fd = ((struct pipe_end *)*state)->fd };
+	pid_t child = fork();
+	int status;
+
+	if (child == 0) {
+		log_open();
+		log_line(LOG_INFO, "last words");
+		check(child != 0);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+	dup2(((struct pipe_end *)*state)->saved, STDERR_FILENO);	/* nobody writes any more */
+	read_all(&reader);
+	assert_non_null(memmem(reader.got.p, reader.got.n, "last words", 10));
+	assert_non_null(memmem(reader.got.p, reader.got.n, "bug at", 6));
+	buf_fini(&reader.got);
+}
+
 int
 main(void)
 {
@@ -191,6 +216,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_whole_and_in_order, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_comes_by_itself, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_full, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_last_words, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

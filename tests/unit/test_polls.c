@@ -437,7 +437,7 @@ test_changes(void **state)
 	expect(2, POLLS_FETCH);
 	polls_unsent(polls, ticket(2), true);	/* it had no call left: the next looks, at once */
 	run(MS(5));
-	expect(2, POLLS_NOTHING);
+	expect_answer(2, "NotStarted", POLLS_STALE);
 	expect(4, POLLS_FETCH);
 	result(4, "InProgress");
 	expect_answer(4, "InProgress", POLLS_MISS);
@@ -492,6 +492,38 @@ test_bodies_are_bounded(void **state)
 	assert_int_equal(polls_counts(polls).bytes, 0);
 }
 
+/* Who waits for a change has been told nothing yet, but knows a state: it is told that one, whatever has become of what is kept. */
+static void
+test_what_a_waiter_saw_is_not_lost(void **state)
+{
+	struct polls_ask a = ask_of(2);
+
+	(void)state;
+	ask_change(1);
+	ask_change(3);
+	polls_sent(polls, ticket(1));
+	polls_invalidate(polls, id_make(1, 1).resource);	/* a cancel, while the call is under way: nothing is kept of it */
+	forget();
+	result(1, "InProgress");
+	expect(1, POLLS_FETCH);		/* it looks again at once */
+	polls_leave(polls, ticket(3), false);
+	run(MS(2));
+	expect_answer(3, "InProgress", POLLS_STALE);
+	result(1, "Cancelled");
+	expect_answer(1, "Cancelled", POLLS_MISS);
+	forget();
+	polls_invalidate(polls, id_make(1, 1).resource);
+	a.changes = true;
+	a.keep_bytes = 10;		/* nor of too large a body */
+	polls_ask(polls, &a);
+	run(MS(2));
+	expect(2, POLLS_FETCH);
+	result(2, "InProgress");
+	polls_leave(polls, ticket(2), false);
+	run(MS(2));
+	expect_answer(2, "InProgress", POLLS_STALE);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_polls, close_polls)
 
 int
@@ -499,7 +531,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = { TEST(test_join_and_hit), TEST(test_ages_and_peeks), TEST(test_leaders_that_end),
 		TEST(test_leaving), TEST(test_other_statuses), TEST(test_order), TEST(test_rights), TEST(test_another_tokens_401),
-		TEST(test_invalidation), TEST(test_changes), TEST(test_changes_that_do_not_wait), TEST(test_bodies_are_bounded) };
+		TEST(test_invalidation), TEST(test_changes), TEST(test_changes_that_do_not_wait), TEST(test_bodies_are_bounded),
+		TEST(test_what_a_waiter_saw_is_not_lost) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
