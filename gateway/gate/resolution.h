@@ -13,6 +13,8 @@
 #define JOBGATE_GATE_RESOLUTION_H
 
 #include "base/clock.h"
+#include "rules/audit_record.h"
+#include "rules/config.h"
 
 struct request;
 struct worker;
@@ -32,6 +34,13 @@ void resolutions_free(struct resolutions **resolutions);
  * else nothing. Its outcome was recorded.
  */
 void resolutions_begin(struct resolutions *resolutions, const struct request *request);
+
+/*
+ * The same for a run of a process before this one, whose INTENT (a run's, with workspace, item and job type) had no outcome:
+ * it goes as CALLER of CONFIG, whose identity has a credential. Before the worker runs, or on its thread.
+ */
+void resolutions_begin_orphan(struct resolutions *resolutions, struct config *config, const struct config_caller *caller,
+    const struct audit_record *intent);
 
 /* End all that is waiting, and what is begun from now on. */
 void resolutions_drain(struct resolutions *resolutions);

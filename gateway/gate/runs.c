@@ -152,6 +152,14 @@ runs_ended(struct runs *runs, struct str item, struct str request, enum runs_fat
 	pthread_mutex_unlock(&runs->lock);
 }
 
+void
+runs_know_since(struct runs *runs, struct wall_time since)
+{
+	pthread_mutex_lock(&runs->lock);
+	runs->since = since;
+	pthread_mutex_unlock(&runs->lock);
+}
+
 bool
 runs_knows_since(struct runs *runs, struct wall_time from)
 {

@@ -17,6 +17,9 @@ struct runs;
 struct runs *runs_new(struct wall_time since);
 void runs_free(struct runs **runs);
 
+/* It was told of all runs sent from SINCE on. */
+void runs_know_since(struct runs *runs, struct wall_time since);
+
 /* The run REQUEST (its id) of ITEM is being sent at NOW; where it was sent before, that was not executed. */
 void runs_sent(struct runs *runs, struct str item, struct str request, struct wall_time now);
 
