@@ -34,9 +34,9 @@ orphan_caller(const struct config *config, const struct audit_record *intent)
 		const struct config_caller *caller = &config->callers[i];
 		const struct config_identity *identity = &config->identities[caller->identity];
 
-		if (str_eq(caller->name, values[AUDIT_CALLER].text))
-			return identity->credential.kind != CONFIG_CREDENTIAL_NONE && str_eq(identity->name, values[AUDIT_IDENTITY].text) ?
-			    caller : NULL;
+		if (identity->credential.kind != CONFIG_CREDENTIAL_NONE && str_eq(caller->name, values[AUDIT_CALLER].text) &&
+		    str_eq(identity->name, values[AUDIT_IDENTITY].text))
+			return caller;
 	}
 	return NULL;
 }

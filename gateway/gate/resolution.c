@@ -16,7 +16,7 @@
 #define RESOLUTION_PAGES_MAX 10
 /* A list that cannot have a token in this time is tried again after the delay. */
 #define RESOLUTION_WAIT_US (20 * (int64_t)CLOCK_SECOND)
-/* Readers look for its record no longer than RECORD_RESOLUTION_WITHIN_US; the last list and the disk take their time too. */
+/* Readers look for its record in RECORD_RESOLUTION_WITHIN_US; the last list and the disk take their time too. */
 #define RESOLUTION_LIFE_US (RECORD_RESOLUTION_WITHIN_US - 3 * 60 * (int64_t)CLOCK_SECOND)
 
 struct resolution {
@@ -160,13 +160,14 @@ on_is_taken(void *arg, struct str id)
 }
 
 /*
- * Whether another run may have started what was found; by its activity it is its own. Of a predecessor's runs the intent is
- * known, and not how long they waited after it.
+ * Whether another run may have started what was found; by its activity it is its own. Of a predecessor's runs the
+ * intent is known, and not how long they waited after it.
  */
 static bool
 resolution_is_contested(const struct resolution *r, struct wall_time from, struct wall_time to)
 {
-	struct wall_time first = { from.us - r->caller->wait_max_us - r->config->resolve.window_us }, last = { to.us + RESOLVE_SKEW_US };
+	struct wall_time first = { from.us - r->caller->wait_max_us - r->config->resolve.window_us };
+	struct wall_time last = { to.us + RESOLVE_SKEW_US };
 	struct runs *runs = r->all->worker->shared->runs;
 
 	if (r->activity.p != NULL)
@@ -196,7 +197,8 @@ resolution_judge(struct resolution *r)
 static void
 resolution_read(struct resolution *r, struct str body)
 {
-	struct resolve_run run = { .job_type = r->record.job_type, .activity = r->activity, .is_taken = on_is_taken, .arg = r };
+	struct resolve_run run = { .job_type = r->record.job_type, .activity = r->activity, .is_taken = on_is_taken,
+		.arg = r };
 
 	resolution_span(r, &run.from, &run.to);
 	r->lists++;
@@ -265,7 +267,8 @@ resolution_list(struct resolution *r)
 	struct buf target = BUF_EMPTY;
 	struct request_errand errand = { .config = r->config, .caller = r->caller, .principal = r->principal,
 		.route = { .operation = OPERATION_LIST, .workspace = r->workspace, .item = r->item },
-		.authorization = buf_str(&r->authorization), .wait_us = RESOLUTION_WAIT_US, .on_done = on_listed, .arg = r };
+		.authorization = buf_str(&r->authorization), .wait_us = RESOLUTION_WAIT_US, .on_done = on_listed,
+		.arg = r };
 
 	buf_add(&target, r->instances_path);
 	if (r->token.p != NULL) {
@@ -373,7 +376,8 @@ resolution_is_possible(const struct request *request)
 void
 resolutions_begin(struct resolutions *all, const struct request *request)
 {
-	if (all->worker->draining || !resolution_is_possible(request) || !resolution_take_place(all, request_id(request)))
+	if (all->worker->draining || !resolution_is_possible(request) ||
+	    !resolution_take_place(all, request_id(request)))
 		return;
 	resolution_new(all, request);
 }
@@ -412,8 +416,8 @@ resolutions_begin_orphan(struct resolutions *all, struct config *config, const s
 	};
 	r->workspace = orphan_value(&r->arena, intent, AUDIT_WORKSPACE);
 	r->item = orphan_value(&r->arena, intent, AUDIT_ITEM);
-	r->instances_path = arena_printf(&r->arena, "/v1/workspaces/%.*s/items/%.*s/jobs/instances", STR_ARG(r->workspace),
-	    STR_ARG(r->item));
+	r->instances_path = arena_printf(&r->arena, "/v1/workspaces/%.*s/items/%.*s/jobs/instances",
+	    STR_ARG(r->workspace), STR_ARG(r->item));
 	r->sent = intent->time;
 	r->sent_within_us = caller->wait_max_us;
 }

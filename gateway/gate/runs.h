@@ -1,6 +1,6 @@
 /*
- * The runs that this instance has sent lately, of all workers, by item: what must be known to say of an instance that it
- * is nobody else's (rules/resolve). Any thread; nothing is kept longer than RUNS_KEEP_US.
+ * The runs that this instance has sent lately, of all workers, by item: what must be known to say of an instance that
+ * it is nobody else's (rules/resolve). Any thread; nothing is kept longer than RUNS_KEEP_US.
  */
 #ifndef JOBGATE_GATE_RUNS_H
 #define JOBGATE_GATE_RUNS_H
@@ -36,8 +36,8 @@ bool runs_knows_since(struct runs *runs, struct wall_time from);
 /* Whether INSTANCE is known to be of a run of ITEM. */
 bool runs_has_instance(struct runs *runs, struct str item, struct str instance);
 /*
- * Whether another run of ITEM than REQUEST, sent from FROM to TO, may have started an instance that is not known: it is
- * under way, or its fate is unknown.
+ * Whether another run of ITEM than REQUEST, sent from FROM to TO, may have started an instance that is not known: it
+ * is under way, or its fate is unknown.
  */
 bool runs_any_open(struct runs *runs, struct str item, struct str request, struct wall_time from, struct wall_time to);
 
