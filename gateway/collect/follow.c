@@ -303,8 +303,9 @@ follow_is_accepted(struct follow *f, const char *what)
 	if (repair) {
 		f->damage = *repair;
 		f->resumes = true;
-		log_line(LOG_WARN, "accepted damage passed", log_z("directory", f->directory), log_z("file", repair->file),
-		    log_i("line", (int64_t)repair->line), log_z("what", repair->what), log_i("accepted_by_seq", (int64_t)repair->seq));
+		log_line(LOG_WARN, "accepted damage passed", log_z("directory", f->directory),
+		    log_z("file", repair->file), log_i("line", (int64_t)repair->line), log_z("what", repair->what),
+		    log_i("accepted_by_seq", (int64_t)repair->seq));
 	}
 	journal_reader_close(&reader);
 	journal_repairs_fini(&repairs);
@@ -363,7 +364,8 @@ follow_line(struct follow *f, struct str text)
 		if (fault && follow_is_in_damage(f))
 			return NULL;
 	}
-	if (f->resumes && (line.seq != f->damage.after.seq || memcmp(line.hash.p, f->damage.after.hash, JOURNAL_HASH_HEX) != 0))
+	if (f->resumes && (line.seq != f->damage.after.seq ||
+	    memcmp(line.hash.p, f->damage.after.hash, JOURNAL_HASH_HEX) != 0))
 		return "it is not the record that stood behind the accepted damage";
 	return follow_take_line(f, text, &line);
 }

@@ -18,13 +18,13 @@
 
 #define ACCEPT_USAGE \
 	"usage: jobgate audit accept DIR --record FILE:LINE --reason TEXT [--by NAME]\n\n" \
-	"A journal that is damaged in the middle refuses the start of its gateway, and names file and line. Where you know\n" \
-	"why, and that a copy cannot undo it, this accepts that one place: a record of kind `repair` says where it is, what\n" \
-	"was wrong, the digest of the bytes, who has accepted it and why. The bytes stay as they are. From then on starts,\n" \
-	"searches and the collector go on behind it; verify names it, with exit code 3. Anything else that is damaged, before\n" \
-	"or later, is refused as ever.\n\n" \
-	"No gateway may be running on DIR. As root it becomes DIR's owner. NAME is that of the user where absent.\n" \
-	"Exit code 0: accepted; 1: not, and nothing was changed, or the journal cannot be opened; 2: usage.\n"
+	"A journal that is damaged in the middle refuses the start of its gateway, and names file and line.\n" \
+	"Where you know why, and that no copy can undo it, this accepts that one place: a record of kind\n" \
+	"`repair` says where it is, what was wrong, the digest of the bytes, who has accepted it and why. The\n" \
+	"bytes stay as they are. From then on starts, searches and the collector go on behind it; verify names\n" \
+	"it, with exit code 3. Anything else that is damaged, before or later, is refused as ever.\n\n" \
+	"No gateway may be running on DIR. As root it becomes DIR's owner. NAME is the user's where absent.\n" \
+	"Exit code 0: accepted; 1: not, and nothing was changed; 2: usage.\n"
 
 /* One file of the journal; what a commit makes of it is far below. */
 #define ACCEPT_SEGMENT_BYTES (64 << 20)
@@ -112,7 +112,8 @@ accept_become_owner(const char *directory)
 		return true;
 	if (geteuid() == 0 && setgroups(0, NULL) == 0 && setgid(st.st_gid) == 0 && setuid(st.st_uid) == 0)
 		return true;
-	fprintf(stderr, "%s belongs to user %lu: run this as that user, or as root\n", directory, (unsigned long)st.st_uid);
+	fprintf(stderr, "%s belongs to user %lu: run this as that user, or as root\n", directory,
+	    (unsigned long)st.st_uid);
 	return false;
 }
 
@@ -121,8 +122,13 @@ static bool
 accept_run(const struct accept_order *order)
 {
 	struct buf name = BUF_EMPTY, error = BUF_EMPTY;
-	struct journal_settings settings = { .directory = str_from(order->directory), .segment_bytes = ACCEPT_SEGMENT_BYTES,
-		.ring_records = ACCEPT_RING_RECORDS, .make_unknown = record_unknown_from_intent, .accept = &order->accept };
+	struct journal_settings settings = {
+		.directory = str_from(order->directory),
+		.segment_bytes = ACCEPT_SEGMENT_BYTES,
+		.ring_records = ACCEPT_RING_RECORDS,
+		.make_unknown = record_unknown_from_intent,
+		.accept = &order->accept,
+	};
 	struct journal *journal;
 	bool ok;
 

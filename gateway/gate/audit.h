@@ -35,7 +35,8 @@ struct journal *audit_journal(const struct audit *audit);
 void audit_refusal(struct audit *audit, const struct record_request *request, enum refusal refusal, int status);
 
 /* Record what became of looking for a run of unknown outcome. Any thread; never waits for the disk. */
-void audit_resolution(struct audit *audit, const struct record_request *request, const struct record_resolution *resolution);
+void audit_resolution(struct audit *audit, const struct record_request *request,
+    const struct record_resolution *resolution);
 
 /*
  * Record that REQUEST was answered STATUS with what FIRST_ID, another request, was answered or has lost. Bounded as refusals, which

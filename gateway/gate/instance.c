@@ -116,6 +116,8 @@ instance_open_journal(struct instance *instance, struct buf *error)
 		.segment_bytes = INSTANCE_SEGMENT_BYTES,
 		.ring_records = INSTANCE_RING_RECORDS,
 		.make_unknown = record_unknown_from_intent,
+		.on_orphan = instance_on_orphan,
+		.arg = instance,
 	};
 	struct buf directory = BUF_EMPTY;
 
@@ -339,6 +341,7 @@ instance_start(struct loop *loop, const char *file, struct config *config, struc
 	audit_config(instance->audit, config, "start");
 	instance->admin = admin_new(loop, instance->admin_fd, &hooks, instance);
 	instance->admin_fd = -1;
+	instance_resolve_orphans(instance);
 	admin_set_access(instance->admin, buf_str(&instance->name), buf_str(&token));
 	buf_wipe(&token);
 	for (size_t i = 0; i < instance->worker_count; i++)
@@ -389,6 +392,7 @@ instance_free(struct instance **instance_p)
 	config_unref(&instance->config);
 	stats_labels_fini(&instance->labels);
 	buf_fini(&instance->name);
+	buf_fini(&instance->orphans);
 	buf_wipe(&instance->proxy);
 	free(instance->workers);
 	free(instance->loops);

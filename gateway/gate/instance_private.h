@@ -31,6 +31,8 @@ struct instance {
 	struct issuers *issuers;	/* of config */
 	struct admin *admin;
 	struct worker_shared shared;
+	struct buf orphans;		/* the intents that had no outcome, a line each, while it starts */
+	size_t orphan_count;
 	struct worker **workers;
 	struct loop **loops;
 	size_t worker_count;
@@ -78,6 +80,10 @@ void instance_ask_status(void *arg);
 /* instance_watch.c: reload when a file that CONFIG names has changed since this was called; before any of them is read. */
 struct instance_watch *instance_watch_new(struct instance *instance, struct config *config);
 void instance_watch_free(struct instance_watch **watch);
+
+/* instance_orphans.c: hear of an intent without an outcome (ARG: the instance), and look for such runs; before the workers run */
+void instance_on_orphan(void *arg, struct str intent_line);
+void instance_resolve_orphans(struct instance *instance);
 
 /* instance_access.c: begin to fetch tokens for the workers, and what a worker tells of a refused one (any thread) */
 void instance_start_access(struct instance *instance);

@@ -16,7 +16,7 @@
 #define RESOLUTION_PAGES_MAX 10
 /* A list that cannot have a token in this time is tried again after the delay. */
 #define RESOLUTION_WAIT_US (20 * (int64_t)CLOCK_SECOND)
-/* Readers look for its record no longer than RECORD_RESOLUTION_WITHIN_US; the last list and the disk take their time too. */
+/* Readers look for its record in RECORD_RESOLUTION_WITHIN_US; the last list and the disk take their time too. */
 #define RESOLUTION_LIFE_US (RECORD_RESOLUTION_WITHIN_US - 3 * 60 * (int64_t)CLOCK_SECOND)
 
 struct resolution {
@@ -30,7 +30,8 @@ struct resolution {
 	struct str principal, workspace, item, instances_path, activity;
 	struct buf authorization;	/* the run's own; empty where the identity has a credential; wiped */
 	struct wall_time sent;
-	struct mono_time sent_mono;	/* the same, as it is compared with other runs': the wall's clock may step between */
+	struct mono_time sent_mono;	/* the same, for other runs': the wall's clock may step between */
+	int64_t sent_within_us;		/* it was sent so long after that at most: an orphan's intent may have waited */
 	struct mono_time begun;
 	struct loop_timer timer;
 	bool listing;			/* an errand is under way */
@@ -90,7 +91,7 @@ static void
 resolution_span(const struct resolution *r, struct wall_time *from, struct wall_time *to)
 {
 	from->us = r->sent.us - RESOLVE_SKEW_US;
-	to->us = r->sent.us + r->config->resolve.window_us;
+	to->us = r->sent.us + r->sent_within_us + r->config->resolve.window_us;
 }
 
 /* Where the instance that was found is asked for, as the upstream would have said it. */
@@ -160,14 +161,17 @@ on_is_taken(void *arg, struct str id)
 }
 
 /*
- * Whether another run may have started what was found; by its activity it is its own. One that was open when the page with
- * its instance was read may have heard of it since: so that is asked again, and last.
+ * Whether another run may have started what was found; by its activity it is its own. Of a predecessor's runs the
+ * intent is known, and not how long they waited after it. One that was open when the page with its instance was read
+ * may have heard of it since: so that is asked again, and last.
  */
 static bool
 resolution_is_contested(const struct resolution *r)
 {
-	struct mono_time first = mono_add(r->sent_mono, -RESOLVE_SKEW_US - r->config->resolve.window_us);
-	struct mono_time last = mono_add(r->sent_mono, r->config->resolve.window_us + RESOLVE_SKEW_US);
+	struct mono_time first = mono_add(r->sent_mono,
+	    -RESOLVE_SKEW_US - r->caller->wait_max_us - r->config->resolve.window_us);
+	struct mono_time last = mono_add(r->sent_mono,
+	    r->sent_within_us + r->config->resolve.window_us + RESOLVE_SKEW_US);
 	struct runs *runs = r->all->worker->shared->runs;
 
 	if (r->activity.p != NULL)
@@ -195,7 +199,8 @@ resolution_judge(struct resolution *r)
 static void
 resolution_read(struct resolution *r, struct str body)
 {
-	struct resolve_run run = { .job_type = r->record.job_type, .activity = r->activity, .is_taken = on_is_taken, .arg = r };
+	struct resolve_run run = { .job_type = r->record.job_type, .activity = r->activity, .is_taken = on_is_taken,
+		.arg = r };
 
 	resolution_span(r, &run.from, &run.to);
 	r->lists++;
@@ -264,7 +269,8 @@ resolution_list(struct resolution *r)
 	struct buf target = BUF_EMPTY;
 	struct request_errand errand = { .config = r->config, .caller = r->caller, .principal = r->principal,
 		.route = { .operation = OPERATION_LIST, .workspace = r->workspace, .item = r->item },
-		.authorization = buf_str(&r->authorization), .wait_us = RESOLUTION_WAIT_US, .on_done = on_listed, .arg = r };
+		.authorization = buf_str(&r->authorization), .wait_us = RESOLUTION_WAIT_US, .on_done = on_listed,
+		.arg = r };
 
 	buf_add(&target, r->instances_path);
 	if (r->token.p != NULL) {
@@ -308,19 +314,31 @@ resolution_copy(struct arena *arena, const struct request *request)
 	return record;
 }
 
-/* Make one that waits for its first list. */
-static void
-resolution_new(struct resolutions *all, const struct request *request)
+/* Make one of a run under CONFIG that waits for its first list; the rest is to be filled in. */
+static struct resolution *
+resolution_make(struct resolutions *all, struct config *config, const struct config_caller *caller)
 {
 	struct resolution *r = calloc(1, sizeof(*r));
-	struct mono_time now = loop_now(all->worker->loop);
 
 	check(r != NULL);
 	r->magic = RESOLUTION_MAGIC;
 	r->all = all;
 	arena_init(&r->arena);
-	r->config = config_ref(request->config);
-	r->caller = request->caller;
+	r->config = config_ref(config);
+	r->caller = caller;
+	r->begun = loop_now(all->worker->loop);
+	loop_timer_init(&r->timer, all->worker->loop, on_due, r);
+	loop_timer_at(&r->timer, mono_add(r->begun, config->resolve.delay_us));
+	TAILQ_INSERT_TAIL(&all->list, r, link);
+	return r;
+}
+
+/* Begin to look for what REQUEST has started. */
+static void
+resolution_new(struct resolutions *all, const struct request *request)
+{
+	struct resolution *r = resolution_make(all, request->config, request->caller);
+
 	r->record = resolution_copy(&r->arena, request);
 	r->principal = arena_copy(&r->arena, request->principal);
 	r->workspace = arena_copy(&r->arena, request->route.workspace);
@@ -330,12 +348,21 @@ resolution_new(struct resolutions *all, const struct request *request)
 		r->activity = arena_copy(&r->arena, request->upstream_request_id);
 	if (!authorize_is_ours(request))
 		buf_add(&r->authorization, forward_authorization(request));
-	r->begun = now;
 	r->sent_mono = request->sent;
-	r->sent.us = clock_now_wall().us - mono_since(now, request->sent);
-	loop_timer_init(&r->timer, all->worker->loop, on_due, r);
-	loop_timer_at(&r->timer, mono_add(now, r->config->resolve.delay_us));
-	TAILQ_INSERT_TAIL(&all->list, r, link);
+	r->sent.us = clock_now_wall().us - mono_since(r->begun, request->sent);
+}
+
+/* Take a place among those that are looked for; false, logged, where there is none. */
+static bool
+resolution_take_place(struct resolutions *all, struct str id)
+{
+	struct worker_shared *shared = all->worker->shared;
+
+	if (atomic_fetch_add(&shared->resolutions, 1) < RESOLUTIONS_MAX)
+		return true;
+	atomic_fetch_sub(&shared->resolutions, 1);
+	log_line(LOG_WARN, "too many resolutions", log_s("request_id", id), log_i("waiting", RESOLUTIONS_MAX));
+	return false;
 }
 
 /* Whether there is something to know the run's instance by. */
@@ -352,16 +379,51 @@ resolution_is_possible(const struct request *request)
 void
 resolutions_begin(struct resolutions *all, const struct request *request)
 {
-	struct worker_shared *shared = all->worker->shared;
+	if (all->worker->draining || !resolution_is_possible(request) ||
+	    !resolution_take_place(all, request_id(request)))
+		return;
+	resolution_new(all, request);
+}
 
-	if (all->worker->draining || !resolution_is_possible(request))
+/* The value of an intent's MEMBER, unescaped; p NULL where it has none. */
+static struct str
+orphan_value(struct arena *arena, const struct audit_record *intent, enum audit_member member)
+{
+	struct audit_value value = intent->values[member];
+	char *copy;
+
+	if (value.token != JSON_STRING)
+		return (struct str){ NULL, 0 };
+	copy = arena_alloc(arena, value.text.n + 1);
+	return (struct str){ copy, json_unescape(value.text, copy) };
+}
+
+void
+resolutions_begin_orphan(struct resolutions *all, struct config *config, const struct config_caller *caller,
+    const struct audit_record *intent, struct mono_time sent)
+{
+	struct resolution *r;
+
+	if (!resolution_take_place(all, intent->values[AUDIT_REQUEST_ID].text))
 		return;
-	if (atomic_fetch_add(&shared->resolutions, 1) < RESOLUTIONS_MAX) {
-		resolution_new(all, request);
-		return;
-	}
-	atomic_fetch_sub(&shared->resolutions, 1);
-	log_line(LOG_WARN, "too many resolutions", log_s("request_id", request_id(request)), log_i("waiting", RESOLUTIONS_MAX));
+	r = resolution_make(all, config, caller);
+	r->record = (struct record_request){
+		.request_id = orphan_value(&r->arena, intent, AUDIT_REQUEST_ID),
+		.client_request_id = orphan_value(&r->arena, intent, AUDIT_CLIENT_REQUEST_ID),
+		.caller = orphan_value(&r->arena, intent, AUDIT_CALLER),
+		.key = orphan_value(&r->arena, intent, AUDIT_KEY),
+		.identity = orphan_value(&r->arena, intent, AUDIT_IDENTITY),
+		.peer = orphan_value(&r->arena, intent, AUDIT_PEER),
+		.operation = OPERATION_RUN,
+		.job_type = orphan_value(&r->arena, intent, AUDIT_JOB_TYPE),
+	};
+	r->workspace = orphan_value(&r->arena, intent, AUDIT_WORKSPACE);
+	r->item = orphan_value(&r->arena, intent, AUDIT_ITEM);
+	r->instances_path = arena_printf(&r->arena, "/v1/workspaces/%.*s/items/%.*s/jobs/instances",
+	    STR_ARG(r->workspace), STR_ARG(r->item));
+	r->sent = intent->time;
+	r->sent_mono = sent;
+	r->sent_within_us = caller->wait_max_us;
 }
 
 void

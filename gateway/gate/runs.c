@@ -152,6 +152,14 @@ runs_ended(struct runs *runs, struct str item, struct str request, enum runs_fat
 	pthread_mutex_unlock(&runs->lock);
 }
 
+void
+runs_know_since(struct runs *runs, struct mono_time since)
+{
+	pthread_mutex_lock(&runs->lock);
+	runs->since = since;
+	pthread_mutex_unlock(&runs->lock);
+}
+
 bool
 runs_knows_since(struct runs *runs, struct mono_time from)
 {
@@ -189,8 +197,8 @@ runs_any_open(struct runs *runs, struct str item, struct str request, struct mon
 
 	pthread_mutex_lock(&runs->lock);
 	for (struct run *run = *runs_chain(runs, item); run && !found; run = run->chain_next)
-		found = run_is_of(run, item) && run->instance[0] == '\0' && run->sent.us >= from.us && run->sent.us <= to.us
-		    && memcmp(run->request, request.p, UUID_BYTES) != 0;
+		found = run_is_of(run, item) && run->instance[0] == '\0' && run->sent.us >= from.us
+		    && run->sent.us <= to.us && memcmp(run->request, request.p, UUID_BYTES) != 0;
 	pthread_mutex_unlock(&runs->lock);
 	return found;
 }

@@ -1,6 +1,6 @@
 /*
- * The runs that this instance has sent lately, of all workers, by item: what must be known to say of an instance that it
- * is nobody else's (rules/resolve). Any thread; nothing is kept longer than RUNS_KEEP_US.
+ * The runs that this instance has sent lately, of all workers, by item: what must be known to say of an instance that
+ * it is nobody else's (rules/resolve). Any thread; nothing is kept longer than RUNS_KEEP_US.
  */
 #ifndef JOBGATE_GATE_RUNS_H
 #define JOBGATE_GATE_RUNS_H
@@ -16,6 +16,9 @@ struct runs;
 /* One that knows of all runs sent from SINCE on. */
 struct runs *runs_new(struct mono_time since);
 void runs_free(struct runs **runs);
+
+/* It was told of all runs sent from SINCE on. */
+void runs_know_since(struct runs *runs, struct mono_time since);
 
 /* The run REQUEST (its id) of ITEM is being sent at NOW; where it was sent before, that was not executed. */
 void runs_sent(struct runs *runs, struct str item, struct str request, struct mono_time now);
@@ -33,8 +36,8 @@ bool runs_knows_since(struct runs *runs, struct mono_time from);
 /* Whether INSTANCE is known to be of a run of ITEM. */
 bool runs_has_instance(struct runs *runs, struct str item, struct str instance);
 /*
- * Whether another run of ITEM than REQUEST, sent from FROM to TO, may have started an instance that is not known: it is
- * under way, or its fate is unknown.
+ * Whether another run of ITEM than REQUEST, sent from FROM to TO, may have started an instance that is not known: it
+ * is under way, or its fate is unknown.
  */
 bool runs_any_open(struct runs *runs, struct str item, struct str request, struct mono_time from, struct mono_time to);
 

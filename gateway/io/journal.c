@@ -112,14 +112,16 @@ open_accept(struct journal *j, const struct journal_recovery *r, const struct jo
 
 /* Hold the outcome `unknown` of each intent that has none, in the order of the intents. */
 static void
-open_orphans(struct journal *j, void (*make_unknown)(struct buf *, struct str))
+open_orphans(struct journal *j, const struct journal_settings *settings)
 {
 	struct journal_intent **list = journal_intents_sorted(&j->open);
 
 	for (size_t i = 0; i < j->open.count; i++) {
 		struct buf members = BUF_EMPTY;
 
-		make_unknown(&members, list[i]->line);
+		settings->make_unknown(&members, list[i]->line);
+		if (settings->on_orphan)
+			settings->on_orphan(settings->arg, list[i]->line);
 		open_hold(j, JOURNAL_OUTCOME, &members);
 	}
 	atomic_store(&j->recovered_unknown, j->open.count);
@@ -152,7 +154,7 @@ open_recover(struct journal *j, const struct journal_settings *settings, struct 
 		open_adopt(j, &r, settings->instance);
 		open_tell(j, &r);
 		open_accept(j, &r, settings->accept);
-		open_orphans(j, settings->make_unknown);
+		open_orphans(j, settings);
 		ok = journal_commit(j, true);
 		if (!ok)
 			buf_printf(error, "audit directory %.*s: %.*s", STR_ARG(settings->directory),

@@ -56,6 +56,9 @@ struct journal_settings {
 	 * line. Pure (rules/record).
 	 */
 	void (*make_unknown)(struct buf *out, struct str intent_line);
+	/* Hear of each such intent, in their order, before journal_open returns; NULL: nobody does. */
+	void (*on_orphan)(void *arg, struct str intent_line);
+	void *arg;
 	const struct journal_accept *accept;	/* NULL: none; else all files are read, and it is an error where it is not met */
 };
 

@@ -196,7 +196,8 @@ measure_digest(const struct journal_reader *reader, struct journal_repair *repai
 	ssize_t n = 0;
 
 	while (bytes.n < (size_t)repair->bytes &&
-	    (n = pread(reader->fd, to + bytes.n, (size_t)repair->bytes - bytes.n, (off_t)repair->offset + (off_t)bytes.n)) > 0)
+	    (n = pread(reader->fd, to + bytes.n, (size_t)repair->bytes - bytes.n,
+	    (off_t)repair->offset + (off_t)bytes.n)) > 0)
 		bytes.n += (size_t)n;
 	digest_sha256(buf_str(&bytes), digest);
 	str_hex_encode(digest, sizeof(digest), repair->digest);
@@ -205,8 +206,8 @@ measure_digest(const struct journal_reader *reader, struct journal_repair *repai
 }
 
 /*
- * Find where the damage ends that READER has come to: before the next record that can be gone on from, or with the file.
- * READER is left there. False with errno.
+ * Find where the damage ends that READER has come to: before the next record that can be gone on from, or with the
+ * file. READER is left there. False with errno.
  */
 static bool
 damage_measure(const struct journal_damage *damage, struct journal_reader *reader, struct journal_repair *repair)
@@ -227,7 +228,8 @@ damage_measure(const struct journal_damage *damage, struct journal_reader *reade
 		if (got == JOURNAL_READ_LINE && damage_ends_at(damage, text, &line)) {
 			journal_head_set(&repair->after, &line);
 			repair->bytes = reader->start - offset;
-			return measure_digest(reader, repair) && journal_reader_seek(reader, reader->start, reader->line - 1);
+			return measure_digest(reader, repair) &&
+			    journal_reader_seek(reader, reader->start, reader->line - 1);
 		}
 	if (got == JOURNAL_READ_ERROR)
 		return false;
@@ -264,7 +266,8 @@ repairs_find(struct journal_repairs *repairs, const struct journal_damage *damag
 }
 
 struct journal_repair *
-journal_repairs_pass(struct journal_repairs *repairs, struct journal_reader *reader, const struct journal_damage *damage)
+journal_repairs_pass(struct journal_repairs *repairs, struct journal_reader *reader,
+    const struct journal_damage *damage)
 {
 	struct journal_repair found, *repair = NULL;
 	uint64_t line = reader->line;

@@ -1,14 +1,15 @@
 /*
  * Damage in the middle of the journal that somebody has accepted.
  *
- * A start refuses over it, and so does every check. Whoever knows that it cannot be undone may accept one such place, by
- * an act of its own (`jobgate audit accept`): a record of kind `repair` then says at the journal's end where it is (file,
- * line, offset), what was wrong, how many bytes are no records (bytes, sha256), which record is the last before it and
- * the first behind it (before_seq, before_hash, after_seq, after_hash), and who has accepted it and why (by, reason).
+ * A start refuses over it, and so does every check. Whoever knows that it cannot be undone may accept one such place,
+ * by an act of its own (`jobgate audit accept`): a record of kind `repair` then says at the journal's end where it is
+ * (file, line, offset), what was wrong, how many bytes are no records (bytes, sha256), which record is the last
+ * before it and the first behind it (before_seq, before_hash, after_seq, after_hash), and who has accepted it and why
+ * (by, reason).
  *
  * The bytes stay where they are and as they are. A reader that comes to them looks for such a record ahead, measures
- * again, and goes on behind them only where all of it is as the record says, and where the chain leads on to that record:
- * another byte, a record less before or behind, is a new damage. One thread.
+ * again, and goes on behind them only where all of it is as the record says, and where the chain leads on to that
+ * record: another byte, a record less before or behind, is a new damage. One thread.
  */
 #ifndef JOBGATE_IO_JOURNAL_REPAIR_H
 #define JOBGATE_IO_JOURNAL_REPAIR_H
@@ -50,8 +51,8 @@ struct journal_damage {
 
 /*
  * READER has given out something that is not as it should be (or nothing at all, in an empty file). Where that is
- * accepted, or is now, move it behind: the repair, which REPAIRS keep. NULL: it is not, or no record follows; the reader
- * then gives it out again.
+ * accepted, or is now, move it behind: the repair, which REPAIRS keep. NULL: it is not, or no record follows; the
+ * reader then gives it out again.
  */
 struct journal_repair *journal_repairs_pass(struct journal_repairs *repairs, struct journal_reader *reader,
     const struct journal_damage *damage);

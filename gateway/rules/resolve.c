@@ -87,7 +87,8 @@ found_add(struct resolve_found *found, const struct resolve_instance *instance)
 static bool
 instance_is_free(const struct resolve_instance *instance, const struct resolve_run *run)
 {
-	return str_eq_nocase(instance->invoke_type, STR("Manual")) && !(run->is_taken && run->is_taken(run->arg, instance->id));
+	return str_eq_nocase(instance->invoke_type, STR("Manual")) &&
+	    !(run->is_taken && run->is_taken(run->arg, instance->id));
 }
 
 /* Take one instance into account; false where it is none that can be judged. */

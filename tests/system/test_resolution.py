@@ -4,8 +4,10 @@ import time
 
 import pytest
 
+from entra_sim import Entra
 from harness import BASE, KEY, ORIGIN, check_error, field, verify_journal
 from test_audit_search import directory, found
+from test_credential import SECRET, secret_credential, start
 from wire import wait_for
 
 RUN = f"{BASE}/RunNotebook/instances"
@@ -201,6 +203,78 @@ def test_runs_of_a_predecessor_are_not_forgotten(fleet):
     again = fleet.gateway(sim, folder=gateway.folder, config=gateway.config)
     answer = run(again, "early-close")
     assert resolution(again, answer)["why"] == "several"
+
+
+@pytest.fixture
+def entra(certificates):
+    entra = Entra(certificates, secret=SECRET)
+    yield entra
+    entra.stop()
+
+
+def killed(fleet, gateway, answers=0):
+    """Kill it while a run is under way whose job has begun, and start it anew."""
+    c = gateway.connect()
+    c.send(c.build("POST", RUN, [("X-API-Key", KEY), ("Authorization", TOKEN), ("X-Fabricsim-Latency", "60000")], b"{}"))
+    wait_for(lambda: len(gateway.records("intent")) == answers + 1 and gateway.records("intent")[-1], what="the intent")
+    return c
+
+
+def test_after_a_crash_with_a_credential(fleet, entra, tmp_path):
+    """Killed with a run under way: its outcome is unknown at the next start, which looks for it as the identity that it is.
+
+    The runs before it, of the killed process too, are read from the journal, so that theirs are not taken for it.
+    """
+    sim = fleet.simulator()
+    gateway = start(fleet, sim, secret_credential(fleet, entra, tmp_path), resolve=QUICK)
+    for _ in range(2):
+        assert run(gateway).status == 202
+    with killed(fleet, gateway, 2):
+        wait_for(lambda: len(instances(sim)) == 3, what="the job")
+        gateway.kill()
+    again = fleet.gateway(sim, folder=gateway.folder, config=gateway.config)
+    record, = again.wait_records("resolution", 1)
+    assert (record["why"], record["matched_by"]) == ("matched", "time"), record
+    assert record["instance_id"] == instances(sim)[2]["id"]
+    assert record["location"] == f"{ORIGIN}{LIST}/{record['instance_id']}"
+    trigger = found(directory(again))[-1]
+    assert (trigger["result"], trigger["instance_id"], trigger["answered"]) == ("accepted", record["instance_id"], 0)
+    assert all(trigger[k] == record[k] for k in ("request_id", "caller", "key", "identity", "peer", "operation"))
+    entry, = ours(sim)
+    assert field(entry, "Authorization") != [TOKEN] and field(entry, "Authorization")[0].startswith("Bearer ")
+
+
+def test_after_a_crash_without_one_nobody_looks(fleet):
+    """Where tokens pass through, the run's own is gone with the process."""
+    sim = fleet.simulator()
+    gateway = fleet.gateway(sim, resolve=QUICK)
+    with killed(fleet, gateway):
+        wait_for(lambda: len(instances(sim)) == 1, what="the job")
+        gateway.kill()
+    again = fleet.gateway(sim, folder=gateway.folder, config=gateway.config)
+    assert [r["result"] for r in again.records("outcome")] == ["unknown"]
+    assert again.metrics()["jobgate_resolutions_waiting"] == 0 and not ours(sim)
+
+
+def test_the_identitys_own_token_lists(fleet, entra, tmp_path):
+    """With a credential the caller's own token is neither needed nor sent."""
+    sim = fleet.simulator()
+    gateway = start(fleet, sim, secret_credential(fleet, entra, tmp_path), resolve=QUICK)
+    answer = run(gateway, "drop")
+    check_matched(gateway, sim, answer, "time")
+    entry, = ours(sim)
+    assert len(field(entry, "Authorization")) == 1 and field(entry, "Authorization") != [TOKEN]
+
+
+def test_an_answer_that_comes_late_needs_no_list(fleet):
+    """The caller has got its 409, and the job half reads on: what it learns is the outcome, and nobody has to look."""
+    sim = fleet.simulator()
+    gateway = fleet.gateway(sim, resolve=QUICK, upstream={"timeout": "300ms"})
+    answer = gateway.request("POST", RUN, [("X-Fabricsim-Latency", "1500")], b"{}")
+    check_error(answer, 409, "JobgateOutcomeUnknown")
+    outcome, = gateway.wait_records("outcome", 1)
+    assert outcome["result"] == "accepted" and outcome["answered"] == 409
+    assert gateway.metrics()["jobgate_resolutions_waiting"] == 0 and not ours(sim)
 
 
 def test_search_tells_what_it_turned_out_to_be(fleet):

@@ -66,7 +66,7 @@ fixture_new(void)
 	assert_non_null(mkdtemp(f->directory));
 	f->loop = loop_new();
 	f->settings = (struct journal_settings){ str_from(f->directory), STR("test \"one\""), 64 << 20, 8192,
-		fixture_unknown, NULL };
+		fixture_unknown, NULL, NULL, NULL };
 	return f;
 }
 
