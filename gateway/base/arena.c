@@ -8,8 +8,6 @@
 
 #include "base/check.h"
 
-/* A request needs about 2 KB beside its head and body; a block holds it with room to spare. */
-#define ARENA_BLOCK_BYTES 4000
 
 struct arena_block {
 	struct arena_block *next;
@@ -17,10 +15,21 @@ struct arena_block {
 	_Alignas(max_align_t) char bytes[];
 };
 
+/* A request needs about 2 KB beside its head and body; a block holds it with room to spare. */
+#define ARENA_BLOCK_BYTES (ARENA_SPARE_BYTES - sizeof(struct arena_block))
+
 void
 arena_init(struct arena *a)
 {
+	arena_init_from(a, NULL);
+}
+
+void
+arena_init_from(struct arena *a, struct spares *spares)
+{
+	check(spares == NULL || spares->bytes == ARENA_SPARE_BYTES);
 	a->blocks = NULL;
+	a->spares = spares;
 }
 
 void
@@ -30,7 +39,10 @@ arena_fini(struct arena *a)
 		struct arena_block *b = a->blocks;
 
 		a->blocks = b->next;
-		free(b);
+		if (a->spares && b->size == ARENA_BLOCK_BYTES)
+			spares_give(a->spares, b);
+		else
+			free(b);
 	}
 }
 
@@ -47,7 +59,7 @@ static struct arena_block *
 arena_grow(struct arena *a, size_t n)
 {
 	size_t size = n > ARENA_BLOCK_BYTES ? n : ARENA_BLOCK_BYTES;
-	struct arena_block *b = malloc(sizeof(*b) + size);
+	struct arena_block *b = a->spares && size == ARENA_BLOCK_BYTES ? spares_take(a->spares) : malloc(sizeof(*b) + size);
 
 	check(b != NULL);
 	b->next = a->blocks;

@@ -7,15 +7,21 @@
 #ifndef JOBGATE_BASE_ARENA_H
 #define JOBGATE_BASE_ARENA_H
 
+#include "base/spares.h"
 #include "base/str.h"
 
 struct arena_block;
 
 struct arena {
 	struct arena_block *blocks;	/* newest first; owned */
+	struct spares *spares;		/* of ARENA_SPARE_BYTES, where blocks of the usual size come from; borrowed, NULL: from malloc */
 };
 
+#define ARENA_SPARE_BYTES 4096
+
 void arena_init(struct arena *a);
+/* The same with blocks from SPARES, which outlive it. */
+void arena_init_from(struct arena *a, struct spares *spares);
 void arena_fini(struct arena *a);
 /* The same for one that may hold secrets: what was taken is overwritten first. */
 void arena_wipe(struct arena *a);

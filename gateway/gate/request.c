@@ -47,10 +47,10 @@ on_timer(void *arg)
 static struct request *
 request_make(struct worker *worker, struct config *config)
 {
-	struct request *request = calloc(1, sizeof(*request));
+	struct request *request = spares_take(&worker->request_memory);
 	uint8_t random[REQUEST_RANDOM_BYTES];
 
-	check(request != NULL);
+	memset(request, 0, sizeof(*request));
 	request->magic = REQUEST_MAGIC;
 	request->worker = worker;
 	request->config = config_ref(config);
@@ -58,7 +58,7 @@ request_make(struct worker *worker, struct config *config)
 	request->body_bytes = -1;
 	request->route.operation = OPERATION_NONE;
 	request->draining = worker->draining;
-	arena_init(&request->arena);
+	arena_init_from(&request->arena, &worker->arena_memory);
 	worker_random(worker, random);
 	uuid_v7(clock_now_wall(), random, request->id);
 	loop_timer_init(&request->timer, worker->loop, on_timer, request);
@@ -117,7 +117,7 @@ request_free(struct request *request)
 	arena_wipe(&request->arena);	/* the caller's token is in it */
 	config_unref(&request->config);
 	request->magic = 0;
-	free(request);
+	spares_give(&request->worker->request_memory, request);
 }
 
 void

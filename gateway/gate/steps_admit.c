@@ -326,6 +326,7 @@ admit_put_intent(struct request *request)
 	struct record_request record = request_record(request);
 	struct buf members = BUF_EMPTY;
 
+	buf_room(&members, RECORD_BYTES_USUAL);
 	record_intent(&members, &record);
 	request->intent = (struct journal_entry){
 		.kind = JOURNAL_INTENT,

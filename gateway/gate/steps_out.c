@@ -257,6 +257,7 @@ out_put_outcome(struct request *request)
 
 	stats_add(&request->worker->stats->outcomes[outcome.result], 1);
 	out_tell_runs(request, &outcome);
+	buf_room(&members, RECORD_BYTES_USUAL);
 	record_outcome(&members, &record, &outcome);
 	request->outcome = (struct journal_entry){ .kind = JOURNAL_OUTCOME, .members = members, .time = clock_now_wall(),
 		.loop = request->worker->loop, .on_done = on_outcome, .arg = request };

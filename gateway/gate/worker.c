@@ -15,6 +15,8 @@
 /* How often a draining worker looks whether its last answer has gone out. */
 #define WORKER_DRAIN_LOOK_US (20 * CLOCK_MS)
 #define WORKER_TARGET_BYTES 8192
+/* Memory of so many requests is kept for the next ones: 400 KB. */
+#define WORKER_SPARES 64
 
 /* Run the requests that callbacks have made ready. */
 static void
@@ -187,6 +189,8 @@ worker_new(unsigned index, struct worker_shared *shared, struct config *config, 
 	worker->ready_tail = &worker->ready;
 	worker->ready_hook = (struct loop_hook){ .fn = on_ready, .arg = worker };
 	worker->records_hook = (struct loop_hook){ .fn = on_records, .arg = worker };
+	spares_init(&worker->request_memory, sizeof(struct request), WORKER_SPARES);
+	spares_init(&worker->arena_memory, ARENA_SPARE_BYTES, WORKER_SPARES);
 	loop_timer_init(&worker->drain_timer, worker->loop, on_drain_look, worker);
 	deliveries_init(&worker->deliveries, worker->loop, shared);
 	worker->pool = pool_new(worker->loop, shared->resolver, config, tls_client, proxy);
@@ -242,6 +246,8 @@ worker_free(struct worker **worker_p)
 	caller_token_cache_free(&worker->known_tokens);
 	free(worker->slots);
 	free(worker->free_slots);
+	spares_fini(&worker->request_memory);
+	spares_fini(&worker->arena_memory);
 	free(worker);
 }
 

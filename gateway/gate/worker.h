@@ -82,6 +82,7 @@ struct worker {
 	struct loop_hook records_hook;	/* wakes the journal for the turn's records */
 	struct loop_timer drain_timer;
 	bool draining, drained_told;
+	struct spares request_memory, arena_memory;	/* of its requests */
 	uint8_t random[WORKER_RANDOM_BYTES];	/* the first RANDOM_LEFT are not used yet */
 	size_t random_left;
 };

@@ -20,6 +20,8 @@
 
 /* Connections that wait to be accepted: a burst of a second at a rate no worker reaches. */
 #define FRONT_BACKLOG 1024
+/* Requests that are kept for the next ones: 300 KB. */
+#define FRONT_SPARE_REQUESTS 64
 /* Accepting pauses so long after descriptors ran out. */
 #define FRONT_ACCEPT_PAUSE_US (100 * CLOCK_MS)
 
@@ -133,6 +135,7 @@ front_new(struct loop *loop, const struct front_settings *settings)
 	front->listeners_tail = &front->listeners;
 	loop_timer_init(&front->settle, loop, on_settle, front);
 	LIST_INIT(&front->conns);
+	spares_init(&front->requests, sizeof(struct front_request), FRONT_SPARE_REQUESTS);
 	return front;
 }
 
@@ -341,5 +344,6 @@ front_free(struct front **front_p)
 		evhttp_free(listener->http);
 		free(listener);
 	}
+	spares_fini(&front->requests);
 	free(front);
 }

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "io/loop_event.h"
 
 /* Most answers' fields fit: memory is taken once. */
 #define CARRIER_HEAD_BYTES 512
@@ -102,7 +103,6 @@ on_complete(struct evhttp_request *carrier, void *arg)
 void
 front_carrier_write(struct front_conn *conn)
 {
-	struct evbuffer *output = bufferevent_get_output(conn->bev);
 	bufferevent_data_cb on_written;
 	void *arg;
 
@@ -111,10 +111,7 @@ front_carrier_write(struct front_conn *conn)
 	if (conn->raw.n > 0)
 		return;		/* who pipelines takes a turn of the loop for each answer: hundreds at once would hold up all others */
 	conn->write_tried = true;
-	evbuffer_unfreeze(output, 1);	/* a socket bufferevent freezes the front of its output between writes */
-	evbuffer_write(output, bufferevent_getfd(conn->bev));	/* a fault of the socket is met once more, and told, by libevent */
-	evbuffer_freeze(output, 1);
-	if (evbuffer_get_length(output) > 0)
+	if (!loop_write_now(conn->bev))
 		return;
 	bufferevent_getcb(conn->bev, NULL, &on_written, NULL, &arg);
 	check(on_written != NULL && arg == conn->evcon);

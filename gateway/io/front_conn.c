@@ -128,7 +128,7 @@ front_conn_end_request(struct front_conn *conn)
 	buf_fini(&request->head_bytes);
 	buf_fini(&request->body);
 	request->magic = 0;
-	free(request);
+	spares_give(&conn->front->requests, request);
 }
 
 /* evhttp closes its connection: the client went, or the last answer was written. */

@@ -4,6 +4,7 @@
 
 #include <sys/queue.h>
 
+#include "base/spares.h"
 #include "io/front.h"
 
 struct bufferevent;
@@ -114,6 +115,7 @@ struct front {
 	struct front_listener *listeners, **listeners_tail;
 	LIST_HEAD(, front_conn) conns;
 	size_t conn_count;
+	struct spares requests;		/* struct front_request */
 	bool draining;
 	struct loop_timer settle;	/* ends a turn of the drain */
 	unsigned settled_turns;

@@ -2,6 +2,8 @@
 #include "io/loop.h"
 #include "io/loop_event.h"
 
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
 #include <event2/event.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -169,6 +171,17 @@ hooks_add(struct loop_hooks *hooks, struct loop_hook *hook)
 	hook->next = NULL;
 	*hooks->tail = hook;
 	hooks->tail = &hook->next;
+}
+
+bool
+loop_write_now(struct bufferevent *bev)
+{
+	struct evbuffer *output = bufferevent_get_output(bev);
+
+	evbuffer_unfreeze(output, 1);	/* a socket bufferevent freezes the front of its output between writes */
+	evbuffer_write(output, bufferevent_getfd(bev));	/* a fault is met once more, and told, by libevent */
+	evbuffer_freeze(output, 1);
+	return evbuffer_get_length(output) == 0;
 }
 
 void

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "io/loop_event.h"
 
 #define REDIS_ARGUMENTS_MAX 2560		/* the bucket script has 2,469 at the most, some thirty as a rule */
 #define REDIS_BACKOFF_MIN_US (50 * CLOCK_MS)
@@ -61,6 +62,7 @@ void
 redis_close(struct redis *redis)
 {
 	resolver_cancel(&redis->ask);
+	loop_unhook(redis->loop, &redis->write_hook);
 	if (redis->connecting)
 		event_free(redis->connecting);
 	redis->connecting = NULL;
@@ -237,6 +239,17 @@ on_due(void *arg)
 	redis_leave(redis);
 }
 
+/* The turn is over: write its commands, at once where the socket takes them. */
+static void
+on_turn_over(void *arg)
+{
+	struct redis *redis = arg;
+
+	check_magic(redis, REDIS_MAGIC);
+	if (redis->bev && !loop_write_now(redis->bev))
+		bufferevent_enable(redis->bev, EV_WRITE);
+}
+
 /* Keep the settings; texts end in NUL (arena_copy), secrets apart. */
 static void
 redis_copy_settings(struct redis *redis, const struct redis_settings *from)
@@ -276,6 +289,7 @@ redis_new(struct loop *loop, struct resolver *resolver, const struct redis_setti
 	redis->on_state = on_state;
 	redis->arg = arg;
 	redis->backoff_us = REDIS_BACKOFF_MIN_US;
+	redis->write_hook = (struct loop_hook){ .fn = on_turn_over, .arg = redis };
 	loop_timer_init(&redis->timer, loop, on_due, redis);
 	loop_timer_at(&redis->timer, loop_now(loop));	/* the first attempt: in the loop's first turn */
 	return redis;
@@ -304,6 +318,17 @@ redis_is_up(const struct redis *redis)
 	return redis->state == REDIS_UP;
 }
 
+/* Have BYTES written. */
+static void
+redis_write(struct redis *redis, struct str bytes)
+{
+	if (redis->ssl == NULL) {
+		bufferevent_disable(redis->bev, EV_WRITE);
+		loop_at_turn_last(redis->loop, &redis->write_hook);
+	}
+	bufferevent_write(redis->bev, bytes.p, bytes.n);
+}
+
 bool
 redis_send(struct redis *redis, const struct str *arguments, size_t count,
     void (*on_reply)(void *arg, const struct redis_reply *reply), void *arg)
@@ -322,7 +347,7 @@ redis_send(struct redis *redis, const struct str *arguments, size_t count,
 	}
 	n = redisFormatCommandArgv(&bytes, (int)count, words, lengths);
 	check(n > 0);
-	bufferevent_write(redis->bev, bytes, (size_t)n);
+	redis_write(redis, (struct str){ bytes, (size_t)n });
 	explicit_bzero(bytes, (size_t)n);	/* one of them carries the password */
 	redisFreeCommand(bytes);
 	redis->pending[(redis->pending_first + redis->pending_count) % REDIS_PENDING_MAX] =

@@ -56,6 +56,7 @@ struct redis {
 	struct tls_client *tls;
 	struct stat tls_file;		/* of the ca_file, as it was read */
 	struct loop_timer timer;	/* back-off, set-up, the oldest command's time-out, or the next PING, by state */
+	struct loop_hook write_hook;	/* writes what a turn has sent, on plain connections */
 	struct redis_pending pending[REDIS_PENDING_MAX];	/* ring, in the order sent */
 	size_t pending_first, pending_count;
 	unsigned busy;			/* callbacks of ours on the stack */

@@ -241,5 +241,5 @@ upstream_call_free(struct upstream_call *call)
 {
 	upstream_reader_fini(&call->reader);
 	call->magic = 0;
-	free(call);
+	spares_give(&call->upstream->call_memory, call);
 }

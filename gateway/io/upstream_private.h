@@ -4,6 +4,7 @@
 
 #include <sys/queue.h>
 
+#include "base/spares.h"
 #include "io/upstream.h"
 
 #define UPSTREAM_MAGIC 0x75707374
@@ -109,6 +110,7 @@ struct upstream {
 	struct upstream_connections places[UPSTREAM_PLACES];	/* idle: the most recently used first */
 	size_t place_counts[UPSTREAM_PLACES];
 	struct upstream_calls calls, told, dead_calls;
+	struct spares call_memory;		/* struct upstream_call */
 	struct loop_hook tell, reap;
 	bool telling;
 	uint64_t generation;			/* grows when the pool is dropped */

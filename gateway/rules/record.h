@@ -13,6 +13,8 @@
 #include "rules/resolve.h"
 
 #define RECORD_BYTES_MAX 16384
+/* Most records fit: memory is taken once. */
+#define RECORD_BYTES_USUAL 1000
 
 enum record_result {
 	RESULT_ACCEPTED, RESULT_REJECTED, RESULT_UNKNOWN, RESULT_REFUSED, RESULT_FAILED, RESULT_CANCELLED, RESULT_COUNT
