@@ -73,7 +73,8 @@ SELECT a.time, a.journal, a.instance, a.seq, o.seq AS outcome_seq, a.request_id,
 	(o.record ->> 'attempts')::numeric AS attempts,
 	(o.record ->> 'wait_ms')::numeric AS wait_ms,
 	(o.record ->> 'duration_ms')::numeric AS duration_ms,
-	(a.record ->> 'count')::numeric AS count
+	(a.record ->> 'count')::numeric AS count,
+	r.seq AS resolution_seq
 FROM jobgate_audit a
 LEFT JOIN jobgate_audit o ON a.kind = 'intent' AND o.kind = 'outcome' AND o.request_id = a.request_id AND o.journal = a.journal
 LEFT JOIN jobgate_audit r ON o.result = 'unknown' AND r.kind = 'resolution' AND r.result = 'accepted' AND r.request_id = o.request_id

@@ -5,7 +5,7 @@ BUILD_PACKAGES="build-essential cmake pkg-config libevent-dev libssl-dev libjans
 RUN_PACKAGES="openssl curl ca-certificates"
 # libnss-myhostname: a bare root has no /etc/hosts, and tests of names need localhost (RFC 6761).
 TEST_PACKAGES="libnss-myhostname libcmocka-dev redis-server redis-sentinel python3 python3-pytest python3-pytest-xdist python3-pytest-timeout
-  python3-jsonschema universal-ctags binutils openssl curl prometheus postgresql"
+  python3-jsonschema universal-ctags binutils openssl curl prometheus postgresql strace"
 # What the experiments of tests/run.sh --long need beyond these: clocks that are wrong, networks that drop, clients.
 LONG_PACKAGES="libfaketime iproute2 iptables util-linux curl python3-requests"
 # The peers and the load of tests/bench/run.sh.

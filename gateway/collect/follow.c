@@ -12,6 +12,7 @@
 #include "collect/taken.h"
 #include "gate/condition.h"
 #include "io/journal_dir.h"
+#include "io/journal_repair.h"
 #include "io/journal_trail.h"
 #include "rules/audit_copy.h"
 
@@ -33,6 +34,8 @@ struct follow {
 	char told[JOURNAL_UUID_BYTES + 1];	/* the one announced last */
 	struct journal_head position;		/* in the database, once it is placed */
 	struct journal_head head;		/* the last record read since; seq 0: none */
+	struct journal_repair damage;		/* accepted, and passed last; file empty: none */
+	bool resumes;				/* the next good record is the one behind it */
 	struct batch batch;
 	size_t limit;				/* of a batch; less while a row is sought that is refused */
 	unsigned looks;				/* how often in a row something was wrong */
@@ -72,6 +75,8 @@ follow_close(struct follow *f)
 	if (f->open)
 		journal_trail_close(&f->trail);
 	f->open = f->placed = false;
+	f->damage.file[0] = '\0';
+	f->resumes = false;
 }
 
 void
@@ -278,30 +283,89 @@ follow_is_behind(const struct follow *f)
 	    first <= f->position.seq;
 }
 
+/*
+ * Whether a record accepts what is wrong with the line that was read last, as WHAT says (io/journal_repair.h): it is then
+ * passed over, up to the record that stands behind it.
+ */
+static bool
+follow_is_accepted(struct follow *f, const char *what)
+{
+	struct journal_repairs repairs = { NULL, false };
+	struct journal_damage damage = { f->trail.dirfd, &f->trail.names, f->trail.at, str_from(f->uuid), &f->head,
+		f->head.seq > 0, what, NULL };
+	struct journal_reader reader;
+	struct journal_repair *repair = NULL;
+
+	if (!journal_reader_open(&reader, f->trail.dirfd, f->trail.name))
+		return false;
+	if (journal_reader_seek(&reader, f->trail.reader.start, f->trail.line))
+		repair = journal_repairs_pass(&repairs, &reader, &damage);
+	if (repair) {
+		f->damage = *repair;
+		f->resumes = true;
+		log_line(LOG_WARN, "accepted damage passed", log_z("directory", f->directory), log_z("file", repair->file),
+		    log_i("line", (int64_t)repair->line), log_z("what", repair->what), log_i("accepted_by_seq", (int64_t)repair->seq));
+	}
+	journal_reader_close(&reader);
+	journal_repairs_fini(&repairs);
+	return repair != NULL;
+}
+
+/* Whether the line that was read last belongs to accepted damage. */
+static bool
+follow_is_in_damage(const struct follow *f)
+{
+	return strcmp(f->damage.file, f->trail.name) == 0 && f->trail.reader.start >= f->damage.offset &&
+	    f->trail.reader.start < f->damage.offset + f->damage.bytes;
+}
+
+/* The line that was read last is no record, as WHAT says; NULL where that is no matter. */
+static const char *
+follow_bad(struct follow *f, const char *what)
+{
+	return follow_is_in_damage(f) || follow_is_behind(f) || follow_is_accepted(f, what) ? NULL : what;
+}
+
+/* Take a record that stands where it belongs; NULL or what is wrong with it. */
+static const char *
+follow_take_line(struct follow *f, struct str text, const struct journal_line *line)
+{
+	struct audit_record record;
+	const char *fault;
+
+	f->resumes = false;
+	if (line->seq > f->position.seq) {
+		fault = audit_record_read(text, &record);
+		if (fault)
+			return fault;
+		follow_tell_gap(f, line);
+		audit_copy_row(&f->batch.rows, &record, text);
+		f->batch.count++;
+		journal_head_set(&f->batch.last, line);
+	}
+	journal_head_set(&f->head, line);
+	return NULL;
+}
+
 /* Take one line; NULL or what is wrong with it. */
 static const char *
 follow_line(struct follow *f, struct str text)
 {
-	struct audit_record record;
 	struct journal_line line;
 	const char *fault = journal_line_parse(text, &line);
 
-	if (fault)
-		return follow_is_behind(f) ? NULL : fault;
-	fault = follow_check(f, &line);
-	if (fault)
-		return fault;
-	if (line.seq > f->position.seq) {
-		fault = audit_record_read(text, &record);
-		if (fault)
+	if (fault || follow_is_in_damage(f))
+		return follow_bad(f, fault);
+	if (!f->resumes) {
+		fault = follow_check(f, &line);
+		if (fault && !follow_is_accepted(f, fault))
 			return fault;
-		follow_tell_gap(f, &line);
-		audit_copy_row(&f->batch.rows, &record, text);
-		f->batch.count++;
-		journal_head_set(&f->batch.last, &line);
+		if (fault && follow_is_in_damage(f))
+			return NULL;
 	}
-	journal_head_set(&f->head, &line);
-	return NULL;
+	if (f->resumes && (line.seq != f->damage.after.seq || memcmp(line.hash.p, f->damage.after.hash, JOURNAL_HASH_HEX) != 0))
+		return "it is not the record that stood behind the accepted damage";
+	return follow_take_line(f, text, &line);
 }
 
 /* Read until the batch is full or there is nothing more. FAULT: what is wrong with the last line. */
@@ -318,8 +382,8 @@ follow_read(struct follow *f, const char **fault)
 			*fault = follow_line(f, text);
 		else if (got != JOURNAL_READ_LONG)
 			return got;
-		else if (!follow_is_behind(f))
-			*fault = "longer than any record";
+		else
+			*fault = follow_bad(f, "longer than any record");
 		if (*fault)
 			return got;
 	}

@@ -10,9 +10,11 @@
 
 #include "base/check.h"
 #include "command/audit_query.h"
+#include "io/journal_chain.h"
 #include "io/journal_retention.h"
 #include "io/journal_trail.h"
 #include "rules/audit_join.h"
+#include "rules/record.h"
 
 /* How often a followed journal is looked at. */
 #define SEARCH_FOLLOW_MS 200
@@ -22,6 +24,9 @@
 struct search_stream {
 	const char *directory;
 	struct journal_trail trail;
+	struct journal_trail ahead;	/* reads what comes behind an unknown outcome; opened where there is one */
+	bool ahead_open, ahead_failed;
+	struct wall_time ahead_time;	/* of the last record that it has read */
 	struct audit_join join;
 	uint64_t oldest;	/* first seq of the oldest file as the search began; 0: there was none */
 	uint64_t deleted;	/* up to this seq, records of kind `retention` say; 0: none does */
@@ -92,6 +97,48 @@ stream_note_deleted(struct search_stream *stream, struct str line)
 		stream->deleted = deleted.seq;
 }
 
+/* Have the trail ahead open, and not behind what is read; false where it cannot be. */
+static bool
+stream_open_ahead(struct search_stream *stream)
+{
+	struct buf error = BUF_EMPTY;
+
+	if (!stream->ahead_open && !stream->ahead_failed) {
+		stream->ahead_open = journal_trail_open(&stream->ahead, stream->directory, 0, &error);
+		stream->ahead_failed = !stream->ahead_open;
+		buf_fini(&error);
+	}
+	if (stream->ahead_open && strcmp(stream->ahead.name, stream->trail.name) < 0)
+		journal_trail_seek(&stream->ahead, stream->join.last_seq);
+	return stream->ahead_open;
+}
+
+/*
+ * LINE is given out next: where it is an unknown outcome, read ahead as far as a resolution of it can stand. The files
+ * are read twice at most, and nothing is kept but resolutions.
+ */
+static void
+stream_look_ahead(struct search_stream *stream, struct str line)
+{
+	enum journal_read got = JOURNAL_READ_LINE;
+	struct wall_time from;
+	struct str text;
+
+	if (str_find(line, STR("\"result\":\"unknown\"")) == line.n || !journal_line_time(line, &from))
+		return;
+	if (stream->ahead_time.us > from.us + RECORD_RESOLUTION_WITHIN_US || !stream_open_ahead(stream))
+		return;
+	while (stream->ahead_time.us <= from.us + RECORD_RESOLUTION_WITHIN_US
+	    && (got == JOURNAL_READ_LINE || got == JOURNAL_READ_LONG)) {
+		got = journal_trail_next(&stream->ahead, &text);
+		if (got != JOURNAL_READ_LINE)
+			continue;
+		journal_line_time(text, &stream->ahead_time);
+		if (str_find(text, STR("\"kind\":\"resolution\"")) < text.n)
+			audit_join_ahead(&stream->join, text);
+	}
+}
+
 /* Read one line, or find that there is none. */
 static void
 stream_read(struct search_stream *stream)
@@ -102,6 +149,7 @@ stream_read(struct search_stream *stream)
 	switch (journal_trail_next(&stream->trail, &line)) {
 	case JOURNAL_READ_LINE:
 	case JOURNAL_READ_LONG:
+		stream_look_ahead(stream, line);
 		if (!audit_join_line(&stream->join, line) && join->bad_lines == 1)
 			fprintf(stderr, "%s/%s:%" PRIu64 ": is no record\n", stream->directory, stream->trail.name, stream->trail.line);
 		stream_note_deleted(stream, line);
@@ -275,6 +323,8 @@ audit_search(int argc, char **argv)
 		audit_join_fini(&search.streams[i].join);
 		if (search.streams[i].open)
 			journal_trail_close(&search.streams[i].trail);
+		if (search.streams[i].ahead_open)
+			journal_trail_close(&search.streams[i].ahead);
 	}
 	free(search.streams);
 	buf_fini(&search.out);

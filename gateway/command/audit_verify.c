@@ -18,6 +18,9 @@ struct verify_arguments {
 	struct wall_time as_of;
 };
 
+/* Good but for damage that a record accepts: neither 0, which would forget it, nor 1, which would hide another one. */
+#define VERIFY_ACCEPTED 3
+
 static bool progress_shown;
 
 /* Show on the terminal how far it is. */
@@ -45,7 +48,7 @@ verify_print_anchors(const char *directory, const struct journal_verdict *v)
 	if (v->held)
 		printf("%s: note: %" PRIu64 " anchors of other journals have it right\n", directory, v->held);
 	if (v->deleted)
-		printf("%s: note: %" PRIu64 " anchors are of records that were deleted\n", directory, v->deleted);
+		printf("%s: note: %" PRIu64 " anchors are of records that were deleted, or lost in accepted damage\n", directory, v->deleted);
 	if (v->late)
 		printf("%s: note: %" PRIu64 " anchors behind its end were written after --as-of\n", directory, v->late);
 	if (v->disputed)
@@ -57,6 +60,9 @@ verify_print_anchors(const char *directory, const struct journal_verdict *v)
 static void
 verify_print_notes(const char *directory, const struct journal_verdict *v)
 {
+	if (v->accepted)
+		printf("%s: ACCEPTED DAMAGE at %s, by the record with seq %" PRIu64 "; %" PRIu64 " such places\n", directory,
+		    v->accepted_where, v->accepted_by, v->accepted);
 	if (v->first_seq > 1)
 		printf("%s: note: begins at seq %" PRIu64 "; older files are not there\n", directory, v->first_seq);
 	if (v->torn_tail)
@@ -67,42 +73,45 @@ verify_print_notes(const char *directory, const struct journal_verdict *v)
 	verify_print_anchors(directory, v);
 }
 
-/* Print the verdict on one directory; whether it is good. */
-static bool
+/* Print the verdict on one directory; the exit code. */
+static int
 verify_print(const char *directory, const struct journal_verdict *v)
 {
 	if (!v->ok) {
 		printf("%s: FAILED at %s: %s (%" PRIu64 " records in %" PRIu64 " files read)\n", directory, v->where,
 		    v->what, v->records, v->files);
-		return false;
+		return 1;
 	}
 	printf("%s: ok, %" PRIu64 " records in %" PRIu64 " files, seq %" PRIu64 " to %" PRIu64 "\n", directory,
 	    v->records, v->files, v->first_seq, v->last_seq);
 	verify_print_notes(directory, v);
-	return true;
+	return v->accepted ? VERIFY_ACCEPTED : 0;
 }
 
-/* Check the directories and print the verdicts. */
-static bool
+/* Check the directories and print the verdicts; the exit code. */
+static int
 verify_run(const struct verify_arguments *arguments)
 {
 	struct journal_verdict *verdicts = calloc(arguments->count, sizeof(*verdicts));
 	struct journal_progress progress = { .show = verify_progress };
 	struct journal_strangers strangers;
-	bool ok = true;
+	int code = 0;
 
 	check(verdicts != NULL);
 	journal_verify_all(arguments->directories, arguments->count, arguments->as_of,
 	    isatty(STDERR_FILENO) ? &progress : NULL, verdicts, &strangers);
 	verify_progress_end();
-	for (size_t i = 0; i < arguments->count; i++)
-		ok &= verify_print(arguments->directories[i].p, &verdicts[i]);
+	for (size_t i = 0; i < arguments->count; i++) {
+		int one = verify_print(arguments->directories[i].p, &verdicts[i]);
+
+		code = code == 1 || one == 0 ? code : one;	/* what nobody has accepted outweighs what somebody has */
+	}
 	for (size_t i = 0; i < strangers.count; i++)
 		printf("note: %" PRIu64 " anchors, up to seq %" PRIu64 ", are of journal %s, which was not given\n",
 		    strangers.list[i].anchors, strangers.list[i].last_seq, strangers.list[i].journal);
 	free(strangers.list);
 	free(verdicts);
-	return fflush(stdout) == 0 && ok;
+	return fflush(stdout) == 0 ? code : 1;
 }
 
 /* Read the arguments; false where they are wrong. */
@@ -135,7 +144,7 @@ audit_verify(int argc, char **argv)
 
 	check(arguments.directories != NULL);
 	if (verify_arguments(argc, argv, &arguments))
-		code = verify_run(&arguments) ? 0 : 1;
+		code = verify_run(&arguments);
 	else
 		fputs("usage: jobgate audit verify [--as-of TIME] DIR...   (jobgate audit --help)\n", stderr);
 	free(arguments.directories);

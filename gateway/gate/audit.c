@@ -1,4 +1,4 @@
-/* Audit: refusals are bounded, so that the caller who behaves worst cannot fill the disk. */
+/* Audit: refusals and replays are bounded, so that the caller who behaves worst cannot fill the disk. */
 #include "gate/audit.h"
 
 #include <inttypes.h>
@@ -14,7 +14,7 @@
 #define AUDIT_PAIRS 4096
 
 struct audit_pair {
-	uint64_t key;		/* of caller and refusal; 0: free */
+	uint64_t key;		/* of caller and error code; 0: free */
 	int64_t recorded;	/* records written in this second */
 	int64_t counted;	/* beyond the bound */
 	struct buf members;	/* of the last one counted, with the count so far */
@@ -162,39 +162,76 @@ audit_journal(const struct audit *audit)
 	return audit->journal;
 }
 
+/* What is counted by caller and code: a refusal, or a replay where FIRST_ID is not empty. */
+struct audit_said {
+	struct str code;
+	int status;
+	struct str first_id;
+};
+
+/* Append the record's members. */
+static void
+audit_write(struct buf *members, const struct record_request *request, const struct audit_said *said, int64_t count)
+{
+	if (said->first_id.n > 0)
+		record_replay(members, request, &(struct record_replay){ said->status, said->first_id, count });
+	else
+		record_refusal(members, request, &(struct record_refusal){ said->status, said->code, count });
+}
+
 /* Keep the members of the last one that was only counted. Called with the lock held. */
 static void
-audit_count(struct audit *audit, struct audit_pair *pair, const struct record_request *request, enum refusal refusal, int status)
+audit_count(struct audit *audit, struct audit_pair *pair, const struct record_request *request, const struct audit_said *said)
 {
-	struct record_refusal said = { status, refusal_code(refusal), ++pair->counted };
 	struct record_request shown = *request;
 
 	if (pair == &audit->pairs[AUDIT_PAIRS])
 		shown.caller = shown.key = (struct str){ NULL, 0 };
 	buf_clear(&pair->members);
-	record_refusal(&pair->members, &shown, &said);
+	audit_write(&pair->members, &shown, said, ++pair->counted);
 }
 
-void
-audit_refusal(struct audit *audit, const struct record_request *request, enum refusal refusal, int status)
+/* Record it, or only count it. */
+static void
+audit_bounded(struct audit *audit, const struct record_request *request, const struct audit_said *said)
 {
-	struct record_refusal said = { status, refusal_code(refusal), 1 };
 	struct buf members = BUF_EMPTY;
 	struct audit_pair *pair;
 	bool only_count;
 
 	pthread_mutex_lock(&audit->lock);
-	pair = audit_pair(audit, request->caller, said.error_code);
+	pair = audit_pair(audit, request->caller, said->code);
 	only_count = pair->recorded >= audit->bound;
 	if (only_count)
-		audit_count(audit, pair, request, refusal, status);
+		audit_count(audit, pair, request, said);
 	else
 		pair->recorded++;
 	pthread_mutex_unlock(&audit->lock);
 	if (only_count)
 		return;
-	record_refusal(&members, request, &said);
+	audit_write(&members, request, said, 1);
 	audit_put(audit, JOURNAL_REFUSAL, &members);
+}
+
+void
+audit_resolution(struct audit *audit, const struct record_request *request, const struct record_resolution *resolution)
+{
+	struct buf members = BUF_EMPTY;
+
+	record_resolution(&members, request, resolution);
+	audit_put(audit, JOURNAL_EVENT, &members);
+}
+
+void
+audit_refusal(struct audit *audit, const struct record_request *request, enum refusal refusal, int status)
+{
+	audit_bounded(audit, request, &(struct audit_said){ refusal_code(refusal), status, { NULL, 0 } });
+}
+
+void
+audit_replay(struct audit *audit, const struct record_request *request, struct str first_id, int status)
+{
+	audit_bounded(audit, request, &(struct audit_said){ STR("replay"), status, first_id });
 }
 
 void

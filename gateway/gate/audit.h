@@ -34,6 +34,15 @@ struct journal *audit_journal(const struct audit *audit);
  */
 void audit_refusal(struct audit *audit, const struct record_request *request, enum refusal refusal, int status);
 
+/* Record what became of looking for a run of unknown outcome. Any thread; never waits for the disk. */
+void audit_resolution(struct audit *audit, const struct record_request *request, const struct record_resolution *resolution);
+
+/*
+ * Record that REQUEST was answered STATUS with what FIRST_ID, another request, was answered or has lost. Bounded as refusals, which
+ * replays are apart from.
+ */
+void audit_replay(struct audit *audit, const struct record_request *request, struct str first_id, int status);
+
 /* Record configuration (event "start" or "reload") and stop. Main's thread. */
 void audit_config(struct audit *audit, const struct config *config, const char *event);
 void audit_stop(struct audit *audit, const char *reason);

@@ -142,6 +142,8 @@ instance_take(struct instance *instance, struct config *config, struct instance_
 	stats_label(&instance->labels, config);
 	/* First the limiter: it must know every identity that a worker may name. */
 	limiter_reload(instance->limiter, config, buf_str(&parts->password));
+	polls_reload(instance->shared.polls, config);
+	claims_reload(instance->claims, config, buf_str(&parts->password));
 	for (size_t i = 0; i < instance->worker_count; i++)
 		worker_reload(instance->workers[i], config, keyring, buf_str(&parts->proxy), parts->tls[i].client,
 		    parts->tls[i].servers);

@@ -168,7 +168,7 @@ write_lane(const struct queue_view_lane *seen, struct jsonw *w)
 	const struct queue_lane *lane = seen->lane;
 
 	jsonw_object(w, NULL);
-	jsonw_string(w, "caller", str_from(lane->flow));
+	jsonw_string(w, "caller", *lane->flow ? str_from(lane->flow) : STR("(gateway)"));	/* errands of our own */
 	jsonw_int(w, "weight", lane->weight);
 	jsonw_int(w, "waiting", (int64_t)lane->count);
 	jsonw_int(w, "making_ready", (int64_t)seen->making_ready);

@@ -40,6 +40,8 @@ out_upstream_us(const struct request *request)
 {
 	if (!request->was_sent)
 		return 0;
+	if (request->received.us)
+		return mono_since(request->received, request->sent);
 	return mono_since(request->ended.us ? request->ended : loop_now(request->worker->loop), request->sent);
 }
 
@@ -66,14 +68,40 @@ out_add_preference(struct request *request, struct out_fields *fields)
 	    (int)((request->wait_max_us + CLOCK_SECOND - 1) / CLOCK_SECOND)));
 }
 
+/* Append US in milliseconds, with one digit behind the point. */
+static void
+out_put_ms(struct buf *out, int64_t us)
+{
+	int64_t tenths = us > 0 ? (us + 50) / 100 : 0;
+
+	buf_add_int(out, tenths / 10);
+	buf_add_char(out, '.');
+	buf_add_int(out, tenths % 10);
+}
+
+/* Say how long it waited here, and for the upstream. */
+static void
+out_add_timing(struct request *request, struct out_fields *fields)
+{
+	struct buf text = BUF_EMPTY;
+
+	buf_add(&text, STR("wait;dur="));
+	out_put_ms(&text, out_wait_us(request));
+	buf_add(&text, STR(", upstream;dur="));
+	out_put_ms(&text, out_upstream_us(request));
+	out_add(fields, STR("Server-Timing"), arena_copy(&request->arena, buf_str(&text)));
+	buf_fini(&text);
+}
+
 /* The fields that every answer carries. */
 static void
 out_add_common(struct request *request, struct out_fields *fields)
 {
 	out_add(fields, STR("X-Request-Id"), request_id(request));
-	out_add(fields, STR("Server-Timing"), arena_printf(&request->arena, "wait;dur=%.1f, upstream;dur=%.1f",
-	    (double)out_wait_us(request) / 1000, (double)out_upstream_us(request) / 1000));
+	out_add_timing(request, fields);
 	out_add_preference(request, fields);
+	if (request->replayed)
+		out_add(fields, STR("Idempotency-Replayed"), STR("true"));
 }
 
 /* Say what the identity's quota is, that nothing is left of it, and for how long. */
@@ -147,7 +175,7 @@ static void
 out_answer_relay(struct request *request)
 {
 	struct request_answer *answer = &request->answer;
-	struct out_fields fields = { arena_alloc(&request->arena, (answer->field_count + 5) * sizeof(struct http1_field)), 0 };
+	struct out_fields fields = { arena_alloc(&request->arena, (answer->field_count + 6) * sizeof(struct http1_field)), 0 };
 	struct front_reply reply;
 
 	for (size_t i = 0; i < answer->field_count; i++)
@@ -164,7 +192,7 @@ step_out_answer(struct request *request)
 	if (request->client == NULL)
 		return;
 	request->answered = out_status(request);
-	front_set_owner(request->client, NULL);
+	front_set_owner(request->client, lost_delivery(request));
 	if (request->refusal != REFUSAL_NONE)
 		out_answer_refusal(request);
 	else
@@ -195,6 +223,19 @@ out_unsent_result(const struct request *request)
 	return RESULT_REFUSED;
 }
 
+/* Say what has become of a run, for who looks for another one. */
+static void
+out_tell_runs(struct request *request, const struct record_outcome *outcome)
+{
+	enum runs_fate fate = RUNS_NOTHING;
+
+	if (request->route.operation != OPERATION_RUN)
+		return;
+	if (outcome->result == RESULT_UNKNOWN || outcome->result == RESULT_ACCEPTED)
+		fate = outcome->instance_id.n > 0 ? RUNS_INSTANCE : RUNS_UNKNOWN;
+	runs_ended(request->worker->shared->runs, request->route.item, request_id(request), fate, outcome->instance_id);
+}
+
 /* Hand the outcome to the journal. */
 static void
 out_put_outcome(struct request *request)
@@ -215,11 +256,22 @@ out_put_outcome(struct request *request)
 	struct buf members = BUF_EMPTY;
 
 	stats_add(&request->worker->stats->outcomes[outcome.result], 1);
+	out_tell_runs(request, &outcome);
 	record_outcome(&members, &record, &outcome);
 	request->outcome = (struct journal_entry){ .kind = JOURNAL_OUTCOME, .members = members, .time = clock_now_wall(),
 		.loop = request->worker->loop, .on_done = on_outcome, .arg = request };
 	request->outcome_put = true;
-	check(journal_put(audit_journal(request->worker->shared->audit), &request->outcome));
+	check(worker_record(request->worker, &request->outcome));
+}
+
+/* Record that the answer is another request's. */
+static void
+out_put_replay(struct request *request)
+{
+	struct record_request record = request_record(request);
+
+	audit_replay(request->worker->shared->audit, &record, (struct str){ request->first_id, sizeof(request->first_id) },
+	    request->client ? out_status(request) : 0);
 }
 
 /* Record a refusal before any intent: triggers, and what nobody could tell to be none. */
@@ -233,6 +285,18 @@ out_put_refusal(struct request *request)
 		return;
 	if (operation_is_trigger(op) || op == OPERATION_NONE || request->refusal == REFUSAL_UNAUTHENTICATED)
 		audit_refusal(request->worker->shared->audit, &record, request->refusal, refusal_status(request->refusal));
+}
+
+/* Count what the upstream answered, and how soon. */
+static void
+out_count_upstream(struct request *request)
+{
+	struct stats *stats = request->worker->stats;
+
+	if (request->caller && request->upstream_status && request->turned_back == 0)	/* that one was counted when it came */
+		stats_add(&stats->upstream[stats_identity_slot(request->caller->identity)][stats_code_slot(request->upstream_status)], 1);
+	if (request->was_sent)
+		stats_observe(&stats->upstream_duration, out_upstream_us(request));
 }
 
 /* Count and log a request at its end. */
@@ -253,13 +317,12 @@ out_account(struct request *request)
 	if (request->caller) {
 		size_t identity = stats_identity_slot(request->caller->identity);
 
-		if (operation_is_metered(op))
+		if (operation_is_metered(op) && request->poll.how != POLLS_HIT && request->poll.how != POLLS_JOIN)
 			stats_observe(&stats->wait[identity], out_wait_us(request));
-		if (request->upstream_status && request->turned_back == 0)	/* that one was counted when it came */
-			stats_add(&stats->upstream[identity][stats_code_slot(request->upstream_status)], 1);
 	}
-	if (request->was_sent)
-		stats_observe(&stats->upstream_duration, out_upstream_us(request));
+	out_count_upstream(request);
+	if (request->poll.how != POLLS_NONE)
+		stats_add(&stats->polls[request->poll.how], 1);
 	log_line(request->refusal == REFUSAL_NONE ? LOG_INFO : LOG_WARN, "request",
 	    log_s("request_id", request_id(request)), log_s("client_request_id", request->client_request_id),
 	    log_s("caller", request->caller ? request->caller->name : STR("unknown")), log_s("peer", request->peer),
@@ -268,7 +331,8 @@ out_account(struct request *request)
 	    log_s("operation", operation_name(op)), log_s("method", request->method),
 	    log_s("workspace", request->route.workspace), log_s("item", request->route.item),
 	    log_s("job_type", request->route.job_type), log_i("status", request->answered),
-	    log_i("upstream_status", request->upstream_status), log_s("error_code", out_error_code(request)),
+	    log_i("upstream_status", request->upstream_status),
+	    log_z("cache", polls_how_name(request->poll.how)), log_s("error_code", out_error_code(request)),
 	    log_s("message", request->message), log_i("wait_ms", out_wait_us(request) / 1000),
 	    log_i("duration_ms", duration / 1000));
 }
@@ -280,11 +344,30 @@ out_begin(struct request *request)
 	request->ended = loop_now(request->worker->loop);
 	if (!request->was_sent && request->intent_put && !request->intent_done)
 		return;		/* not known yet whether there is an intent to be closed */
+	claim_end(request);
+	if (request->replayed)
+		out_put_replay(request);
 	if (request->intent_ok)
 		out_put_outcome(request);
-	else if (!request->is_health)
+	else if (!request->is_health && !request->replayed)
 		out_put_refusal(request);
+	poll_end(request);
 	request->recorded = true;
+}
+
+/* The end of a request whose answer and record are out. */
+static void
+out_end(struct request *request)
+{
+	if (request->on_errand) {
+		out_count_upstream(request);
+		request->on_errand(request->errand_arg, request);
+	} else if (!request->is_health) {
+		out_account(request);
+	}
+	if (request->outcome_put && request->was_sent && request->result == RESULT_UNKNOWN)
+		resolutions_begin(request->worker->resolutions, request);
+	request_goto(request, REQUEST_DONE);
 }
 
 /* Whether the answer still waits because there were too many like it; not for who has gone, nor at the end. */
@@ -305,9 +388,8 @@ step_recording(struct request *request)
 		request_set_deadline(request, request->slow_until);
 	} else if (request->recorded && request->outcome_put == request->outcome_done) {
 		step_out_answer(request);
-		if (!request->is_health)
-			out_account(request);
-		request_goto(request, REQUEST_DONE);
+		lost_end(request);
+		out_end(request);
 	} else if (request->timer_due) {
 		step_out_answer(request);
 	} else if (!request->timer.pending && request->client) {

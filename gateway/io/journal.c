@@ -34,6 +34,8 @@ journal_new(const struct journal_settings *settings)
 	check(j != NULL);
 	j->magic = JOURNAL_MAGIC;
 	j->dirfd = j->lockfd = j->segment.fd = -1;
+	j->retention.opened_mono = clock_now_mono();
+	j->retention.opened_wall = clock_now_wall();
 	j->segment_bytes = settings->segment_bytes;
 	j->ring_records = settings->ring_records;
 	buf_add(&j->directory, settings->directory);
@@ -96,6 +98,18 @@ open_tell(struct journal *j, const struct journal_recovery *r)
 	open_hold(j, JOURNAL_EVENT, &members);
 }
 
+/* Hold the record that accepts damage, where one is to be accepted. */
+static void
+open_accept(struct journal *j, const struct journal_recovery *r, const struct journal_accept *accept)
+{
+	struct buf members = BUF_EMPTY;
+
+	if (r->accepted == NULL)
+		return;
+	journal_repair_members(&members, r->accepted, accept);
+	open_hold(j, JOURNAL_EVENT, &members);
+}
+
 /* Hold the outcome `unknown` of each intent that has none, in the order of the intents. */
 static void
 open_orphans(struct journal *j, void (*make_unknown)(struct buf *, struct str))
@@ -132,11 +146,12 @@ static bool
 open_recover(struct journal *j, const struct journal_settings *settings, struct buf *error)
 {
 	struct journal_recovery r;
-	bool ok = journal_recover(&r, j->dirfd, settings->directory, error);
+	bool ok = journal_recover(&r, j->dirfd, settings->directory, settings->accept, error);
 
 	if (ok) {
 		open_adopt(j, &r, settings->instance);
 		open_tell(j, &r);
+		open_accept(j, &r, settings->accept);
 		open_orphans(j, settings->make_unknown);
 		ok = journal_commit(j, true);
 		if (!ok)
@@ -260,10 +275,11 @@ put_drop(struct journal *j, struct journal_entry *entry)
 		free(entry);
 }
 
-bool
-journal_put(struct journal *j, struct journal_entry *entry)
+/* Put an entry into the queue where the ring has a place for it. */
+static bool
+put_queue(struct journal *j, struct journal_entry *entry)
 {
-	bool taken, wake = false;
+	bool taken;
 
 	check_magic(j, JOURNAL_MAGIC);
 	check(entry->kind < JOURNAL_KIND_COUNT);
@@ -275,18 +291,43 @@ journal_put(struct journal *j, struct journal_entry *entry)
 	if (taken) {
 		*j->queue_tail = entry;
 		j->queue_tail = &entry->next;
-		wake = j->sleeping;
-		j->sleeping = false;
 	}
 	pthread_mutex_unlock(&j->lock);
-	if (wake)
-		pthread_cond_signal(&j->filled);
-	if (taken)
+	return taken;
+}
+
+bool
+journal_put_unheard(struct journal *j, struct journal_entry *entry)
+{
+	if (put_queue(j, entry))
 		return true;
 	if (entry->kind != JOURNAL_REFUSAL)
 		return false;
 	put_drop(j, entry);
 	return true;
+}
+
+void
+journal_wake(struct journal *j)
+{
+	bool wake;
+
+	pthread_mutex_lock(&j->lock);
+	wake = j->sleeping && j->queue != NULL;
+	if (wake)
+		j->sleeping = false;
+	pthread_mutex_unlock(&j->lock);
+	if (wake)
+		pthread_cond_signal(&j->filled);
+}
+
+bool
+journal_put(struct journal *j, struct journal_entry *entry)
+{
+	bool taken = journal_put_unheard(j, entry);
+
+	journal_wake(j);
+	return taken;
 }
 
 /* --- retention --- */

@@ -20,7 +20,7 @@
  * compares `prev`. Besides the records of its owner the journal writes kinds of its own: `resume` (failing_since,
  * reason) when it can write again, `retention` before it deletes a file (io/journal_retention.h), and `recover`
  * (torn_bytes, missing_from_seq, missing_to_seq) when a start had to cut a torn tail or misses records that
- * journal.checkpoint knew.
+ * journal.checkpoint knew, and `repair` where damage was accepted (io/journal_repair.h).
  *
  * The process must ignore SIGXFSZ: a file size limit is then a failing disk as any other.
  */
@@ -43,6 +43,9 @@ enum journal_kind {
 	JOURNAL_KIND_COUNT
 };
 
+/* Damage in the middle that is to be accepted (io/journal_repair.h): where it was named, why, and by whom. */
+struct journal_accept { struct str file; uint64_t line; struct str reason, by; };
+
 struct journal_settings {
 	struct str directory;
 	struct str instance;
@@ -53,6 +56,7 @@ struct journal_settings {
 	 * line. Pure (rules/record).
 	 */
 	void (*make_unknown)(struct buf *out, struct str intent_line);
+	const struct journal_accept *accept;	/* NULL: none; else all files are read, and it is an error where it is not met */
 };
 
 /*
@@ -93,6 +97,13 @@ void journal_close(struct journal **journal);
  * until then. members must hold `request_id` for intents and outcomes.
  */
 bool journal_put(struct journal *journal, struct journal_entry *entry);
+
+/*
+ * The same without waking the writer, which costs more than the record: who puts several in a turn calls journal_wake
+ * behind them, before it sleeps. Forgotten, they wait up to a second.
+ */
+bool journal_put_unheard(struct journal *journal, struct journal_entry *entry);
+void journal_wake(struct journal *journal);
 
 /* Whether it can write at present; any thread. */
 bool journal_is_up(const struct journal *journal);
@@ -148,6 +159,9 @@ struct journal_verdict {
 	uint64_t held, deleted, late;	/* others' anchors of it: right; of records that were deleted; after AS_OF and behind its end */
 	uint64_t disputed;	/* directories that say otherwise and are not believed */
 	bool ok;
+	uint64_t accepted;	/* places of damage that records of kind `repair` accept */
+	char accepted_where[512];	/* "FILE:LINE" of the first of them */
+	uint64_t accepted_by;	/* the seq of its record */
 	bool torn_tail;		/* the last line is incomplete: no fault; the next start cuts it */
 	char where[512];	/* "FILE:LINE" of the first bad record */
 	char what[1024];	/* what is wrong with it */

@@ -33,9 +33,24 @@ journal_hold(struct journal *j, enum journal_kind kind, struct buf *members, str
 	h->records[h->count++] = (struct journal_record){ kind, buf_take(members), BUF_EMPTY, time, entry, false };
 }
 
-/* Run the owner's callback on its loop; an entry without a loop ends here. */
+/* Acknowledgements on their way to one loop, which is woken once for all of them. */
+struct commit_news {
+	struct loop *loop;
+	struct mail *first, *last;
+};
+
+/* Send what has gathered. */
 static void
-record_acknowledge(struct journal_record *r, bool ok)
+news_send(struct commit_news *news)
+{
+	if (news->first)
+		loop_post_all(news->loop, news->first, news->last);
+	*news = (struct commit_news){ NULL, NULL, NULL };
+}
+
+/* Have the owner's callback run on its loop, once NEWS is sent; an entry without a loop ends here. */
+static void
+record_acknowledge(struct journal_record *r, bool ok, struct commit_news *news)
 {
 	struct journal_entry *entry = r->entry;
 
@@ -43,10 +58,15 @@ record_acknowledge(struct journal_record *r, bool ok)
 	if (entry == NULL)
 		return;
 	entry->ok = ok;
-	if (entry->loop)
-		loop_post(entry->loop, &entry->mail);
-	else
+	if (entry->loop == NULL) {
 		free(entry);
+		return;
+	}
+	if (news->loop != entry->loop)
+		news_send(news);
+	news->loop = entry->loop;
+	*(news->first ? &news->last->next : &news->first) = &entry->mail;
+	news->last = &entry->mail;
 }
 
 /* Free what a record owns. */
@@ -74,6 +94,7 @@ void
 journal_give_up(struct journal *j)
 {
 	struct journal_held *h = &j->held;
+	struct commit_news news = { NULL, NULL, NULL };
 	size_t kept = h->written, places = 0, intents = 0;
 
 	for (size_t i = h->written; i < h->count; i++)
@@ -85,12 +106,13 @@ journal_give_up(struct journal *j)
 	for (size_t i = h->written; i < h->count; i++) {
 		struct journal_record *r = &h->records[i];
 
-		record_acknowledge(r, false);
+		record_acknowledge(r, false, &news);
 		if (r->kind == JOURNAL_INTENT)
 			record_fini(r);
 		else
 			h->records[kept++] = *r;
 	}
+	news_send(&news);
 	h->count = kept;
 }
 
@@ -98,12 +120,14 @@ size_t
 journal_drop_held(struct journal *j)
 {
 	struct journal_held *h = &j->held;
+	struct commit_news news = { NULL, NULL, NULL };
 	size_t lost = h->count - h->written;
 
 	for (size_t i = 0; i < h->count; i++) {
-		record_acknowledge(&h->records[i], false);
+		record_acknowledge(&h->records[i], false, &news);
 		record_fini(&h->records[i]);
 	}
+	news_send(&news);
 	free(h->records);
 	*h = (struct journal_held){ NULL, 0, 0, 0 };
 	return lost;
@@ -189,6 +213,7 @@ static void
 commit_settle(struct journal *j)
 {
 	struct journal_held *h = &j->held;
+	struct commit_news news = { NULL, NULL, NULL };
 	uint64_t seq = j->synced_head.seq;
 	bool anchors_alone = true;
 
@@ -203,9 +228,10 @@ commit_settle(struct journal *j)
 		} else if (r->kind == JOURNAL_OUTCOME) {
 			journal_intents_close(&j->open, buf_str(&r->id));
 		}
-		record_acknowledge(r, true);
+		record_acknowledge(r, true, &news);
 		record_fini(r);
 	}
+	news_send(&news);
 	h->count -= h->written;
 	memmove(h->records, h->records + h->written, h->count * sizeof(h->records[0]));
 	h->written = 0;
@@ -339,6 +365,8 @@ commit_build(struct journal *j, struct journal_head *head)
 		if (r->kind != JOURNAL_INTENT && r->kind != JOURNAL_OUTCOME)
 			continue;
 		if (r->id.n == 0)
+			buf_add(&r->id, journal_members_request_id(buf_str(&r->members)));
+		if (r->id.n == 0)
 			buf_add(&r->id, journal_line_request_id(str_sub(buf_str(&j->lines), start, j->lines.n - 1)));
 		check(r->id.n > 0);	/* a bug of the owner; once it is in the file, no start would take it */
 	}
@@ -370,11 +398,13 @@ static void
 commit_written(struct journal *j, size_t from)
 {
 	struct journal_held *h = &j->held;
+	struct commit_news news = { NULL, NULL, NULL };
 
 	commit_count(j, from);	/* first: an owner that hears of its outcome may put the next intent at once */
 	for (size_t i = from; i < h->count; i++)
 		if (h->records[i].kind != JOURNAL_INTENT)
-			record_acknowledge(&h->records[i], true);
+			record_acknowledge(&h->records[i], true, &news);
+	news_send(&news);
 	h->written = h->count;
 }
 

@@ -79,3 +79,16 @@ journal_reader_next(struct journal_reader *r, struct str *text)
 			return JOURNAL_READ_ERROR;
 	}
 }
+
+bool
+journal_reader_seek(struct journal_reader *r, int64_t offset, uint64_t line)
+{
+	if (lseek(r->fd, (off_t)offset, SEEK_SET) != (off_t)offset)
+		return false;
+	buf_clear(&r->buf);
+	r->at = 0;
+	r->ended = false;
+	r->offset = r->start = offset;
+	r->line = line;
+	return true;
+}

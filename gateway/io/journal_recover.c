@@ -21,6 +21,8 @@ struct recover_run {
 	struct str directory;
 	struct buf *error;
 	struct journal_names names;
+	const struct journal_accept *accept;
+	const struct journal_repair *passed;	/* damage behind which the next record stands; NULL: none */
 	bool any_head;		/* reading begins at a later file: its first record says what it follows */
 	struct wall_time first_time;	/* of the first record read */
 	int64_t good;		/* bytes of the file being read that are good */
@@ -39,8 +41,9 @@ recover_fail(struct recover_run *run, const char *name, const char *what)
 static bool
 recover_refuse(struct recover_run *run, const char *name, uint64_t line, const char *what)
 {
-	buf_printf(run->error, "audit journal is damaged at %.*s/%s:%" PRIu64 ": %s", STR_ARG(run->directory), name,
-	    line, what);
+	buf_printf(run->error, "audit journal is damaged at %.*s/%s:%" PRIu64 ": %s; once you know why, and that it cannot be "
+	    "undone: jobgate audit accept %.*s --record %s:%" PRIu64 " --reason TEXT", STR_ARG(run->directory), name, line,
+	    what, STR_ARG(run->directory), name, line);
 	return false;
 }
 
@@ -91,12 +94,15 @@ recover_line(struct recover_run *run, struct str text, uint64_t segment)
 	struct journal_line line;
 	const char *fault = journal_line_parse(text, &line);
 
+	if (fault == NULL && run->passed && (line.seq != run->passed->after.seq ||
+	    memcmp(line.hash.p, run->passed->after.hash, JOURNAL_HASH_HEX) != 0))
+		fault = "it is not the record that stood behind the accepted damage";
 	if (fault == NULL && run->any_head) {
 		r->head.seq = line.seq - 1;
 		memcpy(r->head.hash, line.prev.p, JOURNAL_HASH_HEX);
 		run->any_head = false;
 	}
-	if (fault == NULL && run->good == 0 && line.seq != segment)
+	if (fault == NULL && run->good == 0 && line.seq != segment && run->passed == NULL)
 		fault = "its seq is not that of the file's name";
 	if (fault == NULL)
 		fault = journal_line_follows(&line, &r->head, str_from(r->uuid));
@@ -105,6 +111,8 @@ recover_line(struct recover_run *run, struct str text, uint64_t segment)
 	if (r->uuid[0] == '\0')
 		memcpy(r->uuid, line.uuid.p, JOURNAL_UUID_BYTES);
 	journal_head_set(&r->head, &line);
+	journal_repairs_see(&r->repairs, &line);
+	run->passed = NULL;
 	if (r->records++ == 0)
 		journal_line_time(text, &run->first_time);
 	if (line.kind == JOURNAL_INTENT || line.kind == JOURNAL_OUTCOME)
@@ -116,34 +124,80 @@ recover_line(struct recover_run *run, struct str text, uint64_t segment)
 	return NULL;
 }
 
-/* Read one file. Only the LAST may end torn: run->good is then less than its size. */
+/*
+ * What READER has given out of the file AT is damage, as WHAT says: go behind it, where it is accepted. KNOWN: the head
+ * is that of the record before.
+ */
 static bool
-recover_file(struct recover_run *run, const char *name, bool last)
+recover_pass(struct recover_run *run, struct journal_reader *reader, size_t at, bool known, const char *what)
 {
-	struct journal_reader reader;
+	struct journal_damage damage = { run->dirfd, &run->names, at, str_from(run->r->uuid), &run->r->head, known, what,
+		run->accept };
+	struct journal_repair *repair = journal_repairs_pass(&run->r->repairs, reader, &damage);
+
+	if (repair == NULL)
+		return false;
+	if (repair->seq == 0)
+		run->r->accepted = repair;
+	run->passed = repair;
+	run->any_head = true;
+	log_line(LOG_WARN, "audit journal damaged, and accepted", log_z("file", repair->file), log_i("line", (int64_t)repair->line),
+	    log_z("what", repair->what), log_i("bytes", repair->bytes), log_i("accepted_by_seq", (int64_t)repair->seq));
+	return true;
+}
+
+/*
+ * Read the good lines of the file AT, accepted damage passed over, up to its end or a fault: GOT and TEXT are then what
+ * it is, FAULT why it is one where a line is.
+ */
+static enum journal_read
+recover_lines(struct recover_run *run, struct journal_reader *reader, size_t at, struct str *text, const char **fault)
+{
+	bool last = at + 1 == run->names.count;
 	enum journal_read got;
-	const char *fault = NULL;
-	struct str text;
-	uint64_t segment, line;
-	bool ok = true;
+	uint64_t segment;
 	int date;
 
-	journal_name_parse(name, &segment, &date);
+	journal_name_parse(run->names.names[at], &segment, &date);
+	for (;;) {
+		bool known = !run->any_head;
+
+		got = journal_reader_next(reader, text);
+		*fault = got == JOURNAL_READ_LINE ? recover_line(run, *text, segment) : NULL;
+		if (got == JOURNAL_READ_END || got == JOURNAL_READ_ERROR)
+			return got;
+		if (got != JOURNAL_READ_LINE || *fault) {
+			if (last && has_lost_page(*text, reader->start))
+				return got;
+			if (!recover_pass(run, reader, at, known, *fault ? *fault : "an incomplete record"))
+				return journal_reader_next(reader, text);
+		}
+		run->good = reader->offset;
+	}
+}
+
+/* Read the file AT. Only the last may end torn: run->good is then less than its size. */
+static bool
+recover_file(struct recover_run *run, size_t at)
+{
+	const char *name = run->names.names[at], *fault = NULL;
+	bool ok = true, last = at + 1 == run->names.count;
+	struct journal_reader reader;
+	enum journal_read got;
+	struct str text;
+	uint64_t line;
+
 	run->good = 0;
 	if (!journal_reader_open(&reader, run->dirfd, name))
 		return recover_fail(run, name, "open it");
-	while ((got = journal_reader_next(&reader, &text)) == JOURNAL_READ_LINE) {
-		fault = recover_line(run, text, segment);
-		if (fault)
-			break;
-		run->good = reader.offset;
-	}
+	got = recover_lines(run, &reader, at, &text, &fault);
 	line = reader.line;
 	if (got == JOURNAL_READ_ERROR) {
 		ok = recover_fail(run, name, "read it");
 	} else if (got != JOURNAL_READ_END && !(last && recover_is_torn(&reader, got, text))) {
 		ok = recover_refuse(run, name, line, fault ? fault : "an incomplete record");
-	} else if (got == JOURNAL_READ_END && run->good == 0 && !last) {
+	} else if (got == JOURNAL_READ_END && run->good == 0 && !last &&
+	    !recover_pass(run, &reader, at, !run->any_head, "an empty file between others")) {
 		ok = recover_refuse(run, name, 1, "an empty file between others");
 	}
 	journal_reader_close(&reader);
@@ -265,6 +319,8 @@ recover_read(struct recover_run *run, size_t i, const struct journal_checkpoint 
 	int date;
 
 	journal_intents_fini(&r->open);
+	journal_repairs_fini(&r->repairs);
+	r->accepted = run->passed = NULL;
 	journal_head_init(&r->head);
 	r->records = 0;
 	journal_name_parse(run->names.names[i], &first, &date);
@@ -274,7 +330,7 @@ recover_read(struct recover_run *run, size_t i, const struct journal_checkpoint 
 		run->any_head = false;
 	}
 	for (; i < run->names.count; i++)
-		if (!recover_file(run, run->names.names[i], i + 1 == run->names.count))
+		if (!recover_file(run, i))
 			return false;
 	return true;
 }
@@ -292,7 +348,22 @@ recover_time_before(struct recover_run *run, uint64_t first)
 		r->last_trigger = r->records > 0 ? run->first_time : clock_now_wall();
 }
 
-/* Read all files from the checkpoint's on. */
+/* Whether what was passed is accepted in the end, and what was to be accepted was met. */
+static bool
+recover_check_repairs(struct recover_run *run)
+{
+	const char *last = run->names.names[run->names.count - 1];
+
+	if (run->accept && run->r->accepted == NULL) {
+		buf_printf(run->error, "audit directory %.*s: no start is refused over %.*s:%" PRIu64,
+		    STR_ARG(run->directory), STR_ARG(run->accept->file), run->accept->line);
+		return false;
+	}
+	return journal_repairs_are_seen(&run->r->repairs) ||
+	    recover_refuse(run, last, 1, "the record that accepts damage stands in no good place");
+}
+
+/* Read all files from the checkpoint's on; all there are, where damage is to be accepted. */
 static bool
 recover_files(struct recover_run *run)
 {
@@ -307,12 +378,14 @@ recover_files(struct recover_run *run)
 		recover_compare(run, c);
 		return true;
 	}
-	i = recover_first(run, c);
-	if (!recover_read(run, i, c) || (run->any_head && i > 0 && !recover_read(run, 0, NULL)))
+	i = run->accept ? 0 : recover_first(run, c);
+	if (!recover_read(run, i, run->accept ? NULL : c) || (run->any_head && i > 0 && !recover_read(run, 0, NULL)))
 		return false;
 	journal_name_parse(run->names.names[count - 1], &first, &date);
 	if (run->any_head || (run->good == 0 && first != run->r->head.seq + 1))
 		return recover_refuse(run, run->names.names[count - 1], 1, "records are missing in front of this file");
+	if (!recover_check_repairs(run))
+		return false;
 	recover_compare(run, c);
 	recover_time_before(run, run->r->head.seq + 1 - run->r->records);
 	return recover_open_last(run, run->names.names[count - 1]);
@@ -336,9 +409,10 @@ recover_names(struct recover_run *run)
 }
 
 bool
-journal_recover(struct journal_recovery *r, int dirfd, struct str directory, struct buf *error)
+journal_recover(struct journal_recovery *r, int dirfd, struct str directory, const struct journal_accept *accept,
+    struct buf *error)
 {
-	struct recover_run run = { .r = r, .dirfd = dirfd, .directory = directory, .error = error };
+	struct recover_run run = { .r = r, .dirfd = dirfd, .directory = directory, .accept = accept, .error = error };
 	bool ok, id_missing;
 
 	*r = (struct journal_recovery){ .last = { .fd = -1 } };
@@ -356,5 +430,6 @@ void
 journal_recovery_fini(struct journal_recovery *r)
 {
 	journal_segment_close(&r->last);
+	journal_repairs_fini(&r->repairs);
 	journal_intents_fini(&r->open);
 }

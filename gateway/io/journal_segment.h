@@ -98,6 +98,8 @@ struct journal_reader {
 bool journal_reader_open(struct journal_reader *r, int dirfd, const char *name);
 /* TEXT is good until the next call. */
 enum journal_read journal_reader_next(struct journal_reader *r, struct str *text);
+/* Go on at OFFSET, the beginning of the line behind LINE. TEXT given out before is gone. False with errno. */
+bool journal_reader_seek(struct journal_reader *r, int64_t offset, uint64_t line);
 void journal_reader_close(struct journal_reader *r);
 
 #endif

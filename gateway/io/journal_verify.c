@@ -9,6 +9,7 @@
 #include "io/journal_dir.h"
 #include "io/journal_intents.h"
 #include "io/journal_progress.h"
+#include "io/journal_repair.h"
 #include "io/journal_retention.h"
 #include "io/journal_segment.h"
 #include "io/journal_verify.h"
@@ -31,6 +32,8 @@ struct verify_run {
 	bool bad_line;				/* the fault is in the line behind head */
 	bool any_head;				/* the oldest files are gone: the first record says what it follows */
 	struct journal_checkpoint checkpoint;	/* head.seq 0: none */
+	struct journal_repairs repairs;		/* of damage on the way */
+	const struct journal_repair *passed;	/* behind which the next record stands; NULL: none */
 };
 
 /* Note the first fault; false. LINE 0: the file as a whole; NAME empty: the directory. */
@@ -56,7 +59,7 @@ verify_pair(struct verify_run *run, const struct journal_line *line)
 	    !journal_intents_open(&run->open, line->request_id, line->seq, line->seq, STR("")))
 		return "a second intent of the same request";
 	if (line->kind == JOURNAL_OUTCOME && !journal_intents_close(&run->open, line->request_id) &&
-	    run->deleted.seq == 0)
+	    run->deleted.seq == 0 && run->verdict->accepted == 0)
 		return "an outcome without an open intent, or a second one";
 	return NULL;
 }
@@ -87,18 +90,24 @@ static const char *
 verify_line(struct verify_run *run, struct str text, bool first, uint64_t segment)
 {
 	struct journal_verdict *v = run->verdict;
+	struct journal_head lost = run->deleted;	/* the last record that is known not to be there any more */
 	struct journal_line line;
 	const char *fault = journal_line_parse(text, &line);
 
 	if (fault)
 		return fault;
-	if (run->any_head) {
+	if (run->passed && (line.seq != run->passed->after.seq ||
+	    memcmp(line.hash.p, run->passed->after.hash, JOURNAL_HASH_HEX) != 0))
+		return "it is not the record that stood behind the accepted damage";
+	if (run->any_head || run->passed) {
 		run->head.seq = line.seq - 1;
 		memcpy(run->head.hash, line.prev.p, JOURNAL_HASH_HEX);
-		run->deleted = run->head;
+		lost = run->head;
+		if (run->any_head)
+			run->deleted = run->head;
 		run->any_head = false;
 	}
-	if (first && line.seq != segment)
+	if (first && line.seq != segment && run->passed == NULL)
 		return "its seq is not that of the file's name";
 	fault = journal_line_follows(&line, &run->head, str_from(run->uuid));
 	if (fault)
@@ -106,7 +115,9 @@ verify_line(struct verify_run *run, struct str text, bool first, uint64_t segmen
 	if (v->journal[0] == '\0')
 		verify_begin(run, line.uuid);
 	journal_head_set(&run->head, &line);
-	journal_hearing_record(&run->hearing, &run->head, &run->deleted);
+	journal_repairs_see(&run->repairs, &line);
+	run->passed = NULL;
+	journal_hearing_record(&run->hearing, &run->head, &lost);
 	if (line.seq == run->checkpoint.head.seq &&
 	    memcmp(run->head.hash, run->checkpoint.head.hash, JOURNAL_HASH_HEX) != 0)
 		return "journal.checkpoint knows another record with this seq";
@@ -120,33 +131,90 @@ verify_line(struct verify_run *run, struct str text, bool first, uint64_t segmen
 	return verify_pair(run, &line);
 }
 
-/* Read the lines of one file until its end or a fault. GOT says how the reading ended. */
-static const char *
-verify_lines(struct verify_run *run, struct journal_reader *reader, const char *name, enum journal_read *got,
-    struct str *text)
+/* Note that damage was passed which a record accepts. */
+static void
+verify_accepted(struct verify_run *run, const struct journal_repair *repair)
 {
-	uint64_t segment;
-	int date;
+	struct journal_verdict *v = run->verdict;
 
-	journal_name_parse(name, &segment, &date);
-	while ((*got = journal_reader_next(reader, text)) == JOURNAL_READ_LINE) {
-		const char *fault = verify_line(run, *text, reader->line == 1, segment);
+	run->passed = repair;
+	if (v->accepted++ > 0)
+		return;
+	snprintf(v->accepted_where, sizeof(v->accepted_where), "%.*s/%s:%" PRIu64, STR_ARG(run->directory), repair->file,
+	    repair->line);
+	v->accepted_by = repair->seq;
+}
 
-		if (fault)
-			return fault;
-		journal_progress_add(run->progress, name, text->n + 1);
+/* Go behind what READER has given out of the file AT, where it is accepted. KNOWN: what stood before is known. */
+static bool
+verify_pass(struct verify_run *run, struct journal_reader *reader, size_t at, bool known, const char *what)
+{
+	struct journal_damage damage = { run->dirfd, &run->names, at, str_from(run->uuid), &run->head, known, what, NULL };
+	struct journal_repair *repair = journal_repairs_pass(&run->repairs, reader, &damage);
+
+	if (repair)
+		verify_accepted(run, repair);
+	return repair != NULL;
+}
+
+/* What is wrong with what was read, which is TEXT; NULL: nothing, or it is the end. */
+static const char *
+verify_text(struct verify_run *run, enum journal_read got, struct str text, bool first, uint64_t segment, bool last)
+{
+	switch (got) {
+	case JOURNAL_READ_LINE:
+		return verify_line(run, text, first, segment);
+	case JOURNAL_READ_LONG:
+		return "longer than any record";
+	case JOURNAL_READ_TAIL:
+		if (last && journal_tail_is_torn(text))
+			return NULL;
+		return last ? "bytes that no interrupted write leaves" : "an incomplete record";
+	case JOURNAL_READ_ERROR:
+		return strerror(errno);
+	case JOURNAL_READ_END:
+		break;
 	}
 	return NULL;
 }
 
-/* Check one file. Only the LAST may be empty or end in an incomplete line. */
-static bool
-verify_file(struct verify_run *run, const char *name, bool last)
+/* Read the lines of the file AT until its end or a fault that nobody has accepted. GOT says how the reading ended. */
+static const char *
+verify_lines(struct verify_run *run, struct journal_reader *reader, size_t at, enum journal_read *got)
 {
+	const char *name = run->names.names[at], *fault;
+	bool last = at + 1 == run->names.count;
+	uint64_t segment, line;
+	struct str text = { NULL, 0 };
+	int date;
+
+	journal_name_parse(name, &segment, &date);
+	do {
+		bool known = !run->any_head;
+
+		*got = journal_reader_next(reader, &text);
+		line = reader->line;
+		fault = verify_text(run, *got, text, line == 1, segment, last);
+		if (fault && (*got == JOURNAL_READ_ERROR || !verify_pass(run, reader, at, known, fault))) {
+			reader->line = line;	/* where it is */
+			return fault;
+		}
+		if (fault)
+			*got = JOURNAL_READ_LINE;
+		if (*got == JOURNAL_READ_LINE)
+			journal_progress_add(run->progress, name, text.n + 1);
+	} while (*got == JOURNAL_READ_LINE);
+	return NULL;
+}
+
+/* Check the file AT. Only the last may be empty or end in an incomplete line. */
+static bool
+verify_file(struct verify_run *run, size_t at)
+{
+	const char *name = run->names.names[at], *fault;
+	bool last = at + 1 == run->names.count;
 	struct journal_reader reader;
 	enum journal_read got;
-	struct str text;
-	const char *fault;
 
 	if (!journal_reader_open(&reader, run->dirfd, name) && errno == ENOENT && !last) {
 		/* The gateway has deleted it since the names were read; its record of that is to come. */
@@ -157,14 +225,9 @@ verify_file(struct verify_run *run, const char *name, bool last)
 	if (reader.fd < 0)
 		return verify_fail(run, name, 0, strerror(errno));
 	run->verdict->files++;
-	fault = verify_lines(run, &reader, name, &got, &text);
-	if (fault == NULL && got == JOURNAL_READ_ERROR)
-		fault = strerror(errno);
-	else if (fault == NULL && got == JOURNAL_READ_LONG)
-		fault = "longer than any record";
-	else if (fault == NULL && got == JOURNAL_READ_TAIL && !(last && journal_tail_is_torn(text)))
-		fault = last ? "bytes that no interrupted write leaves" : "an incomplete record";
-	else if (fault == NULL && reader.line == 0 && !last)
+	fault = verify_lines(run, &reader, at, &got);
+	if (fault == NULL && reader.line == 0 && !last &&
+	    !verify_pass(run, &reader, at, !run->any_head, "an empty file between others"))
 		fault = "an empty file between others";
 	run->verdict->torn_tail = fault == NULL && got == JOURNAL_READ_TAIL;
 	run->bad_line = fault != NULL;
@@ -217,11 +280,13 @@ verify_files(struct verify_run *run)
 	journal_name_parse(run->names.names[0], &first, &date);
 	run->any_head = first > 1;
 	for (size_t i = 0; i < count; i++)
-		if (!verify_file(run, run->names.names[i], i + 1 == count))
+		if (!verify_file(run, i))
 			return false;
 	if (run->deleted.seq > 0 && !run->attested)
 		return verify_fail(run, run->names.names[0], 1,
 		    "records are missing in front of it, and no retention record says that they were deleted");
+	if (!journal_repairs_are_seen(&run->repairs))
+		return verify_fail(run, run->names.names[count - 1], 0, "the record that accepts damage stands in no good place");
 	journal_name_parse(run->names.names[count - 1], &first, &date);
 	if (!run->any_head && first > run->head.seq + 1)
 		return verify_fail(run, run->names.names[count - 1], 1, "records are missing in front of it");
@@ -267,6 +332,7 @@ journal_verify_one(struct str directory, const struct journal_anchors *anchors, 
 	out->hearing = run.hearing;
 	out->names = run.names;
 	journal_intents_fini(&run.open);
+	journal_repairs_fini(&run.repairs);
 	close(run.dirfd);
 }
 

@@ -11,6 +11,20 @@ audit_join_init(struct audit_join *join, const struct audit_filter *filter)
 {
 	*join = (struct audit_join){ .filter = filter };
 	TAILQ_INIT(&join->triggers);
+	TAILQ_INIT(&join->ahead);
+}
+
+/* Forget the resolutions up to SEQ. */
+static void
+join_pass_ahead(struct audit_join *join, uint64_t seq)
+{
+	struct audit_ahead *ahead;
+
+	while ((ahead = TAILQ_FIRST(&join->ahead)) != NULL && ahead->seq <= seq) {
+		TAILQ_REMOVE(&join->ahead, ahead, link);
+		buf_fini(&ahead->line);
+		free(ahead);
+	}
 }
 
 void
@@ -20,6 +34,7 @@ audit_join_fini(struct audit_join *join)
 
 	while ((trigger = TAILQ_FIRST(&join->triggers)) != NULL)
 		audit_join_drop(join, trigger);
+	join_pass_ahead(join, UINT64_MAX);
 }
 
 /* Where the search for an open trigger of that request begins. */
@@ -51,6 +66,7 @@ audit_join_drop(struct audit_join *join, struct audit_trigger *trigger)
 	TAILQ_REMOVE(&join->triggers, trigger, link);
 	buf_fini(&trigger->line);
 	buf_fini(&trigger->outcome);
+	buf_fini(&trigger->resolution);
 	free(trigger);
 }
 
@@ -74,6 +90,43 @@ join_keep(struct audit_join *join, struct str line, const struct audit_record *r
 	join->open_count++;
 }
 
+void
+audit_join_ahead(struct audit_join *join, struct str line)
+{
+	struct audit_ahead *last = TAILQ_LAST(&join->ahead, audit_aheads), *ahead;
+	struct audit_record record;
+
+	if (audit_record_read(line, &record) != NULL || record.kind != AUDIT_RESOLUTION || record.seq <= join->last_seq
+	    || (last && record.seq <= last->seq) || !str_eq(record.values[AUDIT_RESULT].text, STR("accepted")))
+		return;
+	ahead = calloc(1, sizeof(*ahead));
+	check(ahead != NULL);
+	ahead->seq = record.seq;
+	buf_add(&ahead->line, line);
+	audit_record_rebase(&record, line.p, ahead->line.p);
+	ahead->request_id = record.values[AUDIT_REQUEST_ID].text;
+	TAILQ_INSERT_TAIL(&join->ahead, ahead, link);
+}
+
+/* Put the resolution of an unknown outcome to its trigger, where one stands ahead. */
+static void
+join_resolution(struct audit_join *join, struct audit_trigger *trigger)
+{
+	struct audit_record resolution;
+	struct audit_ahead *ahead;
+
+	if (!str_eq(trigger->record.values[AUDIT_RESULT].text, STR("unknown")))
+		return;
+	TAILQ_FOREACH(ahead, &join->ahead, link)
+		if (str_eq(ahead->request_id, trigger->record.values[AUDIT_REQUEST_ID].text))
+			break;
+	if (ahead == NULL)
+		return;
+	buf_add(&trigger->resolution, buf_str(&ahead->line));
+	audit_record_read(buf_str(&trigger->resolution), &resolution);
+	audit_record_resolve(&trigger->record, &resolution);
+}
+
 /* An outcome: put it to its intent, and drop both where they turn out not to be looked for. */
 static void
 join_outcome(struct audit_join *join, struct str line, const struct audit_record *record)
@@ -90,6 +143,7 @@ join_outcome(struct audit_join *join, struct str line, const struct audit_record
 	buf_add(&trigger->outcome, line);
 	audit_record_rebase(&outcome, line.p, trigger->outcome.p);
 	audit_record_join(&trigger->record, &outcome);
+	join_resolution(join, trigger);
 	trigger->whole = true;
 	if (!audit_filter_matches(join->filter, &trigger->record))
 		audit_join_drop(join, trigger);
@@ -121,6 +175,7 @@ audit_join_line(struct audit_join *join, struct str line)
 		return false;
 	}
 	join_count(join, &record);
+	join_pass_ahead(join, record.seq);
 	if (record.kind == AUDIT_OUTCOME)
 		join_outcome(join, line, &record);
 	else if (record.kind == AUDIT_INTENT && audit_filter_may_match(join->filter, &record))

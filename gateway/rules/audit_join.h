@@ -3,6 +3,9 @@
  *
  * Pure. An intent waits for its outcome; what came after it waits behind it, so that triggers come out in order; what
  * is not looked for is never kept. Memory is that of the triggers between the oldest open one and the newest.
+ *
+ * A record of kind `resolution`, which says what an unknown outcome turned out to be, stands minutes behind it. Who reads
+ * looks ahead for those, and hands them in before the outcome (audit_join_ahead): nothing waits for them.
  */
 #ifndef JOBGATE_RULES_AUDIT_JOIN_H
 #define JOBGATE_RULES_AUDIT_JOIN_H
@@ -19,11 +22,22 @@ struct audit_trigger {
 	TAILQ_ENTRY(audit_trigger) link;	/* in the order of the journal */
 	struct audit_trigger *chain_next;	/* while it waits for its outcome */
 	struct buf line, outcome;		/* the intent's or refusal's line, and the outcome's; owned */
-	struct audit_record record;		/* of both; slices of them */
+	struct buf resolution;			/* of an unknown outcome whose job was found; owned */
+	struct audit_record record;		/* of them all; slices of them */
 	bool whole;
 };
 
 TAILQ_HEAD(audit_triggers, audit_trigger);
+
+/* A resolution that stands ahead of what was read. */
+struct audit_ahead {
+	TAILQ_ENTRY(audit_ahead) link;		/* in the order of the journal */
+	uint64_t seq;
+	struct buf line;			/* owned */
+	struct str request_id;			/* a slice of it */
+};
+
+TAILQ_HEAD(audit_aheads, audit_ahead);
 
 struct audit_gap { uint64_t from, to; };	/* seqs that are missing, both included */
 
@@ -32,6 +46,7 @@ struct audit_join {
 	struct audit_triggers triggers;
 	struct audit_trigger *open[AUDIT_JOIN_CHAINS];
 	size_t open_count;
+	struct audit_aheads ahead;
 	char journal[40];			/* the UUID, with a NUL */
 	uint64_t first_seq, last_seq;		/* 0: nothing was read */
 	struct wall_time last_time;
@@ -44,6 +59,12 @@ void audit_join_fini(struct audit_join *join);
 
 /* Read one line; false where it is no record (counted, and nothing else). */
 bool audit_join_line(struct audit_join *join, struct str line);
+
+/*
+ * LINE is a resolution that stands behind what audit_join_line was given; kept until that comes to it. Nothing where it
+ * is another kind, has found nothing, or was read before.
+ */
+void audit_join_ahead(struct audit_join *join, struct str line);
 
 /* The oldest trigger, if it is whole; else NULL. It stays the join's until audit_join_drop. */
 struct audit_trigger *audit_join_first(struct audit_join *join);

@@ -37,6 +37,7 @@ static const struct {
 	[AUDIT_WAIT_MS] = { STR_INIT("wait_ms"), true, false },
 	[AUDIT_DURATION_MS] = { STR_INIT("duration_ms"), true, false },
 	[AUDIT_COUNT] = { STR_INIT("count"), true, false },
+	[AUDIT_RESOLUTION_SEQ] = { STR_INIT("resolution_seq"), true, false },
 };
 
 struct str
@@ -69,7 +70,9 @@ kind_from(struct str name)
 		return AUDIT_INTENT;
 	if (str_eq(name, STR("outcome")))
 		return AUDIT_OUTCOME;
-	return str_eq(name, STR("refusal")) ? AUDIT_REFUSAL : AUDIT_OTHER;
+	if (str_eq(name, STR("refusal")))
+		return AUDIT_REFUSAL;
+	return str_eq(name, STR("resolution")) ? AUDIT_RESOLUTION : AUDIT_OTHER;
 }
 
 /* Read the value behind KEY; false where it is no JSON. AT: where the next member is looked for first. */
@@ -153,6 +156,16 @@ audit_record_join(struct audit_record *intent, const struct audit_record *outcom
 		if (members[i].of_outcome)
 			intent->values[i] = outcome->values[i];
 	intent->values[AUDIT_OUTCOME_SEQ] = outcome->values[AUDIT_SEQ];
+}
+
+void
+audit_record_resolve(struct audit_record *trigger, const struct audit_record *resolution)
+{
+	static const enum audit_member found[] = { AUDIT_RESULT, AUDIT_LOCATION, AUDIT_INSTANCE_ID };
+
+	for (size_t i = 0; i < sizeof(found) / sizeof(found[0]); i++)
+		trigger->values[found[i]] = resolution->values[found[i]];
+	trigger->values[AUDIT_RESOLUTION_SEQ] = resolution->values[AUDIT_SEQ];
 }
 
 /* Whether member I of RECORD is what is looked for. */

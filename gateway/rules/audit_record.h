@@ -11,7 +11,7 @@
 #include "base/clock.h"
 #include "base/json_scan.h"
 
-enum audit_kind { AUDIT_INTENT, AUDIT_OUTCOME, AUDIT_REFUSAL, AUDIT_OTHER };
+enum audit_kind { AUDIT_INTENT, AUDIT_OUTCOME, AUDIT_REFUSAL, AUDIT_RESOLUTION, AUDIT_OTHER };
 
 /* The members, in the order in which a trigger is written out. */
 enum audit_member {
@@ -19,7 +19,7 @@ enum audit_member {
 	AUDIT_CALLER, AUDIT_KEY, AUDIT_IDENTITY, AUDIT_PEER, AUDIT_OPERATION, AUDIT_WORKSPACE, AUDIT_ITEM, AUDIT_JOB_TYPE,
 	AUDIT_LEGACY, AUDIT_BODY_BYTES, AUDIT_BODY_SHA256, AUDIT_RESULT, AUDIT_STATUS, AUDIT_ANSWERED, AUDIT_ERROR_CODE,
 	AUDIT_LOCATION, AUDIT_INSTANCE_ID, AUDIT_UPSTREAM_REQUEST_ID, AUDIT_ATTEMPTS, AUDIT_WAIT_MS, AUDIT_DURATION_MS,
-	AUDIT_COUNT, AUDIT_MEMBER_COUNT
+	AUDIT_COUNT, AUDIT_RESOLUTION_SEQ, AUDIT_MEMBER_COUNT
 };
 
 /* The name of a member in records. */
@@ -44,6 +44,9 @@ void audit_record_rebase(struct audit_record *record, const char *from, const ch
 
 /* Put what OUTCOME says to its INTENT: a whole trigger. */
 void audit_record_join(struct audit_record *intent, const struct audit_record *outcome);
+
+/* Put what RESOLUTION, which found the job of an unknown outcome, says in the place of what was not known. */
+void audit_record_resolve(struct audit_record *trigger, const struct audit_record *resolution);
 
 /* What is looked for; p NULL: anything. Job types and ids compare without case. */
 struct audit_filter {

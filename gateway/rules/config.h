@@ -19,6 +19,8 @@
 enum config_location { CONFIG_LOCATION_PRESERVE, CONFIG_LOCATION_REWRITE };
 /* Routes of the API beside the job scheduler's: which of them a caller may use. */
 enum config_other { CONFIG_OTHER_REFUSE, CONFIG_OTHER_READ, CONFIG_OTHER_ALL };
+/* By what an instance is known to be that of a run whose fate is unknown. */
+enum config_match { CONFIG_MATCH_OFF, CONFIG_MATCH_ACTIVITY, CONFIG_MATCH_TIME };
 enum config_validate { CONFIG_VALIDATE_ENFORCE, CONFIG_VALIDATE_REPORT, CONFIG_VALIDATE_OFF };
 
 struct config_secret {		/* {"file": path} or {"env": name}; both empty where absent */
@@ -168,6 +170,15 @@ struct config_limit {
 	struct config_rate rate;
 };
 
+/* Answers to polls that are kept and shared. */
+struct config_polls {
+	int64_t refresh_us;		/* 15 s: an answer stands so long where the upstream says nothing; 0: nothing is kept or joined */
+	int64_t min_refresh_us;		/* 5 s: no-cache is not heard more often */
+	int64_t keep_us;		/* 10 min: a terminal state, and any other as the last that was known */
+	int64_t grant_us;		/* 60 s: so long after its last success a caller's own token shares what others were answered */
+	int64_t max_bytes;		/* 32 MB, for this instance */
+};
+
 /* They are the bits of a mask (limits_match). */
 #define CONFIG_LIMITS_MAX 32
 
@@ -254,6 +265,18 @@ struct config {
 		size_t n;		/* 0: there is none */
 		uint8_t bytes[64];	/* a longer one by its SHA-256, which is the same key (RFC 2104) */
 	} audit_hmac;
+	struct {
+		enum config_match match;	/* off, where `resolve` is absent */
+		int64_t delay_us;	/* 15 s: from the outcome to the first list, and from one to the next */
+		int tries;		/* 3 */
+		int64_t window_us;	/* 2 min: how long after its sending an instance of a run may begin */
+	} resolve;
+	struct config_polls polls;
+	struct {
+		int64_t keys_us;	/* how long a key is remembered; 24 h */
+		int64_t max_bytes;	/* what the embedded store may take for them; 128 MB */
+		int64_t undelivered_us;	/* how long an answer that nobody received is; 2 min, 0: not at all */
+	} idempotency;
 	int64_t drain_delay_us, drain_timeout_us;
 	int log_level;			/* enum log_level */
 	struct str *warnings;		/* sentences to say once at start */

@@ -376,6 +376,21 @@ check_addresses(struct config_reader *r)
 	}
 }
 
+/* By the time alone a run can only be found by who knows of all runs, and that is one instance. */
+static void
+check_resolve(struct config_reader *r)
+{
+	size_t mark;
+
+	if (r->config->resolve.match != CONFIG_MATCH_TIME || !r->config->store.redis)
+		return;
+	mark = config_enter(r, STR("resolve"));
+	config_enter(r, STR("match"));
+	config_error(r, "\"time\" is for one instance without store.redis: those that share it may have started the same job "
+	    "at the same time; say \"activity\"");
+	config_leave(r, mark);
+}
+
 void
 config_finish(struct config_reader *r)
 {
@@ -392,6 +407,7 @@ config_finish(struct config_reader *r)
 	finish_limits(r);
 	finish_keys(r);
 	check_addresses(r);
+	check_resolve(r);
 	if (r->error_count == 0)
 		config_warn_all(r);
 }

@@ -250,6 +250,49 @@ static const struct config_rule audit_rules[] = {
 	CONFIG_END,
 };
 
+static void
+read_match(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out)
+{
+	static const char *const words[] = { "activity", "time", NULL };
+	int word;
+
+	(void)rule;
+	if (config_word(r, value, words, &word))
+		*(enum config_match *)out = word == 0 ? CONFIG_MATCH_ACTIVITY : CONFIG_MATCH_TIME;
+}
+
+/* Tries and delays together stay within the five minutes for which a run's own token may be kept. */
+static const struct config_rule resolve_rules[] = {
+	CONFIG_NEED("match", read_match, struct config, resolve.match, 0, 0),
+	CONFIG_KEY("delay", config_read_duration, struct config, resolve.delay_us, CONFIG_SECOND, CONFIG_MINUTE),
+	CONFIG_KEY("tries", config_read_int, struct config, resolve.tries, 1, 4),
+	CONFIG_KEY("window", config_read_duration, struct config, resolve.window_us, CONFIG_SECOND, 10 * CONFIG_MINUTE),
+	CONFIG_END,
+};
+
+/*
+ * Fabric looks at a job about once a minute: who sees a state five minutes late polls for nothing. Below a second no-cache would be
+ * the way round the quota; a token that was revoked hours ago must not be believed.
+ */
+static const struct config_rule polls_rules[] = {
+	CONFIG_KEY("refresh", config_read_duration, struct config, polls.refresh_us, 0, 5 * CONFIG_MINUTE),
+	CONFIG_KEY("min_refresh", config_read_duration, struct config, polls.min_refresh_us, CONFIG_SECOND, 5 * CONFIG_MINUTE),
+	CONFIG_KEY("keep", config_read_duration, struct config, polls.keep_us, CONFIG_SECOND, CONFIG_DAY),
+	CONFIG_KEY("grant", config_read_duration, struct config, polls.grant_us, 0, CONFIG_HOUR),
+	CONFIG_KEY("max_bytes", config_read_bytes, struct config, polls.max_bytes, CONFIG_MB, 1024 * CONFIG_MB),
+	CONFIG_END,
+};
+
+static const struct config_rule idempotency_rules[] = {
+	/* Whoever repeats a request does so within a minute; a month of keys is more than any store of ours should hold. */
+	CONFIG_KEY("keys", config_read_duration, struct config, idempotency.keys_us, CONFIG_MINUTE, 30 * CONFIG_DAY),
+	/* A key takes about 900 bytes. */
+	CONFIG_KEY("max_bytes", config_read_bytes, struct config, idempotency.max_bytes, CONFIG_MB, CONFIG_TB),
+	/* An honest identical run within this time is answered by the lost one's job: not longer than retries come. */
+	CONFIG_KEY("undelivered", config_read_duration, struct config, idempotency.undelivered_us, 0, CONFIG_HOUR),
+	CONFIG_END,
+};
+
 static const struct config_rule drain_rules[] = {
 	CONFIG_KEY("delay", config_read_duration, struct config, drain_delay_us, 0, 10 * CONFIG_MINUTE),
 	/* The longest a request can take: its wait and its time upstream. */
@@ -291,7 +334,9 @@ const struct config_rule config_rules[] = {
 	CONFIG_SECTION("wait", wait_rules, false),
 	CONFIG_SECTION("limits", limits_rules, false),
 	CONFIG_SECTION("audit", audit_rules, false),
-	CONFIG_LATER("polls", "polls"),
+	CONFIG_SECTION("resolve", resolve_rules, false),
+	CONFIG_SECTION("idempotency", idempotency_rules, false),
+	CONFIG_SECTION("polls", polls_rules, false),
 	CONFIG_SECTION("drain", drain_rules, false),
 	CONFIG_SECTION("log", log_rules, false),
 	CONFIG_END,

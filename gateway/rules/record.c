@@ -134,6 +134,36 @@ record_refusal(struct buf *out, const struct record_request *r, const struct rec
 	jsonw_int(&w, "count", f->count);
 }
 
+void
+record_resolution(struct buf *out, const struct record_request *r, const struct record_resolution *s)
+{
+	struct jsonw w = { .out = out };
+	bool matched = s->why == RESOLVE_MATCHED;
+	struct str by = { NULL, 0 };
+
+	if (matched)
+		by = s->by_activity ? STR("activity") : STR("time");
+	record_common(&w, STR("resolution"), r);
+	jsonw_string(&w, "result", record_result_name(matched ? RESULT_ACCEPTED : RESULT_UNKNOWN));
+	jsonw_string(&w, "why", resolve_why_name(s->why));
+	record_string(&w, "matched_by", by, RECORD_ID_MAX);
+	record_string(&w, "location", s->location, RECORD_LOCATION_MAX);
+	record_string(&w, "instance_id", s->instance_id, RECORD_ID_MAX);
+	jsonw_int(&w, "lists", s->lists);
+}
+
+void
+record_replay(struct buf *out, const struct record_request *r, const struct record_replay *p)
+{
+	struct jsonw w = { .out = out };
+
+	record_common(&w, STR("replay"), r);
+	record_asked(&w, r);
+	jsonw_int(&w, "answered", p->status);
+	record_string(&w, "first_request_id", p->first_id, RECORD_ID_MAX);
+	jsonw_int(&w, "count", p->count);
+}
+
 /* Write one caller's name and the ids of all it is known by; false, with nothing written, where that goes beyond LIMIT. */
 static bool
 record_caller(struct jsonw *w, const struct config_caller *caller, size_t limit)

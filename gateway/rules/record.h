@@ -10,6 +10,7 @@
 
 #include "base/jsonw.h"
 #include "rules/operation.h"
+#include "rules/resolve.h"
 
 #define RECORD_BYTES_MAX 16384
 
@@ -38,11 +39,29 @@ struct record_outcome {
 
 struct record_refusal { int status; struct str error_code; int64_t count; };
 
+/*
+ * What looking for a run of unknown outcome among its item's instances came to. It stands behind the outcome, at most
+ * RECORD_RESOLUTION_WITHIN_US later by the clocks of the gateway.
+ */
+#define RECORD_RESOLUTION_WITHIN_US (10 * 60 * INT64_C(1000000))
+struct record_resolution {
+	enum resolve_why why;
+	bool by_activity;		/* where matched: else by time */
+	struct str location, instance_id;	/* p NULL unless matched */
+	int lists;			/* calls that were answered with a list */
+};
+
+/* FIRST_ID: the request whose answer it is. */
+struct record_replay { int status; struct str first_id; int64_t count; };
+
 struct record_config { struct str digest; /* hex */ struct str event; /* "start" or "reload" */ };
 
 void record_intent(struct buf *out, const struct record_request *r);
 void record_outcome(struct buf *out, const struct record_request *r, const struct record_outcome *o);
 void record_refusal(struct buf *out, const struct record_request *r, const struct record_refusal *f);
+/* `result` is "accepted" where it was matched, else "unknown" still. */
+void record_resolution(struct buf *out, const struct record_request *r, const struct record_resolution *s);
+void record_replay(struct buf *out, const struct record_request *r, const struct record_replay *p);
 struct config;
 
 /*

@@ -164,8 +164,7 @@ conn_decide(struct sim_conn *c, struct sim_reply *reply)
 	if (sim_fault_executes(c->fault))
 		sim_api_answer(&s->api, &c->head, buf_str(&c->body), now, reply);
 	if (c->fault.kind == SIM_FAULT_STATUS) {
-		sim_reply_fini(reply);
-		sim_reply_init(reply, &s->random);
+		sim_reply_restart(reply);
 		sim_reply_fault(reply, c->fault.status, c->server->options.fault_retry_after, now);
 	}
 }

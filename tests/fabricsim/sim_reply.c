@@ -15,6 +15,15 @@ sim_reply_init(struct sim_reply *r, uint64_t *random)
 	sim_random_uuid(random, r->request_id);
 }
 
+/* Take all back but the id: what was executed is known by it whatever is answered. */
+void
+sim_reply_restart(struct sim_reply *r)
+{
+	buf_clear(&r->fields);
+	buf_clear(&r->body);
+	r->status = 0;
+}
+
 /* Free an answer's memory. */
 void
 sim_reply_fini(struct sim_reply *r)

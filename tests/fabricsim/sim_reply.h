@@ -17,6 +17,8 @@ struct sim_reply {
 
 void sim_reply_init(struct sim_reply *reply, uint64_t *random);
 void sim_reply_fini(struct sim_reply *reply);
+/* Take all back but the id. */
+void sim_reply_restart(struct sim_reply *reply);
 
 void sim_reply_field(struct sim_reply *reply, const char *name, const char *value);
 

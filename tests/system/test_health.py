@@ -15,7 +15,7 @@ RUN = f"{BASE}/DefaultJob/instances"
 METRICS = """jobgate_requests_total{caller,identity,operation,code} jobgate_request_duration_seconds{operation}
 jobgate_wait_seconds{identity} jobgate_queue_requests{identity} jobgate_quota_limit{identity} jobgate_grants_total{identity}
 jobgate_refusals_total{caller,error_code} jobgate_upstream_responses_total{identity,code}
-jobgate_upstream_request_duration_seconds jobgate_outcomes_total{result} jobgate_store_up
+jobgate_upstream_request_duration_seconds jobgate_outcomes_total{result} jobgate_resolutions_total{why} jobgate_resolutions_waiting jobgate_store_up
 jobgate_store_commands_total{result} jobgate_audit_records_total{kind} jobgate_audit_up
 jobgate_audit_free_bytes jobgate_audit_retention_up
 jobgate_audit_sync_duration_seconds jobgate_build_info{version}""".split()

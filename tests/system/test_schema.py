@@ -77,14 +77,15 @@ FULL = {
                "idle_timeout": "1m"},
     "audit": {"directory": "audit", "refusals": 5, "digest_key": {"file": "digest-key"},
               "retention": {"age": "400d", "size": "10GB", "collected": "collected.json"}, "anchors": "30s", "warn_free": "2GB"},
+    "resolve": {"match": "activity", "delay": "20s", "tries": 2, "window": "1m"},
+    "polls": {"refresh": "30s", "min_refresh": "2s", "keep": "1h", "grant": "5m", "max_bytes": "64MB"},
+    "idempotency": {"keys": "1h", "max_bytes": "64MB", "undelivered": "1m"},
     "drain": {"delay": "1s", "timeout": "10s"},
     "log": {"level": "debug"},
 }
 
 # The contract's "(later: X)": the parser says so, the schema does not have them.
-LATER = [
-    ("", "polls", "polls"),
-]
+LATER = []
 
 
 def check(tmp_path, config):
@@ -406,6 +407,7 @@ GOOD_AND_BAD = [
     (("store", "password"), [{"env": "P_1"}, {"file": "/x"}], [{}, {"env": "1"}, {"env": "A", "file": "b"}, "hunter2"]),
     (("upstream", "server_name"), ["a", "a.b-c.d", "10.0.0.1"], ["a..b", "-a", "a-", "*.a", "a b", "x" * 64]),
     (("store", "on_failure"), ["closed", "share"], ["open", "Share"]),
+    (("resolve", "match"), ["activity"], ["Activity", "both", "", None]),
     (("log", "level"), ["error", "warn"], ["WARN", "trace"]),
 ]
 

@@ -156,6 +156,74 @@ test_what_is_not_there(void **state)
 	assert_int_equal(join.gap_count, 102);
 }
 
+/* Hand in a line that stands ahead. */
+static void
+look_ahead(unsigned seq, const char *kind, unsigned number, const char *more)
+{
+	struct buf line = line_of(seq, kind, number, more);
+
+	audit_join_ahead(&join, buf_str(&line));
+	buf_fini(&line);
+}
+
+#define FOUND ",\"result\":\"accepted\",\"instance_id\":\"abc\",\"location\":\"there\""
+
+/* A resolution stands long behind its outcome: handed in before, it is told with the trigger, and then forgotten. */
+static void
+test_resolved(void **state)
+{
+	struct audit_trigger *trigger;
+
+	(void)state;
+	read_line(1, "intent", 1, "");
+	read_line(2, "intent", 2, "");
+	read_line(3, "intent", 3, "");
+	look_ahead(7, "resolution", 1, FOUND);
+	look_ahead(7, "resolution", 1, FOUND);			/* once is enough */
+	look_ahead(8, "resolution", 2, ",\"result\":\"unknown\",\"why\":\"none\"");
+	look_ahead(9, "outcome", 3, FOUND);
+	read_line(4, "outcome", 1, ",\"result\":\"unknown\",\"status\":504,\"instance_id\":null");
+	read_line(5, "outcome", 2, ",\"result\":\"unknown\"");
+	read_line(6, "outcome", 3, ",\"result\":\"rejected\"");
+	trigger = audit_join_first(&join);
+	assert_true(str_eq(trigger->record.values[AUDIT_INSTANCE_ID].text, STR("abc")));
+	assert_true(str_eq(trigger->record.values[AUDIT_LOCATION].text, STR("there")));
+	assert_true(str_eq(trigger->record.values[AUDIT_STATUS].text, STR("504")));
+	assert_true(str_eq(trigger->record.values[AUDIT_RESOLUTION_SEQ].text, STR("7")));
+	expect(trigger, 1, "accepted");
+	assert_int_equal(audit_join_first(&join)->record.values[AUDIT_RESOLUTION_SEQ].token, JSON_NULL);
+	expect(audit_join_first(&join), 2, "unknown");
+	expect(audit_join_first(&join), 3, "rejected");
+	assert_false(TAILQ_EMPTY(&join.ahead));
+	read_line(7, "resolution", 1, FOUND);
+	assert_true(TAILQ_EMPTY(&join.ahead));
+	look_ahead(7, "resolution", 1, FOUND);			/* it was read */
+	assert_true(TAILQ_EMPTY(&join.ahead));
+	assert_null(audit_join_as_it_is(&join));
+}
+
+/* What is looked for is what it turned out to be. */
+static void
+test_resolved_and_filtered(void **state)
+{
+	(void)state;
+	filter.values[AUDIT_RESULT] = STR("accepted");
+	filter.values[AUDIT_INSTANCE_ID] = STR("ABC");
+	read_line(1, "intent", 1, "");
+	read_line(2, "intent", 2, "");
+	look_ahead(5, "resolution", 1, FOUND);
+	read_line(3, "outcome", 1, ",\"result\":\"unknown\"");
+	read_line(4, "outcome", 2, ",\"result\":\"unknown\"");
+	expect(audit_join_first(&join), 1, "accepted");
+	assert_null(audit_join_as_it_is(&join));
+	filter = (struct audit_filter){ .until = { INT64_MAX } };
+	filter.values[AUDIT_RESULT] = STR("unknown");
+	read_line(6, "intent", 6, "");
+	look_ahead(8, "resolution", 6, FOUND);
+	read_line(7, "outcome", 6, ",\"result\":\"unknown\"");
+	assert_null(audit_join_as_it_is(&join));
+}
+
 /* Many at once, closed in a random order: each comes out once, in order, and nothing is left. */
 static void
 test_many(void **state)
@@ -217,7 +285,8 @@ main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = { TEST(test_in_order_of_the_intents), TEST(test_filtered), TEST(test_within_a_time),
-		TEST(test_what_is_not_there), TEST(test_many), TEST(test_text) };
+		TEST(test_what_is_not_there), TEST(test_resolved), TEST(test_resolved_and_filtered),
+		TEST(test_many), TEST(test_text) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -98,6 +98,10 @@ test_least_configuration_has_the_defaults(void **state)
 	assert_int_equal(c->limits.idle_timeout_us, 180000000);
 	assert_str(c->audit_directory, "/etc/jobgate/audit");
 	assert_int_equal(c->audit_refusals, 10);
+	assert_int_equal(c->resolve.match, CONFIG_MATCH_OFF);
+	assert_int_equal(c->resolve.delay_us, 15000000);
+	assert_int_equal(c->resolve.tries, 3);
+	assert_int_equal(c->resolve.window_us, 120000000);
 	assert_int_equal(c->drain_delay_us, 0);
 	assert_int_equal(c->drain_timeout_us, 35000000);
 	assert_int_equal(c->log_level, LOG_INFO);

@@ -98,7 +98,7 @@ static const struct { const char *path, *value, *errors; } rows[] = {
 	    "is \"10.0.0.0/33\"" },
 	{ "callers[0].keys[0].networks", "[\"::/129\"]", ETL ".keys[0].networks[0]: must have a prefix of 0 to 128 behind the slash, "
 	    "is \"::/129\"" },
-	{ "polls", "{}", "polls: " LATER("polls") },
+	{ "polls", "{\"min_refresh\": \"0s\"}", "polls.min_refresh: must be a duration (whole ms, s, m, h or d) from \"1s\" to \"5m\", is \"0s\"" },
 	/* kinds and bounds */
 	{ "workers", "0", "workers: must be 1 to 64, is 0" },
 	{ "workers", "65", "workers: must be 1 to 64, is 65" },
@@ -305,6 +305,13 @@ static const struct { const char *path, *value, *errors; } rows[] = {
 	{ "store", "{\"redis\": \"redis://h\", \"on_failure\": \"closed\"}", NULL },
 	{ "store", "{\"redis\": \"redis://h\", \"on_failure\": \"open\"}", "store.on_failure: must be \"closed\" or \"share\", is \"open\"" },
 	{ "store", "{\"redis\": \"redis://h\", \"prefix\": \"a{b}\"}", "store.prefix: " NAME "\"a{b}\"" },
+	/* resolve */
+	{ "resolve", "{}", "resolve.match: is missing" },
+	{ "resolve", "{\"match\": \"activity\", \"delay\": \"1s\", \"tries\": 4, \"window\": \"10m\"}", NULL },
+	{ "resolve", "{\"match\": \"time\"}", NULL },
+	{ "resolve", "{\"match\": \"both\"}", "resolve.match: must be \"activity\" or \"time\", is \"both\"" },
+	{ "resolve", "{\"match\": \"time\", \"tries\": 5}", "resolve.tries: must be 1 to 4, is 5" },
+	{ "resolve", "{\"match\": \"time\", \"delay\": \"61s\"}", "resolve.delay: " DURATION("1s", "1m") "\"61s\"" },
 	/* callers */
 	{ "callers", "[]", "callers: must be a list of at least one, is an empty list" },
 	{ "callers[0].name", "\"unknown\"", "callers[0] (\"unknown\").name: must not be \"unknown\" or \"other\", which the metrics use" },

@@ -92,6 +92,23 @@ test_refusal(void **state)
 	    ",\"count\":3");
 }
 
+static void
+test_resolution(void **state)
+{
+	struct record_resolution found = { RESOLVE_MATCHED, false, STR_INIT("https://u/i"), STR_INIT("abc"), 2 };
+	struct record_resolution none = { RESOLVE_NONE, true, { NULL, 0 }, { NULL, 0 }, 3 };
+	struct buf b = BUF_EMPTY;
+
+	(void)state;
+	record_resolution(&b, &request, &found);
+	is_record(&b, "\"kind\":\"resolution\"," COMMON "\"result\":\"accepted\",\"why\":\"matched\",\"matched_by\":\"time\","
+	    "\"location\":\"https://u/i\",\"instance_id\":\"abc\",\"lists\":2");
+	b = BUF_EMPTY;
+	record_resolution(&b, &request, &none);
+	is_record(&b, "\"kind\":\"resolution\"," COMMON "\"result\":\"unknown\",\"why\":\"none\",\"matched_by\":null,"
+	    "\"location\":null,\"instance_id\":null,\"lists\":3");
+}
+
 /* What is not known is null, never an empty string or a zero. */
 static void
 test_nulls(void **state)
@@ -323,7 +340,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_intent),
 		cmocka_unit_test(test_outcome),
-		cmocka_unit_test(test_refusal),
+		cmocka_unit_test(test_refusal), cmocka_unit_test(test_resolution),
 		cmocka_unit_test(test_nulls),
 		cmocka_unit_test(test_results),
 		cmocka_unit_test(test_bound),

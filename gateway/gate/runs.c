@@ -1,0 +1,196 @@
+/* The runs that were sent lately: a table by item, and a list by age. */
+#include "gate/runs.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+
+#include "base/check.h"
+#include "rules/uuid.h"
+
+#define RUNS_CHAINS 4096
+/* 12 MB. Where more were sent in the time, the oldest are given up, and nothing is said of their time. */
+#define RUNS_MAX 65536
+
+struct run {
+	TAILQ_ENTRY(run) by_age;
+	struct run *chain_next;
+	struct wall_time sent;
+	char item[UUID_BYTES], request[UUID_BYTES];
+	char instance[UUID_BYTES];	/* a NUL first: none that is known */
+};
+
+TAILQ_HEAD(run_list, run);
+
+struct runs {
+	pthread_mutex_t lock;		/* held for a look into the table */
+	struct run_list by_age;		/* oldest first */
+	struct run *chains[RUNS_CHAINS];
+	size_t count;
+	struct wall_time since;		/* all that was sent later is here, or too old for anybody */
+};
+
+struct runs *
+runs_new(struct wall_time since)
+{
+	struct runs *runs = calloc(1, sizeof(*runs));
+
+	check(runs != NULL);
+	pthread_mutex_init(&runs->lock, NULL);
+	TAILQ_INIT(&runs->by_age);
+	runs->since = since;
+	return runs;
+}
+
+/* The chain of ITEM. */
+static struct run **
+runs_chain(struct runs *runs, struct str item)
+{
+	return &runs->chains[str_hash_end(str_hash(STR_HASH_BEGIN, item)) % RUNS_CHAINS];
+}
+
+/* Forget a run. */
+static void
+runs_drop(struct runs *runs, struct run *run)
+{
+	struct run **p = runs_chain(runs, (struct str){ run->item, UUID_BYTES });
+
+	while (*p != run)
+		p = &(*p)->chain_next;
+	*p = run->chain_next;
+	TAILQ_REMOVE(&runs->by_age, run, by_age);
+	runs->count--;
+	free(run);
+}
+
+void
+runs_free(struct runs **runs_p)
+{
+	struct runs *runs = *runs_p;
+
+	if (runs == NULL)
+		return;
+	*runs_p = NULL;
+	while (!TAILQ_EMPTY(&runs->by_age))
+		runs_drop(runs, TAILQ_FIRST(&runs->by_age));
+	pthread_mutex_destroy(&runs->lock);
+	free(runs);
+}
+
+/* Forget what is too old, and the oldest where there is no room. */
+static void
+runs_expire(struct runs *runs, struct wall_time now)
+{
+	struct run *run;
+
+	while ((run = TAILQ_FIRST(&runs->by_age)) != NULL) {
+		if (now.us - run->sent.us <= RUNS_KEEP_US && runs->count < RUNS_MAX)
+			return;
+		if (run->sent.us >= runs->since.us)
+			runs->since.us = run->sent.us + 1;
+		runs_drop(runs, run);
+	}
+}
+
+/* The run REQUEST of ITEM, or NULL. */
+static struct run *
+runs_find(struct runs *runs, struct str item, struct str request)
+{
+	struct run *run = *runs_chain(runs, item);
+
+	while (run && memcmp(run->request, request.p, UUID_BYTES) != 0)
+		run = run->chain_next;
+	return run;
+}
+
+/* Make a run. */
+static struct run *
+runs_add(struct runs *runs, struct str item, struct str request)
+{
+	struct run *run = calloc(1, sizeof(*run)), **chain = runs_chain(runs, item);
+
+	check(run != NULL);
+	memcpy(run->item, item.p, UUID_BYTES);
+	memcpy(run->request, request.p, UUID_BYTES);
+	run->chain_next = *chain;
+	*chain = run;
+	runs->count++;
+	return run;
+}
+
+void
+runs_sent(struct runs *runs, struct str item, struct str request, struct wall_time now)
+{
+	struct run *run;
+
+	check(item.n == UUID_BYTES && request.n == UUID_BYTES);
+	pthread_mutex_lock(&runs->lock);
+	runs_expire(runs, now);
+	run = runs_find(runs, item, request);
+	if (run)
+		TAILQ_REMOVE(&runs->by_age, run, by_age);
+	else
+		run = runs_add(runs, item, request);
+	run->sent = now;
+	TAILQ_INSERT_TAIL(&runs->by_age, run, by_age);
+	pthread_mutex_unlock(&runs->lock);
+}
+
+void
+runs_ended(struct runs *runs, struct str item, struct str request, enum runs_fate fate, struct str instance)
+{
+	struct run *run;
+
+	pthread_mutex_lock(&runs->lock);
+	run = runs_find(runs, item, request);
+	if (run && fate == RUNS_NOTHING) {
+		runs_drop(runs, run);
+	} else if (run && fate == RUNS_INSTANCE && instance.n == UUID_BYTES) {
+		memcpy(run->instance, instance.p, UUID_BYTES);
+	}
+	pthread_mutex_unlock(&runs->lock);
+}
+
+bool
+runs_knows_since(struct runs *runs, struct wall_time from)
+{
+	bool knows;
+
+	pthread_mutex_lock(&runs->lock);
+	knows = from.us >= runs->since.us;
+	pthread_mutex_unlock(&runs->lock);
+	return knows;
+}
+
+/* Whether RUN is of ITEM: a chain has others too. */
+static bool
+run_is_of(const struct run *run, struct str item)
+{
+	return str_eq((struct str){ run->item, UUID_BYTES }, item);
+}
+
+bool
+runs_has_instance(struct runs *runs, struct str item, struct str instance)
+{
+	bool found = false;
+
+	pthread_mutex_lock(&runs->lock);
+	for (struct run *run = *runs_chain(runs, item); run && !found; run = run->chain_next)
+		found = run_is_of(run, item) && str_eq_nocase((struct str){ run->instance, UUID_BYTES }, instance);
+	pthread_mutex_unlock(&runs->lock);
+	return found;
+}
+
+bool
+runs_any_open(struct runs *runs, struct str item, struct str request, struct wall_time from, struct wall_time to)
+{
+	bool found = false;
+
+	pthread_mutex_lock(&runs->lock);
+	for (struct run *run = *runs_chain(runs, item); run && !found; run = run->chain_next)
+		found = run_is_of(run, item) && run->instance[0] == '\0' && run->sent.us >= from.us && run->sent.us <= to.us
+		    && memcmp(run->request, request.p, UUID_BYTES) != 0;
+	pthread_mutex_unlock(&runs->lock);
+	return found;
+}
