@@ -15,7 +15,7 @@ CREATE TABLE IF NOT EXISTS jobgate_audit (
 	journal           uuid        NOT NULL,
 	seq               bigint      NOT NULL,
 	time              timestamptz NOT NULL,
-	kind              text        NOT NULL,	-- intent, outcome, refusal, config, stop, and what later versions write
+	kind              text        NOT NULL,	-- intent, outcome, refusal, config, stop, anchor, and what later versions write
 	instance          text,
 	request_id        text,
 	client_request_id text,

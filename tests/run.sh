@@ -24,7 +24,7 @@ PYTHON=/usr/bin/python3
 export PYTHONDONTWRITEBYTECODE=1
 export ASAN_OPTIONS=exitcode=99:detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS=exitcode=99
 # Threads that share something: these run under ThreadSanitizer too, where present.
-TSAN_TESTS="test_loop test_journal test_journal_fault test_journal_recover test_audit test_stats test_limiter test_resolver
+TSAN_TESTS="test_loop test_journal test_journal_anchors test_journal_fault test_journal_recover test_audit test_stats test_limiter test_resolver
   test_log"
 PASSED=0
 FAILED=0

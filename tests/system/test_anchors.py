@@ -2,11 +2,12 @@
 
 import json
 import os
+import pty
 import signal
 import subprocess
 
 from harness import BASE, binary
-from journals import rechain
+from journals import Journal, rechain
 from redis_double import RedisDouble
 from wire import wait_for
 
@@ -178,6 +179,25 @@ def write_lines(path, lines):
 def fails(done):
     """{directory: what is said of it} of those that failed."""
     return {line.split(": FAILED at ")[0]: line.split(": FAILED at ")[1] for line in done.stdout.splitlines() if ": FAILED at " in line}
+
+
+def test_progress_is_shown_on_a_terminal_alone(tmp_path):
+    journal = Journal(tmp_path / "audit")
+    while journal.written < 40 << 20:
+        journal.trigger()
+    journal.close()
+    ours, theirs = pty.openpty()
+    with subprocess.Popen([binary("jobgate"), "audit", "verify", str(tmp_path / "audit")], stdout=subprocess.PIPE, stderr=theirs) as run:
+        os.close(theirs)
+        told = run.communicate(timeout=60)[0].decode()
+    shown = os.read(ours, 65536).decode()
+    os.close(ours)
+    assert run.returncode == 0 and told.startswith(f"{tmp_path}/audit: ok, {journal.seq} records")
+    percents = [int(part.split(" %")[0]) for part in shown.split("\r\033[K") if " %" in part]
+    assert len(percents) >= 2 and percents == sorted(percents) and 30 < percents[0] < percents[-1] <= 100, shown
+    assert shown.endswith("\r\033[K") and ".jsonl: " in shown
+    done = verify(tmp_path / "audit")
+    assert done.stderr == "" and done.stdout == told
 
 
 def test_verify_holds_each_to_what_the_others_saw(fleet, tmp_path):

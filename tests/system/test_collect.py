@@ -165,6 +165,21 @@ def test_hostile_values_stay_in_their_columns(bench):
     assert bench.sql("SELECT count(*) FROM jobgate_audit WHERE status IS NULL AND kind LIKE 'strange%' OR kind = 'huge'") == [["2"]]
 
 
+def test_anchors_are_collected_as_what_they_are(bench):
+    """Their journal is the one that they stand in, not the one that they speak of; they are no triggers."""
+    folder, other = bench.folder / "audit", "0b8f7f0e-7a0d-4a3e-9d3c-2f0f6a1c5e11"
+    journal = Journal(folder)
+    journal.trigger()
+    journal.put("anchor", f',"of_journal":"{other}","of_seq":7,"of_hash":"{"ab" * 32}"')
+    journal.trigger()
+    journal.close()
+    bench.once(folder)
+    bench.check_all(folder)
+    assert bench.sql("SELECT journal, seq, record ->> 'of_journal', record ->> 'of_seq' FROM jobgate_audit WHERE kind = 'anchor'") == [
+        [journal.uuid, "3", other, "7"]]
+    assert bench.sql("SELECT count(*) FROM jobgate_trigger") == [["2"]] and len(found(str(folder))) == 2
+
+
 # --- the journal's life ---
 
 def test_rotation_a_torn_line_and_deletion_while_it_follows(bench):

@@ -91,6 +91,7 @@ def test_acl_log_is_empty(fleet, tls_redis, certificates, tmp_path):
     submit(gateway)
     assert tls_redis.command("SCRIPT", "FLUSH") == b"+OK\r\n"
     submit(gateway)
+    wait_for(lambda: b":heads" in tls_redis.command("KEYS", "*"), what="the journal's head")     # another script
     assert tls_redis.command("ACL", "LOG") == b"*0\r\n"
     keys = tls_redis.command("KEYS", "*").decode().split("\r\n")[2::2]
     assert keys and all(key.startswith("jobgate:") for key in keys), keys
