@@ -15,7 +15,7 @@ CREATE TABLE IF NOT EXISTS jobgate_audit (
 	journal           uuid        NOT NULL,
 	seq               bigint      NOT NULL,
 	time              timestamptz NOT NULL,
-	kind              text        NOT NULL,	-- intent, outcome, refusal, config, stop, anchor, and what later versions write
+	kind              text        NOT NULL,	-- intent, outcome, refusal, replay, config, stop, anchor, and what later versions write
 	instance          text,
 	request_id        text,
 	client_request_id text,
@@ -48,14 +48,16 @@ CREATE TABLE IF NOT EXISTS jobgate_journal (
 CREATE INDEX IF NOT EXISTS jobgate_audit_request ON jobgate_audit (request_id);
 CREATE INDEX IF NOT EXISTS jobgate_audit_client_request ON jobgate_audit (client_request_id) WHERE client_request_id IS NOT NULL;
 CREATE INDEX IF NOT EXISTS jobgate_audit_job ON jobgate_audit (lower(instance_id)) WHERE instance_id IS NOT NULL;
-CREATE INDEX IF NOT EXISTS jobgate_audit_caller ON jobgate_audit (caller, time) WHERE kind IN ('intent', 'refusal');
+DROP INDEX IF EXISTS jobgate_audit_caller;	-- of a version without replays
+CREATE INDEX IF NOT EXISTS jobgate_audit_of_caller ON jobgate_audit (caller, time) WHERE kind IN ('intent', 'refusal', 'replay');
 CREATE INDEX IF NOT EXISTS jobgate_audit_workspace ON jobgate_audit (lower(workspace), time) WHERE workspace IS NOT NULL;
 CREATE INDEX IF NOT EXISTS jobgate_audit_item ON jobgate_audit (lower(item), time) WHERE item IS NOT NULL;
 CREATE INDEX IF NOT EXISTS jobgate_audit_body ON jobgate_audit (lower(body_sha256), time) WHERE body_sha256 IS NOT NULL;
 CREATE INDEX IF NOT EXISTS jobgate_audit_unknown ON jobgate_audit (time) WHERE kind = 'outcome' AND result = 'unknown';
 CREATE INDEX IF NOT EXISTS jobgate_audit_time ON jobgate_audit USING brin (time);
 
--- A row for each trigger, as jobgate audit search prints them: an intent with its outcome (result null: none yet), or a refusal.
+-- A row for each trigger, as jobgate audit search prints them: an intent with its outcome (result null: none yet), a refusal, or
+-- a replay, which got the answer of first_request_id.
 -- Where an unknown outcome was resolved later, the result is what it turned out to be.
 CREATE OR REPLACE VIEW jobgate_trigger AS
 SELECT a.time, a.journal, a.instance, a.seq, o.seq AS outcome_seq, a.request_id, a.client_request_id, a.caller, a.key, a.identity,
@@ -63,9 +65,9 @@ SELECT a.time, a.journal, a.instance, a.seq, o.seq AS outcome_seq, a.request_id,
 	(a.record ->> 'legacy')::boolean AS legacy,
 	(a.record ->> 'body_bytes')::numeric AS body_bytes,
 	a.body_sha256,
-	CASE a.kind WHEN 'refusal' THEN 'refused' ELSE coalesce(r.result, o.result) END AS result,
+	CASE a.kind WHEN 'refusal' THEN 'refused' WHEN 'replay' THEN 'replayed' ELSE coalesce(r.result, o.result) END AS result,
 	coalesce(o.status, a.status) AS status,
-	(o.record ->> 'answered')::numeric AS answered,
+	coalesce(o.record ->> 'answered', a.record ->> 'answered')::numeric AS answered,
 	coalesce(o.error_code, a.error_code) AS error_code,
 	coalesce(o.record ->> 'location', r.record ->> 'location') AS location,
 	coalesce(o.instance_id, r.instance_id) AS instance_id,
@@ -74,12 +76,13 @@ SELECT a.time, a.journal, a.instance, a.seq, o.seq AS outcome_seq, a.request_id,
 	(o.record ->> 'wait_ms')::numeric AS wait_ms,
 	(o.record ->> 'duration_ms')::numeric AS duration_ms,
 	(a.record ->> 'count')::numeric AS count,
+	a.record ->> 'first_request_id' AS first_request_id,
 	r.seq AS resolution_seq
 FROM jobgate_audit a
 LEFT JOIN jobgate_audit o ON a.kind = 'intent' AND o.kind = 'outcome' AND o.request_id = a.request_id AND o.journal = a.journal
 LEFT JOIN jobgate_audit r ON o.result = 'unknown' AND r.kind = 'resolution' AND r.result = 'accepted' AND r.request_id = o.request_id
 	AND r.journal = o.journal
-WHERE a.kind IN ('intent', 'refusal');
+WHERE a.kind IN ('intent', 'refusal', 'replay');
 
 -- Which records are not there of each journal: deleted before they were collected, or here.
 CREATE OR REPLACE VIEW jobgate_gap AS

@@ -9,13 +9,14 @@
 #define AUDIT_SEARCH_USAGE \
 	"usage: jobgate audit search [OPTION]... DIR...\n" \
 	"Print one line for each trigger in the audit journals of the directories, merged by time: its\n" \
-	"intent and outcome joined, or its refusal. Copies of other instances' journals are welcome;\n" \
+	"intent and outcome joined, its refusal, or that it got another's answer. Copies of other instances' journals are welcome;\n" \
 	"gateways may be writing. What was read, and what is missing, is told on standard error.\n\n" \
 	"  --caller NAME  --identity NAME  --key ID  --peer ADDRESS\n" \
 	"  --workspace UUID  --item UUID  --job-type TYPE\n" \
 	"  --operation run|cancel|schedule_create|schedule_update|schedule_delete\n" \
-	"  --result accepted|rejected|unknown|refused|failed|cancelled\n" \
+	"  --result accepted|rejected|unknown|refused|failed|cancelled|replayed\n" \
 	"  --request-id UUID  --client-request-id ID  --instance-id UUID  --body SHA256\n" \
+	"  --first-request-id UUID      what got the answer of that request\n" \
 	"  --since TIME  --until TIME   2026-11-01, 2026-11-01T08:00:00+01:00, or so long ago: 30d, 12h, 15m\n" \
 	"  --json  --csv   all members, for programs\n" \
 	"  --follow        go on with what is written from now on, until it is interrupted\n\n" \
@@ -26,6 +27,7 @@ static const struct { const char *flag; enum audit_member member; } flags[] = {
 	{ "--workspace", AUDIT_WORKSPACE }, { "--item", AUDIT_ITEM }, { "--job-type", AUDIT_JOB_TYPE },
 	{ "--operation", AUDIT_OPERATION }, { "--result", AUDIT_RESULT }, { "--request-id", AUDIT_REQUEST_ID },
 	{ "--client-request-id", AUDIT_CLIENT_REQUEST_ID }, { "--instance-id", AUDIT_INSTANCE_ID }, { "--body", AUDIT_BODY_SHA256 },
+	{ "--first-request-id", AUDIT_FIRST_REQUEST_ID },
 };
 
 /* "30d": so long before now; false where it is no such text. */

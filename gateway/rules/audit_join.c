@@ -70,7 +70,7 @@ audit_join_drop(struct audit_join *join, struct audit_trigger *trigger)
 	free(trigger);
 }
 
-/* Keep LINE, an intent or a refusal that RECORD was read from. */
+/* Keep LINE, an intent, a refusal or a replay that RECORD was read from. */
 static void
 join_keep(struct audit_join *join, struct str line, const struct audit_record *record, bool whole)
 {
@@ -180,7 +180,7 @@ audit_join_line(struct audit_join *join, struct str line)
 		join_outcome(join, line, &record);
 	else if (record.kind == AUDIT_INTENT && audit_filter_may_match(join->filter, &record))
 		join_keep(join, line, &record, false);
-	else if (record.kind == AUDIT_REFUSAL && audit_filter_matches(join->filter, &record))
+	else if ((record.kind == AUDIT_REFUSAL || record.kind == AUDIT_REPLAY) && audit_filter_matches(join->filter, &record))
 		join_keep(join, line, &record, true);
 	return true;
 }

@@ -37,6 +37,7 @@ static const struct {
 	[AUDIT_WAIT_MS] = { STR_INIT("wait_ms"), true, false },
 	[AUDIT_DURATION_MS] = { STR_INIT("duration_ms"), true, false },
 	[AUDIT_COUNT] = { STR_INIT("count"), true, false },
+	[AUDIT_FIRST_REQUEST_ID] = { STR_INIT("first_request_id"), true, true },
 	[AUDIT_RESOLUTION_SEQ] = { STR_INIT("resolution_seq"), true, false },
 };
 
@@ -72,6 +73,8 @@ kind_from(struct str name)
 		return AUDIT_OUTCOME;
 	if (str_eq(name, STR("refusal")))
 		return AUDIT_REFUSAL;
+	if (str_eq(name, STR("replay")))
+		return AUDIT_REPLAY;
 	return str_eq(name, STR("resolution")) ? AUDIT_RESOLUTION : AUDIT_OTHER;
 }
 
@@ -149,6 +152,16 @@ audit_record_rebase(struct audit_record *record, const char *from, const char *t
 		str_rebase(&record->values[i].text, from, to);
 }
 
+struct audit_value
+audit_record_result(const struct audit_record *trigger)
+{
+	if (trigger->kind == AUDIT_REFUSAL)
+		return (struct audit_value){ JSON_STRING, STR("refused") };
+	if (trigger->kind == AUDIT_REPLAY)
+		return (struct audit_value){ JSON_STRING, STR("replayed") };
+	return trigger->values[AUDIT_RESULT];
+}
+
 void
 audit_record_join(struct audit_record *intent, const struct audit_record *outcome)
 {
@@ -195,17 +208,14 @@ audit_filter_may_match(const struct audit_filter *filter, const struct audit_rec
 bool
 audit_filter_matches(const struct audit_filter *filter, const struct audit_record *record)
 {
-	static const struct str refused = STR_INIT("refused");
 	struct str wanted = filter->values[AUDIT_RESULT];
 
 	if (!audit_filter_may_match(filter, record))
 		return false;
-	/* A refusal has no member `result`: it says so by its kind. */
-	if (record->kind == AUDIT_REFUSAL && wanted.p && !str_eq(wanted, refused))
+	if (wanted.p && !str_eq(wanted, audit_record_result(record).text))
 		return false;
 	for (int i = 0; i < AUDIT_MEMBER_COUNT; i++)
-		if (members[i].of_outcome && !(record->kind == AUDIT_REFUSAL && i == AUDIT_RESULT)
-		    && !matches_member(filter, record, i))
+		if (members[i].of_outcome && i != AUDIT_RESULT && !matches_member(filter, record, i))
 			return false;
 	return true;
 }

@@ -11,7 +11,7 @@
 #include "base/clock.h"
 #include "base/json_scan.h"
 
-enum audit_kind { AUDIT_INTENT, AUDIT_OUTCOME, AUDIT_REFUSAL, AUDIT_RESOLUTION, AUDIT_OTHER };
+enum audit_kind { AUDIT_INTENT, AUDIT_OUTCOME, AUDIT_REFUSAL, AUDIT_REPLAY, AUDIT_RESOLUTION, AUDIT_OTHER };
 
 /* The members, in the order in which a trigger is written out. */
 enum audit_member {
@@ -19,7 +19,7 @@ enum audit_member {
 	AUDIT_CALLER, AUDIT_KEY, AUDIT_IDENTITY, AUDIT_PEER, AUDIT_OPERATION, AUDIT_WORKSPACE, AUDIT_ITEM, AUDIT_JOB_TYPE,
 	AUDIT_LEGACY, AUDIT_BODY_BYTES, AUDIT_BODY_SHA256, AUDIT_RESULT, AUDIT_STATUS, AUDIT_ANSWERED, AUDIT_ERROR_CODE,
 	AUDIT_LOCATION, AUDIT_INSTANCE_ID, AUDIT_UPSTREAM_REQUEST_ID, AUDIT_ATTEMPTS, AUDIT_WAIT_MS, AUDIT_DURATION_MS,
-	AUDIT_COUNT, AUDIT_RESOLUTION_SEQ, AUDIT_MEMBER_COUNT
+	AUDIT_COUNT, AUDIT_FIRST_REQUEST_ID, AUDIT_RESOLUTION_SEQ, AUDIT_MEMBER_COUNT
 };
 
 /* The name of a member in records. */
@@ -42,6 +42,9 @@ const char *audit_record_read(struct str line, struct audit_record *out);
 /* RECORD was read from a line at FROM, of which there is a copy at TO: its slices are the copy's from now on. */
 void audit_record_rebase(struct audit_record *record, const char *from, const char *to);
 
+/* Its result: a refusal and a replay say by their kind what they are. */
+struct audit_value audit_record_result(const struct audit_record *trigger);
+
 /* Put what OUTCOME says to its INTENT: a whole trigger. */
 void audit_record_join(struct audit_record *intent, const struct audit_record *outcome);
 
@@ -54,9 +57,9 @@ struct audit_filter {
 	struct wall_time since, until;	/* of the intent or refusal; since included, until not */
 };
 
-/* Whether an intent or a refusal may be looked for, as far as it is known: the outcome's members are not looked at. */
+/* Whether an intent, a refusal or a replay may be looked for, as far as it is known: the outcome's members are not looked at. */
 bool audit_filter_may_match(const struct audit_filter *filter, const struct audit_record *record);
-/* Whether a whole trigger, a refusal, or an intent that will have no outcome is looked for. */
+/* Whether a whole trigger, a refusal, a replay, or an intent that will have no outcome is looked for. */
 bool audit_filter_matches(const struct audit_filter *filter, const struct audit_record *record);
 
 #endif

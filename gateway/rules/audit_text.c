@@ -19,13 +19,11 @@ static const struct { enum audit_member member; const char *title; int width; } 
 /* Whole seconds tell a person enough: "2026-08-01T12:34:56". */
 #define TABLE_TIME_BYTES 19
 
-/* A refusal says what it is by its kind. */
+/* A member, as it is shown. */
 static struct audit_value
 text_value(const struct audit_record *trigger, enum audit_member member)
 {
-	if (member == AUDIT_RESULT && trigger->kind == AUDIT_REFUSAL)
-		return (struct audit_value){ JSON_STRING, STR("refused") };
-	return trigger->values[member];
+	return member == AUDIT_RESULT ? audit_record_result(trigger) : trigger->values[member];
 }
 
 /* Append a value for a terminal: what it may not see is '?'. */

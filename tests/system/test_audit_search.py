@@ -162,3 +162,17 @@ def test_usage(arguments):
 
 def test_help():
     assert "--since TIME" in search("--help").stdout
+
+
+def test_a_replay_is_a_line_that_names_the_first(fleet):
+    sim = fleet.simulator()
+    gateway = fleet.gateway(sim, callers=CALLERS)
+    answers = [ask(gateway, "etl", **{"Idempotency-Key": "k", "X-Request-Id": f"mine-{n}"}) for n in range(3)]
+    gateway.wait_records("replay", 2)
+    first, *again = found(directory(gateway))
+    assert (first["result"], first["first_request_id"]) == ("accepted", None)
+    assert [(t["result"], t["answered"], t["client_request_id"], t["first_request_id"]) for t in again] == [
+        ("replayed", 202, f"mine-{n}", answers[0].get("X-Request-Id")) for n in (1, 2)]
+    assert found("--first-request-id", first["request_id"].upper(), directory(gateway)) == again == found("--result", "replayed", directory(gateway))
+    assert found("--result", "accepted", directory(gateway)) == [first]
+    assert len(search("--csv", directory(gateway)).stdout.splitlines()) == 4

@@ -111,6 +111,7 @@ def test_live_gateways_and_the_six_questions(fleet, bench):
     assert submit(gateways[0], "etl", f"{BASE}/instances").status == 400
     assert submit(gateways[1], "etl", **{"X-Fabricsim-Fault": "403"}).status == 403
     assert submit(gateways[0], "reports", **{"X-Fabricsim-Fault": "drop"}).status == 409
+    assert [submit(gateways[1], "etl", **{"Idempotency-Key": "k"}).status for _ in range(2)] == [202, 202]
     assert bench.collectors[0].is_alive()
     for gateway in gateways:
         gateway.stop()
@@ -127,7 +128,7 @@ def test_live_gateways_and_the_six_questions(fleet, bench):
 def check_questions(bench, folders):
     """Each question by each value that is there."""
     triggers = found(*folders)
-    assert {t["result"] for t in triggers} == {"accepted", "refused", "rejected", "unknown"}
+    assert {t["result"] for t in triggers} == {"accepted", "refused", "rejected", "unknown", "replayed"}
     day = datetime.date.today() + datetime.timedelta(days=1)
     questions = [("unknown", "1", ("--result", "unknown"), {}), ("caller", "nobody", ("--caller", "nobody"), {}),
                  ("workspace", triggers[0]["workspace"], ("--workspace", triggers[0]["workspace"], "--item", triggers[0]["item"]),

@@ -23,6 +23,9 @@ SHORT = {
     "slow": ["--clients", "40", "--seconds", "8", "--latency", "1500", "--cut", "4", "--wait", "1", "--window", "2",
              "--queue", "8", "--timeout", "2", "--longest", "5", "--drain", "2"],
     "tamper": ["fleet", "--count", "150", "--seconds", "5"],
+    "idempotency": ["--keys", "60", "--at-once", "5"],
+    # Seconds become tenths: a client gives up after 0.5 s, the upstream takes 0.8 s.
+    "retries": ["--scale", "0.2", "--jobs", "60", "--posts", "300", "--at-once", "20", "--pace", "0.1"],
     "year": ["--bytes", "3000000"],
     "mixed": ["--window", "2", "--seconds", "40", "--wait", "1", "--times", "3", "--back", "5", "--health", "500",
               "--slack", "2"],
