@@ -100,7 +100,10 @@ limiter_count_caller(const struct limiter_view *view, struct limiter_request *re
 	return true;
 }
 
-/* Queue a request; where the identity's queue is full, in the place of the last one of him of whom most wait. What nobody has called for takes nobody's. */
+/*
+ * Queue a request; where the identity's queue is full, in the place of the last one of him of whom most wait. What nobody
+ * has called for takes nobody's.
+ */
 static enum queue_verdict
 limiter_queue(struct limiter_request *request, struct mono_time now)
 {
