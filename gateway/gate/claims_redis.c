@@ -24,7 +24,7 @@
 
 /* Ends that wait for the store; each takes up to 4 KB. */
 #define CLAIMS_UNTOLD_MAX 10000
-/* The connection has room for 1024 commands: three of each claim, where the script has to be loaded, one of each end, and few beside. */
+/* The connection has room for 1024 commands: three of each claim, where the script has to be loaded, one of each end. */
 #define CLAIMS_ASKED_MAX 200
 #define CLAIMS_TELLING_MAX 400
 /* EVALSHA, the digest, how many keys, the key. */

@@ -100,7 +100,10 @@ limiter_count_caller(const struct limiter_view *view, struct limiter_request *re
 	return true;
 }
 
-/* Queue a request; where the identity's queue is full, in the place of the last one of him of whom most wait. */
+/*
+ * Queue a request; where the identity's queue is full, in the place of the last one of him of whom most wait. What nobody
+ * has called for takes nobody's.
+ */
 static enum queue_verdict
 limiter_queue(struct limiter_request *request, struct mono_time now)
 {
@@ -113,7 +116,7 @@ limiter_queue(struct limiter_request *request, struct mono_time now)
 	if (!limiter_key(request->view, request->caller, request->limits, storage, &key))
 		return QUEUE_TOO_LATE;
 	verdict = queue_submit(q, &request->entry, &key, now);
-	displaced = verdict == QUEUE_FULL ? queue_displace(q, &key) : NULL;
+	displaced = verdict == QUEUE_FULL && request->caller != LIMITER_NOBODY ? queue_displace(q, &key) : NULL;
 	if (displaced == NULL)
 		return verdict;
 	limiter_refuse((struct limiter_request *)displaced, LIMITER_QUEUE_FULL,

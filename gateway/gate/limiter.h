@@ -27,6 +27,9 @@ enum limiter_class { LIMITER_CANCEL, LIMITER_SUBMIT, LIMITER_POLL, LIMITER_CLASS
 /* So many at a time; each is 40 KB and a call every 650 ms while it is in use. One more is refused: LIMITER_QUEUE_FULL. */
 #define LIMITER_PRINCIPALS_MAX 1000
 
+/* The caller of an errand, whose own rate and place in the queue it does not take: an index that no configuration has. */
+#define LIMITER_NOBODY SIZE_MAX
+
 struct limiter_ask {
 	struct limiter_ticket ticket;
 	size_t identity, caller;	/* indices of the configuration's */

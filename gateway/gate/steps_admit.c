@@ -12,9 +12,6 @@
 /* After upstream.timeout the caller is answered and the job half reads on so long, so that the record learns the truth. */
 #define ADMIT_LATE_US (300 * (int64_t)CLOCK_SECOND)
 
-/* The caller of an errand, whose own rate and place in the queue it does not take: an index that no configuration has. */
-#define ADMIT_NOBODY SIZE_MAX
-
 /* The least that Prefer can make of the wait: whole seconds are what it speaks of. */
 #define ADMIT_WAIT_MIN_US (1 * (int64_t)CLOCK_SECOND)
 
@@ -180,7 +177,7 @@ admit_ask(struct request *request)
 	ask = (struct limiter_ask){
 		.ticket = request->ticket,
 		.config = request->config,
-		.caller = request->on_errand ? ADMIT_NOBODY : request->caller->index,
+		.caller = request->on_errand ? LIMITER_NOBODY : request->caller->index,
 		.limits = limits_match(request->config, request->caller->identity, &request->route),
 		.class = classes[request->route.operation],
 		.deadline = mono_add(request->wait_began, request->wait_max_us),

@@ -46,7 +46,10 @@ struct redis_reply {
 	size_t element_count;
 };
 
-/* Does the error say that this server is no (working) primary, so that the connection is of no use? It is closed then, after the completion. */
+/*
+ * Does the error say that this server is no (working) primary, so that the connection is of no use? It is closed then,
+ * after the completion.
+ */
 bool redis_reply_disowns(const struct redis_reply *reply);
 
 /* ON_STATE(arg, up, why) at each change of condition, WHY a sentence; on the loop, never inside redis_new. */

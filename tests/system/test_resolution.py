@@ -315,3 +315,21 @@ def test_an_instance_that_turns_out_to_be_anothers_between_two_pages(fleet):
         assert c.response().status == 202
     record = resolution(gateway, answer)
     assert (record["result"], record["why"], record["lists"]) == ("unknown", "several", 2)
+
+
+def test_a_list_takes_no_waiting_triggers_place(fleet):
+    """The queue is full when a list is to be asked for: it comes again later, and all who wait are served (one of them was
+    refused for it, as for a caller of whom fewer wait)."""
+    sim = fleet.simulator()
+    gateway = fleet.gateway(sim, resolve={**QUICK, "window": "10s"}, wait={"queue": 4, "max": "30s"},
+                            upstream={"quota": {"requests": 4, "window": "9s", "burst": 1}})
+    answer = run(gateway, "early-close")
+    connections = [gateway.connect() for _ in range(4)]
+    for c in connections:
+        c.send(c.build("POST", RUN, [("X-API-Key", KEY)], b"{}"))
+    wait_for(lambda: gateway.metrics()['jobgate_queue_requests{identity="default"}'] == 4, what="a full queue")
+    assert not gateway.records("resolution") and not ours(sim)
+    assert [c.response().status for c in connections] == [202] * 4
+    resolution(gateway, answer)
+    for c in connections:
+        c.close()
