@@ -9,7 +9,9 @@ import pytest
 
 from entra_sim import Entra
 from harness import BASE, ITEM, KEY, ORIGIN, Process, binary, check_error, field, verify_journal
+from postgres import ask, same
 from test_audit_search import directory, found
+from test_collect import bench, server  # noqa: F401 (fixtures)
 from test_credential import SECRET, secret_credential, start
 from wire import wait_for
 
@@ -348,3 +350,26 @@ def test_follow_tells_it_twice(fleet):
             ("unknown", None, None), ("accepted", record["instance_id"], record["seq"])]
     finally:
         watch.kill()
+
+
+def test_postgres_tells_the_same(fleet, bench):     # noqa: F811
+    """The auditor's questions have the job that was found, under both ids, and only what is still unknown as unknown."""
+    sim = fleet.simulator()
+    gateway = fleet.gateway(sim, resolve=QUICK)
+    answer = run(gateway, "drop")
+    lost = run(gateway, "early-close", target=f"{BASE}/Pipeline/instances".replace(ITEM, ITEM[:-1] + "8"))
+    record = check_matched(gateway, sim, answer, "time")
+    assert resolution(gateway, lost)["why"] == "none"
+    bench.once(directory(gateway))
+
+    def both(question, *arguments):
+        rows = ask(bench.server, bench.name, **question)
+        assert [same(row) for row in rows] == [same(t) for t in found(*arguments, directory(gateway))]
+        return [row["request_id"] for row in rows]
+
+    mine, other = answer.get("X-Request-Id"), lost.get("X-Request-Id")
+    assert both({"instance_id": record["instance_id"]}, "--instance-id", record["instance_id"]) == [mine]
+    assert both({"unknown": "1"}, "--result", "unknown") == [other]
+    assert both({"request_id": mine}, "--request-id", mine) == [mine]
+    assert both({"caller": "etl"}, "--caller", "etl") == [mine, other]
+    assert bench.sql("SELECT seq, resolution_seq FROM jobgate_trigger WHERE resolution_seq IS NOT NULL")[0][1] == str(record["seq"])
