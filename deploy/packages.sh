@@ -4,8 +4,8 @@
 BUILD_PACKAGES="build-essential cmake pkg-config libevent-dev libssl-dev libjansson-dev libhiredis-dev libcjose-dev libpq-dev openssl ca-certificates"
 RUN_PACKAGES="openssl curl ca-certificates"
 # libnss-myhostname: a bare root has no /etc/hosts, and tests of names need localhost (RFC 6761).
-TEST_PACKAGES="libnss-myhostname libcmocka-dev strace redis-server redis-sentinel python3 python3-pytest python3-pytest-xdist python3-pytest-timeout
-  python3-jsonschema universal-ctags binutils openssl curl prometheus postgresql"
+TEST_PACKAGES="libnss-myhostname libcmocka-dev redis-server redis-sentinel python3 python3-pytest python3-pytest-xdist python3-pytest-timeout
+  python3-jsonschema universal-ctags binutils openssl curl prometheus postgresql strace"
 # What the experiments of tests/run.sh --long need beyond these: clocks that are wrong, networks that drop, clients.
 LONG_PACKAGES="libfaketime iproute2 iptables util-linux curl python3-requests"
 # The peers and the load of tests/bench/run.sh.

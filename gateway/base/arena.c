@@ -57,8 +57,9 @@ arena_grow(struct arena *a, size_t n)
 	return b;
 }
 
-void *
-arena_alloc(struct arena *a, size_t n)
+/* Take N bytes as they are. */
+static void *
+arena_take(struct arena *a, size_t n)
 {
 	size_t rounded = (n + _Alignof(max_align_t) - 1) & ~(_Alignof(max_align_t) - 1);
 	struct arena_block *b = a->blocks;
@@ -69,33 +70,46 @@ arena_alloc(struct arena *a, size_t n)
 		b = arena_grow(a, rounded);
 	p = b->bytes + b->used;
 	b->used += rounded;
-	return memset(p, 0, n);
+	return p;
+}
+
+void *
+arena_alloc(struct arena *a, size_t n)
+{
+	return memset(arena_take(a, n), 0, n);
 }
 
 struct str
 arena_copy(struct arena *a, struct str s)
 {
-	char *p = arena_alloc(a, s.n + 1);
+	char *p = arena_take(a, s.n + 1);
 
 	if (s.n)
 		memcpy(p, s.p, s.n);
+	p[s.n] = '\0';
 	return (struct str){ p, s.n };
 }
 
 struct str
 arena_printf(struct arena *a, const char *format, ...)
 {
+	struct arena_block *b = a->blocks;
+	char *here = b ? b->bytes + b->used : NULL, *p;
+	size_t room = b ? b->size - b->used : 0;
 	va_list args, again;
-	char *p;
 	int n;
 
 	va_start(args, format);
 	va_copy(again, args);
-	n = vsnprintf(NULL, 0, format, args);
+	n = vsnprintf(here, room, format, args);	/* mostly it fits */
 	va_end(args);
 	check(n >= 0);
-	p = arena_alloc(a, (size_t)n + 1);
-	vsnprintf(p, (size_t)n + 1, format, again);
+	p = arena_take(a, (size_t)n + 1);
+	if (p != here) {
+		if (here)
+			explicit_bzero(here, room);	/* arena_wipe would not know of it */
+		vsnprintf(p, (size_t)n + 1, format, again);
+	}
 	va_end(again);
 	return (struct str){ p, (size_t)n };
 }

@@ -35,15 +35,6 @@ buf_grow(struct buf *b, size_t n)
 }
 
 void
-buf_add(struct buf *b, struct str s)
-{
-	if (s.n == 0)
-		return;
-	memcpy(buf_room(b, s.n), s.p, s.n);
-	b->n += s.n;
-}
-
-void
 buf_add_int(struct buf *b, int64_t value)
 {
 	char digits[20];
@@ -57,12 +48,6 @@ buf_add_int(struct buf *b, int64_t value)
 	if (value < 0)
 		buf_add_char(b, '-');
 	buf_add(b, (struct str){ digits + at, sizeof(digits) - at });
-}
-
-void
-buf_add_z(struct buf *b, const char *z)
-{
-	buf_add(b, str_from(z));
 }
 
 void
@@ -91,12 +76,6 @@ buf_drop(struct buf *b, size_t n)
 		return;
 	memmove(b->p, b->p + n, b->n - n);
 	b->n -= n;
-}
-
-struct str
-buf_str(const struct buf *b)
-{
-	return (struct str){ b->p, b->n };
 }
 
 struct buf

@@ -42,17 +42,34 @@ buf_add_char(struct buf *b, char c)
 	b->n++;
 }
 
-void buf_add(struct buf *b, struct str s);
+static inline void
+buf_add(struct buf *b, struct str s)
+{
+	if (s.n == 0)
+		return;
+	memcpy(buf_room(b, s.n), s.p, s.n);
+	b->n += s.n;
+}
+
 /* Decimal digits, with a minus sign where it is negative. */
 void buf_add_int(struct buf *b, int64_t value);
-void buf_add_z(struct buf *b, const char *z);
+static inline void
+buf_add_z(struct buf *b, const char *z)
+{
+	buf_add(b, str_from(z));
+}
+
 void buf_printf(struct buf *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Drop the first N bytes. */
 void buf_drop(struct buf *b, size_t n);
 
 /* The bytes of B as a slice, valid until B changes. */
-struct str buf_str(const struct buf *b);
+static inline struct str
+buf_str(const struct buf *b)
+{
+	return (struct str){ b->p, b->n };
+}
 
 /* Move FROM's memory to a new owner, leaving FROM empty. */
 struct buf buf_take(struct buf *from);

@@ -61,12 +61,36 @@ jsonw_escape_ascii(struct buf *out, char c)
 	}
 }
 
+#define EACH_BYTE(value) (UINT64_MAX / 255 * (value))
+
+/* Not 0 where a byte of WORD is 0 ("Bit Twiddling Hacks", S. E. Anderson). */
+static inline uint64_t
+jsonw_zero_bytes(uint64_t word)
+{
+	return (word - EACH_BYTE(1)) & ~word & EACH_BYTE(0x80);
+}
+
+/* Whether the eight bytes at P stand for themselves: most of what is written are identifiers and times. */
+static inline bool
+jsonw_plain_word(const char *p)
+{
+	uint64_t word, odd;
+
+	memcpy(&word, p, sizeof(word));
+	odd = word | ((word - EACH_BYTE(0x20)) & ~word);	/* not ASCII, or below space */
+	odd |= jsonw_zero_bytes(word ^ EACH_BYTE('"')) | jsonw_zero_bytes(word ^ EACH_BYTE('\\'));
+	odd |= jsonw_zero_bytes(word ^ EACH_BYTE(0x7f));
+	return (odd & EACH_BYTE(0x80)) == 0;
+}
+
 /* How many bytes at the front of S stand for themselves. */
 static size_t
 jsonw_plain_length(struct str s)
 {
 	size_t i = 0;
 
+	while (s.n - i >= 8 && jsonw_plain_word(s.p + i))
+		i += 8;
 	while (i < s.n && (unsigned char)s.p[i] >= 0x20 && (unsigned char)s.p[i] < 0x7f && s.p[i] != '"' && s.p[i] != '\\')
 		i++;
 	return i;

@@ -4,31 +4,34 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/jsonw.h"
 
-/* Two seconds of a busy instance's lines; about 1 MB when every line is long. */
-#define LOG_RING_LINES 4096
+/* A second of a busy instance's lines. */
+#define LOG_BYTES_MAX (4u << 20)
+/* Memory that a crowd has needed is given back above this. */
+#define LOG_KEEP_BYTES (256u << 10)
 #define LOG_VALUE_BYTES_MAX 1024
 /* A request's line has about so many bytes: memory is taken once. */
 #define LOG_LINE_BYTES 768
-/* Lines that go out in one write at most: a reader of the pipe sees them whole all the same. */
-#define LOG_TOGETHER 64
+/* Lines gather so long before they go out in one write: nobody reads faster, and waking the writer for each costs more than the line. */
+#define LOG_GATHER_NS (10 * 1000 * 1000)
+
+enum log_writer_state { LOG_WRITING, LOG_ASLEEP, LOG_GATHERING };
 
 struct log_ring {
-	pthread_mutex_t lock;		/* held for a few instructions, never while writing */
-	pthread_cond_t filled;
-	struct buf lines[LOG_RING_LINES];
-	size_t head, count;
-	bool waiting;			/* the writer sleeps until it is told */
+	pthread_mutex_t lock;		/* held for a few instructions and the copy of a line, never while writing */
+	pthread_cond_t changed;
+	struct buf lines;		/* that wait, one after another */
+	enum log_writer_state state;
 	bool stop;
 };
 
-static struct log_ring ring = { .lock = PTHREAD_MUTEX_INITIALIZER, .filled = PTHREAD_COND_INITIALIZER };
+static struct log_ring ring = { .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER };
 static pthread_t writer;
 static atomic_bool running;
 static atomic_int wanted_level = LOG_INFO;
@@ -51,71 +54,86 @@ log_write_fd(struct str line)
 	}
 }
 
-/* Take what lines there are out of the ring, LINES of them at most, and return how many; 0 when stopped and empty. */
-static size_t
-log_ring_take(struct buf *lines, size_t most)
+/* Sleep until there is a line, then until some have gathered; the lock is held. */
+static void
+log_ring_wait(void)
 {
-	size_t got = 0;
+	struct timespec until;
+
+	ring.state = LOG_ASLEEP;
+	while (ring.lines.n == 0 && !ring.stop)
+		pthread_cond_wait(&ring.changed, &ring.lock);
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_nsec += LOG_GATHER_NS;
+	if (until.tv_nsec >= 1000000000) {
+		until.tv_nsec -= 1000000000;
+		until.tv_sec++;
+	}
+	ring.state = LOG_GATHERING;
+	while (ring.state == LOG_GATHERING && !ring.stop &&
+	    pthread_cond_clockwait(&ring.changed, &ring.lock, CLOCK_MONOTONIC, &until) == 0)
+		continue;
+	ring.state = LOG_WRITING;
+}
+
+/* Exchange what has gathered for LINES, which is empty; false when stopped and empty. */
+static bool
+log_ring_take(struct buf *lines)
+{
+	struct buf taken;
 
 	pthread_mutex_lock(&ring.lock);
-	ring.waiting = true;
-	while (ring.count == 0 && !ring.stop)
-		pthread_cond_wait(&ring.filled, &ring.lock);
-	ring.waiting = false;
-	while (got < most && ring.count > 0) {
-		lines[got++] = buf_take(&ring.lines[ring.head]);
-		ring.head = (ring.head + 1) % LOG_RING_LINES;
-		ring.count--;
-	}
+	log_ring_wait();
+	taken = ring.lines;
+	ring.lines = *lines;
 	pthread_mutex_unlock(&ring.lock);
-	return got;
+	*lines = taken;
+	return taken.n > 0;
+}
+
+/* Whether the writer must be told of a line that was just put; the lock is held. */
+static bool
+log_ring_wakes(void)
+{
+	if (ring.state == LOG_WRITING || (ring.state == LOG_GATHERING && ring.lines.n < LOG_BYTES_MAX / 2))
+		return false;
+	ring.state = LOG_WRITING;	/* told once is enough */
+	return true;
 }
 
 /* Put a line into the ring; false when it is full. */
 static bool
-log_ring_put(struct buf *line)
+log_ring_put(struct str line)
 {
 	bool room, wake = false;
 
 	pthread_mutex_lock(&ring.lock);
-	room = ring.count < LOG_RING_LINES;
+	room = line.n <= LOG_BYTES_MAX - ring.lines.n;
 	if (room) {
-		ring.lines[(ring.head + ring.count) % LOG_RING_LINES] = *line;
-		ring.count++;
-		wake = ring.waiting;
-		ring.waiting = false;
+		buf_add(&ring.lines, line);
+		wake = log_ring_wakes();
 	}
 	pthread_mutex_unlock(&ring.lock);
 	if (wake)
-		pthread_cond_signal(&ring.filled);
+		pthread_cond_signal(&ring.changed);
 	return room;
-}
-
-/* Write COUNT lines in one call, and free them. */
-static void
-log_write_lines(struct buf *lines, size_t count)
-{
-	for (size_t i = 1; i < count; i++) {
-		buf_add(&lines[0], buf_str(&lines[i]));
-		buf_fini(&lines[i]);
-	}
-	log_write_fd(buf_str(&lines[0]));
-	buf_fini(&lines[0]);
 }
 
 /* The writer thread: writes together what has gathered meanwhile; says how many were dropped in between. */
 static void *
 log_writer(void *arg)
 {
+	struct buf lines = BUF_EMPTY;
 	uint64_t told = 0;
-	struct buf lines[LOG_TOGETHER];
-	size_t count;
 
 	(void)arg;
-	while ((count = log_ring_take(lines, LOG_TOGETHER)) > 0) {
+	while (log_ring_take(&lines)) {
 		uint64_t now_dropped = atomic_load(&dropped);
 
-		log_write_lines(lines, count);
+		log_write_fd(buf_str(&lines));
+		buf_clear(&lines);
+		if (lines.size > LOG_KEEP_BYTES)
+			buf_fini(&lines);
 		if (now_dropped != told) {
 			int64_t lost = (int64_t)(now_dropped - told);
 
@@ -123,6 +141,7 @@ log_writer(void *arg)
 			log_line(LOG_WARN, "log lines dropped", log_i("count", lost));
 		}
 	}
+	buf_fini(&lines);
 	return NULL;
 }
 
@@ -161,13 +180,11 @@ log_write(enum log_level level, const char *event, const struct log_field *field
 	if (!log_wants(level))
 		return;
 	line = log_format(level, event, fields);
-	if (!atomic_load(&running)) {
+	if (!atomic_load(&running))
 		log_write_fd(buf_str(&line));
-		buf_fini(&line);
-	} else if (!log_ring_put(&line)) {
+	else if (!log_ring_put(buf_str(&line)))
 		atomic_fetch_add(&dropped, 1);
-		buf_fini(&line);
-	}
+	buf_fini(&line);
 }
 
 void
@@ -199,6 +216,7 @@ log_open(void)
 	check(!atomic_load(&running));
 	ring.stop = false;
 	check(pthread_create(&writer, NULL, log_writer, NULL) == 0);
+	pthread_setname_np(writer, "log");
 	atomic_store(&running, true);
 }
 
@@ -209,9 +227,10 @@ log_close(void)
 		return;
 	pthread_mutex_lock(&ring.lock);
 	ring.stop = true;
-	pthread_cond_signal(&ring.filled);
+	pthread_cond_signal(&ring.changed);
 	pthread_mutex_unlock(&ring.lock);
 	pthread_join(writer, NULL);
+	buf_fini(&ring.lines);
 }
 
 uint64_t

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 struct str {
 	const char *p;
@@ -23,14 +24,46 @@ struct str {
 /* For printf: printf("%.*s", STR_ARG(s)). */
 #define STR_ARG(s) (int)(s).n, (s).p
 
+/* ASCII letter to lower case; any other byte unchanged. */
+static inline char
+str_lower(char c)
+{
+	return c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c;
+}
+
 /* The slice of a NUL-terminated string; NULL gives the empty slice. */
-struct str str_from(const char *z);
+static inline struct str
+str_from(const char *z)
+{
+	return (struct str){ z, z ? strlen(z) : 0 };
+}
 
 /* Bytes FROM to TO of S, both cut to S's length. */
-struct str str_sub(struct str s, size_t from, size_t to);
+static inline struct str
+str_sub(struct str s, size_t from, size_t to)
+{
+	if (to > s.n)
+		to = s.n;
+	if (from > to)
+		from = to;
+	return (struct str){ s.p + from, to - from };
+}
 
-bool str_eq(struct str a, struct str b);
-bool str_eq_nocase(struct str a, struct str b);
+static inline bool
+str_eq(struct str a, struct str b)
+{
+	return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
+}
+
+/* N bytes, without case; for str_eq_nocase. */
+bool str_same_nocase(const char *a, const char *b, size_t n);
+
+static inline bool
+str_eq_nocase(struct str a, struct str b)
+{
+	return a.n == b.n && str_same_nocase(a.p, b.p, a.n);
+}
+
 bool str_starts(struct str s, struct str prefix);
 bool str_starts_nocase(struct str s, struct str prefix);
 
@@ -72,8 +105,5 @@ str_hash_end(uint64_t hash)
 
 /* Compare N secret bytes in a time that does not depend on where they differ. */
 bool str_same_secret(const uint8_t *a, const uint8_t *b, size_t n);
-
-/* ASCII letter to lower case; any other byte unchanged. */
-char str_lower(char c);
 
 #endif

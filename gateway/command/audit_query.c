@@ -45,9 +45,8 @@ query_ago(struct str text, struct wall_time *out)
 	return false;
 }
 
-/* A date, a date-time, or how long ago. */
-static bool
-query_time(struct str text, struct wall_time *out)
+bool
+audit_query_time(struct str text, struct wall_time *out)
 {
 	char midnight[32];
 
@@ -64,9 +63,9 @@ static bool
 query_value(struct audit_query *query, struct str flag, const char *value)
 {
 	if (str_eq(flag, STR("--since")))
-		return query_time(str_from(value), &query->filter.since);
+		return audit_query_time(str_from(value), &query->filter.since);
 	if (str_eq(flag, STR("--until")))
-		return query_time(str_from(value), &query->filter.until);
+		return audit_query_time(str_from(value), &query->filter.until);
 	for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++)
 		if (str_eq(flag, str_from(flags[i].flag))) {
 			query->filter.values[flags[i].member] = str_from(value);

@@ -16,4 +16,7 @@ struct audit_query {
 /* Read the arguments; what is wrong with them, or the help, has been written. */
 enum arguments audit_query_read(int argc, char **argv, struct audit_query *query);
 
+/* Read a date, a date-time, or how long ago ("30d"); false where TEXT is none. */
+bool audit_query_time(struct str text, struct wall_time *out);
+
 #endif

@@ -1,4 +1,4 @@
-/* Audit: refusals are bounded, so that the caller who behaves worst cannot fill the disk. */
+/* Audit: refusals and replays are bounded, so that the caller who behaves worst cannot fill the disk. */
 #include "gate/audit.h"
 
 #include <inttypes.h>
@@ -14,7 +14,7 @@
 #define AUDIT_PAIRS 4096
 
 struct audit_pair {
-	uint64_t key;		/* of caller and refusal; 0: free */
+	uint64_t key;		/* of caller and error code; 0: free */
 	int64_t recorded;	/* records written in this second */
 	int64_t counted;	/* beyond the bound */
 	struct buf members;	/* of the last one counted, with the count so far */
@@ -32,8 +32,8 @@ struct audit {
 	size_t pair_count;
 };
 
-/* Hand members to the journal without waiting for them. */
-static void
+/* Hand members to the journal without waiting for them; false where it takes none. */
+static bool
 audit_put(struct audit *audit, enum journal_kind kind, struct buf *members)
 {
 	struct journal_entry *entry = calloc(1, sizeof(*entry));
@@ -42,10 +42,11 @@ audit_put(struct audit *audit, enum journal_kind kind, struct buf *members)
 	entry->kind = kind;
 	entry->members = buf_take(members);
 	entry->time = clock_now_wall();
-	if (!journal_put(audit->journal, entry)) {	/* the ring is full: the journal has counted it */
-		buf_fini(&entry->members);
-		free(entry);
-	}
+	if (journal_put(audit->journal, entry))
+		return true;
+	buf_fini(&entry->members);
+	free(entry);
+	return false;
 }
 
 /* The entry of a caller and an error code in this second. */
@@ -161,38 +162,54 @@ audit_journal(const struct audit *audit)
 	return audit->journal;
 }
 
+/* What is counted by caller and code: a refusal, or a replay where FIRST_ID is not empty. */
+struct audit_said {
+	struct str code;
+	int status;
+	struct str first_id;
+};
+
+/* Append the record's members. */
+static void
+audit_write(struct buf *members, const struct record_request *request, const struct audit_said *said, int64_t count)
+{
+	if (said->first_id.n > 0)
+		record_replay(members, request, &(struct record_replay){ said->status, said->first_id, count });
+	else
+		record_refusal(members, request, &(struct record_refusal){ said->status, said->code, count });
+}
+
 /* Keep the members of the last one that was only counted. Called with the lock held. */
 static void
-audit_count(struct audit *audit, struct audit_pair *pair, const struct record_request *request, enum refusal refusal, int status)
+audit_count(struct audit *audit, struct audit_pair *pair, const struct record_request *request, const struct audit_said *said)
 {
-	struct record_refusal said = { status, refusal_code(refusal), ++pair->counted };
 	struct record_request shown = *request;
 
 	if (pair == &audit->pairs[AUDIT_PAIRS])
 		shown.caller = shown.key = (struct str){ NULL, 0 };
 	buf_clear(&pair->members);
-	record_refusal(&pair->members, &shown, &said);
+	audit_write(&pair->members, &shown, said, ++pair->counted);
 }
 
-void
-audit_refusal(struct audit *audit, const struct record_request *request, enum refusal refusal, int status)
+/* Record it, or only count it. */
+static void
+audit_bounded(struct audit *audit, const struct record_request *request, const struct audit_said *said)
 {
-	struct record_refusal said = { status, refusal_code(refusal), 1 };
 	struct buf members = BUF_EMPTY;
 	struct audit_pair *pair;
 	bool only_count;
 
 	pthread_mutex_lock(&audit->lock);
-	pair = audit_pair(audit, request->caller, said.error_code);
+	pair = audit_pair(audit, request->caller, said->code);
 	only_count = pair->recorded >= audit->bound;
 	if (only_count)
-		audit_count(audit, pair, request, refusal, status);
+		audit_count(audit, pair, request, said);
 	else
 		pair->recorded++;
 	pthread_mutex_unlock(&audit->lock);
 	if (only_count)
 		return;
-	record_refusal(&members, request, &said);
+	audit_write(&members, request, said, 1);
 	audit_put(audit, JOURNAL_REFUSAL, &members);
 }
 
@@ -203,6 +220,18 @@ audit_resolution(struct audit *audit, const struct record_request *request, cons
 
 	record_resolution(&members, request, resolution);
 	audit_put(audit, JOURNAL_EVENT, &members);
+}
+
+void
+audit_refusal(struct audit *audit, const struct record_request *request, enum refusal refusal, int status)
+{
+	audit_bounded(audit, request, &(struct audit_said){ refusal_code(refusal), status, { NULL, 0 } });
+}
+
+void
+audit_replay(struct audit *audit, const struct record_request *request, struct str first_id, int status)
+{
+	audit_bounded(audit, request, &(struct audit_said){ STR("replay"), status, first_id });
 }
 
 void
@@ -226,4 +255,13 @@ audit_stop(struct audit *audit, const char *reason)
 	pthread_mutex_unlock(&audit->lock);
 	record_stop(&members, str_from(reason));
 	audit_put(audit, JOURNAL_EVENT, &members);
+}
+
+bool
+audit_anchor(struct audit *audit, const struct heads_head *head)
+{
+	struct buf members = BUF_EMPTY;
+
+	record_anchor(&members, head);
+	return audit_put(audit, JOURNAL_ANCHOR, &members);
 }

@@ -7,6 +7,7 @@
 #include "io/journal.h"
 #include "io/loop.h"
 #include "rules/config.h"
+#include "rules/heads.h"
 #include "rules/record.h"
 #include "rules/reply.h"
 
@@ -37,8 +38,17 @@ void audit_refusal(struct audit *audit, const struct record_request *request, en
 void audit_resolution(struct audit *audit, const struct record_request *request,
     const struct record_resolution *resolution);
 
+/*
+ * Record that REQUEST was answered STATUS with what FIRST_ID, another request, was answered or has lost. Bounded as refusals, which
+ * replays are apart from.
+ */
+void audit_replay(struct audit *audit, const struct record_request *request, struct str first_id, int status);
+
 /* Record configuration (event "start" or "reload") and stop. Main's thread. */
 void audit_config(struct audit *audit, const struct config *config, const char *event);
 void audit_stop(struct audit *audit, const char *reason);
+
+/* Record another journal's head; false where the journal cannot take it now. Main's thread. */
+bool audit_anchor(struct audit *audit, const struct heads_head *head);
 
 #endif

@@ -7,6 +7,9 @@
 #include "rules/location.h"
 #include "rules/proxy.h"
 
+/* Most heads that go upstream fit: memory is taken once. */
+#define FORWARD_HEAD_BYTES 1024
+
 /* Whether the answers of this request's caller have their Locations rewritten. */
 static bool
 forward_rewrites(const struct request *request)
@@ -33,25 +36,37 @@ forward_add(struct buf *out, struct str name, struct str value)
 	buf_add(out, STR("\r\n"));
 }
 
-/* Append the caller's fields that go upstream, as they stand. */
-static void
-forward_add_callers(struct buf *out, const struct request *request, const struct http1_head *head)
+/* Whether the answer is asked for without content coding: so that it can be rewritten, or its state read. */
+static bool
+forward_asks_plain(const struct request *request)
 {
-	bool plain_list = forward_rewrites_list(request);
+	return forward_rewrites_list(request)
+	    || (request->poll.phase == POLL_NEW && request->route.operation == OPERATION_GET);
+}
+
+/* Append the caller's fields that go upstream, as they stand; and to SELECTING those that a poll's answer depends on. */
+static void
+forward_add_callers(struct buf *out, struct buf *selecting, const struct request *request, const struct http1_head *head)
+{
+	bool plain = forward_asks_plain(request);
 
 	for (size_t i = 0; i < head->field_count; i++) {
 		const struct http1_field *field = &head->fields[i];
 
 		if (!header_goes_upstream(head, field) || str_eq_nocase(field->name, STR("Via")))
 			continue;
-		if (plain_list && str_eq_nocase(field->name, STR("Accept-Encoding")))
+		if (plain && str_eq_nocase(field->name, STR("Accept-Encoding")))
 			continue;
 		if ((authorize_is_ours(request) || request->key_in_authorization) && str_eq_nocase(field->name, STR("Authorization")))
 			continue;
 		forward_add(out, field->name, field->value);
+		if (poll_selects(field))
+			forward_add(selecting, field->name, field->value);
 	}
-	if (plain_list)
+	if (plain) {
 		forward_add(out, STR("Accept-Encoding"), STR("identity"));
+		forward_add(selecting, STR("Accept-Encoding"), STR("identity"));
+	}
 }
 
 /* Append Via: what the caller's proxies said, and us (RFC 9110 7.6.3). */
@@ -64,7 +79,7 @@ forward_add_via(struct buf *out, const struct http1_head *head)
 			buf_add(out, head->fields[i].value);
 			buf_add(out, STR(", "));
 		}
-	buf_printf(out, "1.%d jobgate\r\n", head->minor > 0 ? 1 : 0);
+	buf_add(out, head->minor > 0 ? STR("1.1 jobgate\r\n") : STR("1.0 jobgate\r\n"));
 }
 
 /* How many bytes of body the request has by its framing, where that is known already. */
@@ -80,24 +95,31 @@ forward_expects_length(const struct http1_head *head)
 static void
 forward_add_start(struct buf *out, const struct request *request)
 {
-	buf_printf(out, "%.*s %.*s HTTP/1.1\r\nHost: ", STR_ARG(request->method), STR_ARG(request->route.upstream_target));
+	buf_add(out, request->method);
+	buf_add_char(out, ' ');
+	buf_add(out, request->route.upstream_target);
+	buf_add(out, STR(" HTTP/1.1\r\nHost: "));
 	proxy_add_private_prefix(request->config, request->route.workspace, out);
-	buf_printf(out, "%.*s\r\n", STR_ARG(request->config->upstream.authority));
+	buf_add(out, request->config->upstream.authority);
+	buf_add(out, STR("\r\n"));
 }
 
 void
 forward_head_keep(struct request *request)
 {
 	const struct http1_head *head = front_head(request->client);
-	struct buf out = BUF_EMPTY;
+	struct buf out = BUF_EMPTY, selecting = BUF_EMPTY;
 
+	buf_room(&out, FORWARD_HEAD_BYTES);
 	forward_add_start(&out, request);
-	forward_add_callers(&out, request, head);
+	forward_add_callers(&out, &selecting, request, head);
 	forward_add_via(&out, head);
 	forward_add(&out, STR("X-Request-Id"), request_id(request));
 	request->upstream_head = arena_copy(&request->arena, buf_str(&out));
 	request->sends_length = forward_expects_length(head);
+	poll_name(request, buf_str(&selecting));
 	buf_fini(&out);
+	buf_fini(&selecting);
 }
 
 void
@@ -138,8 +160,11 @@ forward_head_finish(struct request *request, struct buf *out)
 	buf_add(out, request->upstream_head);
 	if (authorization.n > 0)
 		forward_add(out, STR("Authorization"), authorization);
-	if (request->sends_length)
-		buf_printf(out, "Content-Length: %zu\r\n", request->body.n);
+	if (request->sends_length) {
+		buf_add(out, STR("Content-Length: "));
+		buf_add_int(out, (int64_t)request->body.n);
+		buf_add(out, STR("\r\n"));
+	}
 	buf_add(out, STR("\r\n"));
 }
 
@@ -256,7 +281,9 @@ forward_answer_take(struct request *request, const struct upstream_response *res
 	struct request_answer *answer = &request->answer;
 
 	request->upstream_status = answer->status = head->status;
-	answer->fields = arena_alloc(&request->arena, (head->field_count + 1) * sizeof(*answer->fields));
+	/* Three more: of HEAD, or what a kept answer says of its time. */
+	answer->fields = arena_alloc(&request->arena, (head->field_count + 3) * sizeof(*answer->fields));
+	answer->field_count = 0;
 	for (size_t i = 0; i < head->field_count; i++)
 		if (header_is_relayed(head, &head->fields[i]) && !forward_is_second_date(head, &head->fields[i])
 		    && !forward_is_challenge(request, &head->fields[i]))

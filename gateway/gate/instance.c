@@ -30,16 +30,45 @@ on_limiter(void *arg, const struct limiter_event *event)
 	worker_on_limiter(instance->workers[event->ticket.worker], event);
 }
 
+/* The same of the polls. */
+static void
+on_polls(void *arg, const struct polls_event *event)
+{
+	struct instance *instance = arg;
+
+	worker_on_polls(instance->workers[event->ticket.worker], event);
+}
+
+/* The same of a claim's. */
+static void
+on_claims(void *arg, struct claims_event *event)
+{
+	struct instance *instance = arg;
+
+	worker_on_claims(instance->workers[event->worker], event);
+}
+
+/* What a run had joined has landed; on that run's loop. */
+static bool
+on_landed(void *arg, const struct lost_who *who, struct lost_found *found)
+{
+	struct instance *instance = arg;
+
+	/* A loop that is freed reads its last mail when its worker is no more. */
+	return instance->workers[who->worker] && worker_on_landed(instance->workers[who->worker], who, found);
+}
+
 /* What metrics are written from. */
 static bool
 on_metrics(void *arg, struct metrics_source *source)
 {
 	struct instance *instance = arg;
 
-	if (instance->worker_count == 0)
+	if (instance->worker_count == 0 || instance->anchors == NULL)
 		return false;
 	*source = (struct metrics_source){ instance->workers, instance->worker_count, instance->config, &instance->labels,
-		instance->limiter, instance->journal, atomic_load(&instance->shared.resolutions) };
+		instance->limiter, instance->shared.polls, instance->claims, instance->shared.undelivered,
+		instance->journal, atomic_load(&instance->shared.resolutions), anchors_are_ill(instance->anchors) };
 	return true;
 }
 
@@ -151,8 +180,13 @@ instance_make_workers(struct instance *instance, struct buf *error)
 	    || !settings_secret(&instance->config->store.password_secret, &password, error))
 		return false;
 	instance->limiter = limiter_new(&settings, instance->resolver, instance->config, buf_str(&password));
+	instance->claims = claims_new(&(struct claims_settings){ instance->loops, instance->worker_count, on_claims, instance },
+	    instance->resolver, instance->config, buf_str(&password));
 	buf_wipe(&password);
 	instance->shared.limiter = instance->limiter;
+	instance->shared.polls = polls_new(&(struct polls_settings){ .loops = instance->loops, .loop_count = instance->worker_count,
+		.deliver = on_polls, .arg = instance }, instance->config);
+	instance->shared.claims = instance->claims;
 	return true;
 }
 
@@ -192,6 +226,7 @@ instance_open(struct instance *instance)
 		instance->fds[i] = -1;
 	atomic_store(&instance->open, true);
 	instance_say_ready(instance);
+	anchors_show(instance->anchors);
 }
 
 /* Look whether the store was tried; the requests' order begins then. */
@@ -262,6 +297,7 @@ instance_new(struct loop *loop, const char *file, struct config *config)
 		.arg = instance, .worker_count = instance->worker_count, .upstream = &instance->upstream,
 		.on_turned_away = instance_on_turned_away, .on_drained = instance_on_drained };
 	instance->shared.abuse = abuse_new();
+	instance->shared.undelivered = undelivered_new(&(struct undelivered_settings){ instance->loops, on_landed, instance });
 	instance_init_drain(instance);
 	loop_timer_init(&instance->look, loop, on_look, instance);
 	return instance;
@@ -292,6 +328,7 @@ instance_start(struct loop *loop, const char *file, struct config *config, struc
 		instance_free(&instance);
 		return NULL;
 	}
+	instance->anchors = anchors_new(loop, instance->limiter, instance->audit, config);
 	instance_say_warnings(config);
 	audit_config(instance->audit, config, "start");
 	instance->admin = admin_new(loop, instance->admin_fd, &hooks, instance);
@@ -322,6 +359,9 @@ instance_free(struct instance **instance_p)
 	access_tokens_free(&instance->access);
 	instance_watch_free(&instance->watch);
 	limiter_free(&instance->limiter);
+	polls_free(&instance->shared.polls);
+	claims_free(&instance->claims);
+	anchors_free(&instance->anchors);
 	issuers_free(&instance->issuers);
 	for (size_t i = 0; i < instance->worker_count; i++)
 		worker_free(&instance->workers[i]);
@@ -333,6 +373,7 @@ instance_free(struct instance **instance_p)
 	resolver_free(&instance->resolver);
 	abuse_free(&instance->shared.abuse);
 	runs_free(&instance->shared.runs);
+	undelivered_free(&instance->shared.undelivered);
 	for (size_t i = 0; i < instance->worker_count * instance->config->listen_count; i++)
 		if (instance->fds[i] >= 0)
 			close(instance->fds[i]);

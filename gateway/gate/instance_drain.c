@@ -119,6 +119,7 @@ on_worker_drained(struct mail *mail)
 	if (++instance->drained < instance->worker_count || instance->gave_up)
 		return;
 	instance->leaving = true;
+	anchors_show(instance->anchors);	/* once more: the others are to know how it ended */
 	loop_timer_at(&instance->timeout, mono_add(loop_now(instance->loop), DRAIN_LEAVE_US));
 	limiter_leave(instance->limiter, on_left, instance);
 }

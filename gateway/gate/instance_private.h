@@ -6,8 +6,11 @@
 
 #include "gate/admin.h"
 #include "gate/access_tokens.h"
+#include "gate/anchors.h"
+#include "gate/claims.h"
 #include "gate/instance.h"
 #include "gate/issuers.h"
+#include "gate/undelivered.h"
 #include "gate/worker.h"
 #include "io/resolver.h"
 
@@ -22,6 +25,8 @@ struct instance {
 	struct journal *journal;
 	struct audit *audit;
 	struct limiter *limiter;
+	struct claims *claims;
+	struct anchors *anchors;
 	struct access_tokens *access;
 	struct issuers *issuers;	/* of config */
 	struct admin *admin;

@@ -142,6 +142,8 @@ instance_take(struct instance *instance, struct config *config, struct instance_
 	stats_label(&instance->labels, config);
 	/* First the limiter: it must know every identity that a worker may name. */
 	limiter_reload(instance->limiter, config, buf_str(&parts->password));
+	polls_reload(instance->shared.polls, config);
+	claims_reload(instance->claims, config, buf_str(&parts->password));
 	for (size_t i = 0; i < instance->worker_count; i++)
 		worker_reload(instance->workers[i], config, keyring, buf_str(&parts->proxy), parts->tls[i].client,
 		    parts->tls[i].servers);
@@ -154,6 +156,7 @@ instance_take(struct instance *instance, struct config *config, struct instance_
 	instance->proxy = buf_take(&parts->proxy);
 	admin_set_access(instance->admin, buf_str(&instance->name), buf_str(&parts->admin_token));
 	audit_set(instance->audit, config);
+	anchors_set(instance->anchors, config);
 	audit_config(instance->audit, config, "reload");
 	log_set_level((enum log_level)config->log_level);
 	config_unref(&instance->config);

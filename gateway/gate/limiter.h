@@ -13,6 +13,7 @@
 #include "io/loop.h"
 #include "io/resolver.h"
 #include "rules/config.h"
+#include "rules/heads.h"
 
 struct limiter;
 
@@ -100,6 +101,14 @@ void limiter_throttled(struct limiter *limiter, const struct limiter_ask *whose,
  * runs on ASKER, once, unless the limiter is freed before; JSON is freed after it. No secret is in it.
  */
 void limiter_status(struct limiter *limiter, struct loop *asker, void (*told)(void *arg, struct buf *json), void *arg);
+
+/*
+ * Show OWN, the head of this instance's journal, to the fleet through the store for KEEP_MS, and be told the others'. Any
+ * thread; by mail. TOLD(arg, heads, why) runs on ASKER, once, unless the limiter is freed before or has another store by
+ * then; HEADS is freed after it, or NULL: WHY not. The quota waits for none of it and is as well as it was.
+ */
+void limiter_show_head(struct limiter *limiter, const struct heads_head *own, int64_t keep_ms, struct loop *asker,
+    void (*told)(void *arg, const struct heads *heads, const char *why), void *arg);
 
 /* Readable from any thread (atomics). */
 /*

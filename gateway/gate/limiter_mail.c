@@ -14,7 +14,9 @@ enum limiter_subject {
 	LIMITER_CONFIG_MAIL,
 	LIMITER_EVENT_MAIL,
 	LIMITER_STATUS_MAIL,
-	LIMITER_TOLD_MAIL
+	LIMITER_TOLD_MAIL,
+	LIMITER_SHOW_MAIL,
+	LIMITER_HEADS_MAIL
 };
 
 struct limiter_mail {
@@ -31,7 +33,10 @@ struct limiter_mail {
 	void *arg;				/* leave, status */
 	struct loop *asker;			/* status */
 	void (*told)(void *arg, struct buf *json);
-	struct buf json;			/* the answer to it */
+	struct buf json;			/* the answer to it; of heads, why there are none, with a NUL */
+	struct limiter_showing showing;		/* show, heads */
+	struct heads *heads;			/* owned: the head to show; the others' */
+	int64_t keep_ms;			/* show */
 };
 
 void
@@ -101,6 +106,12 @@ mail_read(struct limiter_mail *m)
 	case LIMITER_TOLD_MAIL:
 		m->told(m->arg, &m->json);
 		break;
+	case LIMITER_SHOW_MAIL:
+		limiter_take_show(m->limiter, &m->heads->heads[0], m->keep_ms, &m->showing);
+		break;
+	case LIMITER_HEADS_MAIL:
+		m->showing.told(m->showing.arg, m->heads, m->json.p);
+		break;
 	}
 }
 
@@ -115,6 +126,7 @@ on_mail(struct mail *mail)
 	config_unref(&m->config);
 	buf_wipe(&m->password);
 	buf_fini(&m->json);
+	free(m->heads);
 	limiter_unref(m->limiter);
 	free(m);
 }
@@ -183,6 +195,44 @@ limiter_status(struct limiter *limiter, struct loop *asker, void (*told)(void *a
 	m->told = told;
 	m->arg = arg;
 	loop_post(limiter->loops[0], &m->mail);
+}
+
+/* A copy of HEADS. */
+static struct heads *
+mail_copy_heads(const struct heads *heads)
+{
+	struct heads *copy = malloc(sizeof(*copy));
+
+	check(copy != NULL);
+	*copy = *heads;
+	return copy;
+}
+
+void
+limiter_show_head(struct limiter *limiter, const struct heads_head *own, int64_t keep_ms, struct loop *asker,
+    void (*told)(void *arg, const struct heads *heads, const char *why), void *arg)
+{
+	struct limiter_mail *m = mail_new(limiter, LIMITER_SHOW_MAIL);
+
+	m->heads = mail_copy_heads(&(struct heads){ 1, { *own } });
+	m->keep_ms = keep_ms;
+	m->showing = (struct limiter_showing){ asker, told, arg };
+	loop_post(limiter->loops[0], &m->mail);
+}
+
+void
+limiter_tell_heads(struct limiter *limiter, const struct limiter_showing *showing, const struct heads *heads,
+    const char *why)
+{
+	struct limiter_mail *m = mail_new(limiter, LIMITER_HEADS_MAIL);
+
+	m->showing = *showing;
+	if (heads)
+		m->heads = mail_copy_heads(heads);
+	else
+		buf_add(&m->json, str_from(why));
+	buf_add_char(&m->json, '\0');
+	loop_post(showing->asker, &m->mail);
 }
 
 void

@@ -53,6 +53,13 @@ struct limiter_thrown {
 
 #define LIMITER_THROWN_COUNT 10
 
+/* Who is to be told the others' heads. */
+struct limiter_showing {
+	struct loop *asker;
+	void (*told)(void *arg, const struct heads *heads, const char *why);
+	void *arg;
+};
+
 /*
  * One bucket. A configured one is never freed before the limiter: requests of an older configuration may still want it. A
  * principal's goes when nobody has asked for it so long that nothing of it can be out.
@@ -107,6 +114,7 @@ struct limiter {
 	void (*left)(void *arg);		/* tell that all identities are left; NULL: nobody leaves */
 	void *left_arg;
 	size_t leaving;				/* good-byes under way */
+	struct limiter_showing showing;
 	struct limiter_identity *identities;	/* principals' included */
 	struct limiter_identity *principals[LIMITER_PRINCIPAL_TABLE_SIZE];
 	atomic_size_t principal_count;
@@ -160,6 +168,13 @@ void limiter_hear_pause(struct limiter_identity *identity, struct bucket_answer 
 
 /* limiter_leave.c: good-bye */
 void limiter_take_leave(struct limiter *limiter, void (*done)(void *arg), void *arg);
+
+/* limiter_heads.c: what instances show each other of their journals */
+void limiter_take_show(struct limiter *limiter, const struct heads_head *own, int64_t keep_ms,
+    const struct limiter_showing *showing);
+/* limiter_mail.c: HEADS NULL: WHY not */
+void limiter_tell_heads(struct limiter *limiter, const struct limiter_showing *showing, const struct heads *heads,
+    const char *why);
 
 /* limiter_status.c: how it stands, as JSON */
 void limiter_write_status(struct limiter *limiter, struct buf *out);

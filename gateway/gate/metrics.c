@@ -242,11 +242,27 @@ metrics_resolutions(struct metrics *m)
 	metrics_sample(m, "jobgate_resolutions_waiting", NULL, (double)m->source->resolutions);
 }
 
+/* What was answered by what is kept. */
+static void
+metrics_polls(struct metrics *m)
+{
+	struct polls_counts counts = polls_counts(m->source->polls);
+
+	metrics_family(m, "jobgate_polls", "counter", "Polls by where their answers came from.");
+	for (size_t how = POLLS_NONE + 1; how < POLLS_HOW_COUNT; how++)
+		metrics_sample(m, "jobgate_polls_total", LABELS({ "cache", str_from(polls_how_name((enum polls_how)how)) }),
+		    (double)atomic_load(&m->sum->polls[how]));
+	metrics_family(m, "jobgate_polls_kept", "gauge", "Answers to polls that are kept.");
+	metrics_sample(m, "jobgate_polls_kept", NULL, (double)counts.answers);
+	metrics_family(m, "jobgate_polls_kept_bytes", "gauge", "Memory of the answers that are kept.");
+	metrics_sample(m, "jobgate_polls_kept_bytes", NULL, (double)counts.bytes);
+}
+
 /* The store and the journal. */
 static void
 metrics_stores(struct metrics *m)
 {
-	static const char *const kinds[JOURNAL_KIND_COUNT] = { "intent", "outcome", "refusal", "event" };
+	static const char *const kinds[JOURNAL_KIND_COUNT] = { "intent", "outcome", "refusal", "event", "anchor" };
 	struct limiter_counts store = limiter_counts(m->source->limiter);
 	struct journal_counts journal = journal_counts(m->source->journal);
 
@@ -266,6 +282,34 @@ metrics_stores(struct metrics *m)
 	metrics_sample(m, "jobgate_audit_free_bytes", NULL, (double)journal_free_bytes(m->source->journal));
 	metrics_family(m, "jobgate_audit_retention_up", "gauge", "Whether nothing keeps audit.retention from deleting.");
 	metrics_sample(m, "jobgate_audit_retention_up", NULL, !journal_retention_is_ill(m->source->journal));
+	metrics_family(m, "jobgate_audit_anchors_up", "gauge", "Whether the journal's head was shown to the fleet when it last should have been.");
+	metrics_sample(m, "jobgate_audit_anchors_up", NULL, !m->source->head_not_shown);
+}
+
+/* Idempotency-Keys, and answers that nobody received. */
+static void
+metrics_claims(struct metrics *m)
+{
+	struct claims_counts counts = claims_counts(m->source->claims);
+	struct undelivered_counts lost = undelivered_counts(m->source->undelivered);
+
+	metrics_family(m, "jobgate_idempotency_claims", "counter", "Requests with an Idempotency-Key, by what was known of it.");
+	for (size_t i = 0; i < CLAIMS_VERDICT_COUNT; i++)
+		metrics_sample(m, "jobgate_idempotency_claims_total",
+		    LABELS({ "result", claims_verdict_name((enum claims_verdict)i) }), (double)counts.verdicts[i]);
+	metrics_family(m, "jobgate_idempotency_untold", "counter", "Ends that the store of keys was not told of; they count as unknown.");
+	metrics_sample(m, "jobgate_idempotency_untold_total", NULL, (double)counts.untold);
+	metrics_family(m, "jobgate_idempotency_keys", "gauge", "Keys in the embedded store.");
+	metrics_sample(m, "jobgate_idempotency_keys", NULL, (double)counts.held);
+	metrics_family(m, "jobgate_idempotency_bytes", "gauge", "What the embedded store takes for keys.");
+	metrics_sample(m, "jobgate_idempotency_bytes", NULL, (double)counts.bytes);
+	metrics_family(m, "jobgate_idempotency_undelivered", "counter", "Answers to runs that nobody received, and later runs that got them.");
+	metrics_sample(m, "jobgate_idempotency_undelivered_total", LABELS({ "result", STR("remembered") }), (double)lost.remembered);
+	metrics_sample(m, "jobgate_idempotency_undelivered_total", LABELS({ "result", STR("replayed") }), (double)lost.replayed);
+	metrics_sample(m, "jobgate_idempotency_undelivered_total", LABELS({ "result", STR("joined") }), (double)lost.joined);
+	metrics_sample(m, "jobgate_idempotency_undelivered_total", LABELS({ "result", STR("unknown") }), (double)lost.unknown);
+	metrics_family(m, "jobgate_idempotency_store_up", "gauge", "Whether the store of keys answers.");
+	metrics_sample(m, "jobgate_idempotency_store_up", NULL, counts.store_up);
 }
 
 /* How long the journal's fdatasync takes; its bounds are finer than a request's. */
@@ -300,8 +344,10 @@ metrics_write(struct buf *out, const struct metrics_source *source, bool open_me
 	metrics_identities(&m);
 	metrics_upstream(&m);
 	metrics_resolutions(&m);
+	metrics_polls(&m);
 	metrics_stores(&m);
 	metrics_sync(&m);
+	metrics_claims(&m);
 	metrics_family(&m, "jobgate_log_dropped", "counter", "Log lines dropped because nobody read them.");
 	metrics_sample(&m, "jobgate_log_dropped_total", NULL, (double)log_dropped());
 	metrics_family(&m, "jobgate_build", "info", "The version that runs.");

@@ -5,6 +5,7 @@
 #ifndef JOBGATE_GATE_METRICS_H
 #define JOBGATE_GATE_METRICS_H
 
+#include "gate/undelivered.h"
 #include "gate/worker.h"
 
 struct metrics_source {
@@ -13,8 +14,12 @@ struct metrics_source {
 	const struct config *config;
 	const struct stats_labels *labels;
 	const struct limiter *limiter;
+	const struct polls *polls;
+	const struct claims *claims;
+	struct undelivered *undelivered;
 	const struct journal *journal;
 	size_t resolutions;		/* unknown outcomes that are being looked for now */
+	bool head_not_shown;
 };
 
 /* Append everything. Main's thread; reads only atomics. */

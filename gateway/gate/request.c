@@ -9,7 +9,6 @@
 #include "base/check.h"
 #include "gate/steps.h"
 #include "gate/worker.h"
-#include "io/tls.h"
 #include "rules/uuid.h"
 
 #define TO(state) (1u << (state))
@@ -20,11 +19,15 @@ static const struct {
 	unsigned next;		/* states that may follow */
 } states[REQUEST_STATE_COUNT] = {
 	[REQUEST_HEAD] = { "head", step_head, TO(REQUEST_BODY) | TO(REQUEST_RECORDING) },
-	[REQUEST_BODY] = { "body", step_body, TO(REQUEST_WAITING) | TO(REQUEST_RECORDING) },
-	[REQUEST_WAITING] = { "waiting", step_waiting, TO(REQUEST_NEXT) | TO(REQUEST_RECORDING) },
-	[REQUEST_NEXT] = { "next", step_next, TO(REQUEST_READY) | TO(REQUEST_RECORDING) },
-	[REQUEST_READY] = { "ready", step_ready, TO(REQUEST_FORWARDING) | TO(REQUEST_WAITING) | TO(REQUEST_RECORDING) },
-	[REQUEST_FORWARDING] = { "forwarding", step_forwarding, TO(REQUEST_READY) | TO(REQUEST_WAITING) | TO(REQUEST_RECORDING) },
+	[REQUEST_BODY] = { "body", step_body, TO(REQUEST_POLLING) | TO(REQUEST_CLAIMING) | TO(REQUEST_RECORDING) },
+	[REQUEST_POLLING] = { "polling", step_polling, TO(REQUEST_WAITING) | TO(REQUEST_RECORDING) },
+	[REQUEST_CLAIMING] = { "claiming", step_claiming, TO(REQUEST_WAITING) | TO(REQUEST_RECORDING) },
+	[REQUEST_WAITING] = { "waiting", step_waiting, TO(REQUEST_NEXT) | TO(REQUEST_POLLING) | TO(REQUEST_RECORDING) },
+	[REQUEST_NEXT] = { "next", step_next, TO(REQUEST_READY) | TO(REQUEST_POLLING) | TO(REQUEST_RECORDING) },
+	[REQUEST_READY] = { "ready", step_ready, TO(REQUEST_FORWARDING) | TO(REQUEST_WAITING) | TO(REQUEST_CLAIMING)
+		| TO(REQUEST_POLLING) | TO(REQUEST_RECORDING) },
+	[REQUEST_FORWARDING] = { "forwarding", step_forwarding, TO(REQUEST_READY) | TO(REQUEST_WAITING) | TO(REQUEST_POLLING)
+		| TO(REQUEST_RECORDING) },
 	[REQUEST_RECORDING] = { "recording", step_recording, TO(REQUEST_DONE) },
 	[REQUEST_DONE] = { "done", NULL, 0 },
 };
@@ -45,7 +48,7 @@ static struct request *
 request_make(struct worker *worker, struct config *config)
 {
 	struct request *request = calloc(1, sizeof(*request));
-	uint8_t random[10];
+	uint8_t random[REQUEST_RANDOM_BYTES];
 
 	check(request != NULL);
 	request->magic = REQUEST_MAGIC;
@@ -56,7 +59,7 @@ request_make(struct worker *worker, struct config *config)
 	request->route.operation = OPERATION_NONE;
 	request->draining = worker->draining;
 	arena_init(&request->arena);
-	random_bytes(random, sizeof(random));
+	worker_random(worker, random);
 	uuid_v7(clock_now_wall(), random, request->id);
 	loop_timer_init(&request->timer, worker->loop, on_timer, request);
 	worker_add(worker, request);
@@ -107,6 +110,10 @@ request_free(struct request *request)
 	loop_timer_fini(&request->timer);
 	buf_fini(&request->body);
 	buf_fini(&request->answer.body);
+	poll_answer_unref(&request->poll.event.answer);
+	poll_answer_unref(&request->poll.result);
+	buf_fini(&request->claim_event.answer);
+	buf_fini(&request->lost_found.answer);
 	arena_wipe(&request->arena);	/* the caller's token is in it */
 	config_unref(&request->config);
 	request->magic = 0;
@@ -168,6 +175,8 @@ request_add_detail(struct request *request, struct str code, struct str message)
 {
 	if (request->detail_count == REQUEST_DETAILS_MAX)
 		return;
+	if (request->details == NULL)
+		request->details = arena_alloc(&request->arena, REQUEST_DETAILS_MAX * sizeof(*request->details));
 	request->details[request->detail_count].code = arena_copy(&request->arena, code);
 	request->details[request->detail_count++].message = arena_copy(&request->arena, message);
 }

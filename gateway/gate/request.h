@@ -1,13 +1,18 @@
 /*
  * A request's life. The client half (a front_request) may vanish at any time; the job half must reach an audited ending.
  *
- *   HEAD ──► BODY ──► WAITING ──► NEXT ──► READY ──► FORWARDING ──► RECORDING ──► DONE
- *    └────────┴─────────┴──────────┴────────┴──── refused, gone ────────┘
- *                ^── the upstream answered 429, or 401 to a credential of ours ──┘
- *                ^── its credential's token was taken away when it was READY
+ *   HEAD ──► BODY ──► CLAIMING ──► WAITING ──► NEXT ──► READY ──► FORWARDING ──► RECORDING ──► DONE
+ *    │        ├► POLLING ──────────^ │         │        │          │               │
+ *    └────────┴─────^────┴───────────┴─────────┴────────┴──── refused, gone, replayed ┘
+ *                          ^── the upstream answered 429, or 401 to a credential of ours ──┘
+ *                          ^── its credential's token was taken away when it was READY
+ *               ^── an identical run has lost its answer when it was READY
  *
- * HEAD: identify, recognise the route, permit. BODY: wait for it, validate. WAITING: in the limiter's queue, without connection
- * or record. NEXT: its token is near: borrow a connection while the intent is made durable. READY: wait for the token, then send.
+ * HEAD: identify, recognise the route, permit. BODY: wait for it, validate. CLAIMING: its Idempotency-Key is made its own,
+ * or the first one's answer is given again; without a key it gets what an identical run before it has lost. WAITING: in the
+ * limiter's queue, without connection or record. POLLING: a poll that is answered by what is kept or by another's call, or leads one (gate/polls.h): it comes back from
+ * FORWARDING with an answer for all, and from before it where it had no call left in time. NEXT: its token is near: borrow a connection while the intent is made
+ * durable. READY: wait for the token, then send.
  * FORWARDING: wait for the answer; after upstream.timeout the caller is answered and the job half reads on. RECORDING: outcome
  * or refusal into the journal, then answer. DONE: nothing is pending; freed at the end of the turn.
  *
@@ -19,7 +24,10 @@
 #define JOBGATE_GATE_REQUEST_H
 
 #include "base/arena.h"
+#include "gate/claims.h"
 #include "gate/limiter.h"
+#include "gate/polls.h"
+#include "rules/lost.h"
 #include "io/front.h"
 #include "io/journal.h"
 #include "io/upstream.h"
@@ -32,6 +40,9 @@
 #define REQUEST_MAGIC 0x4e90e57u
 /* Every offending parameter is named (jobbody lists at most 100). */
 #define REQUEST_DETAILS_MAX 100
+
+/* What of a UUID version 7 is random. */
+#define REQUEST_RANDOM_BYTES 10
 
 struct worker;
 struct request;
@@ -55,6 +66,8 @@ struct request_errand {
 enum request_state {
 	REQUEST_HEAD,
 	REQUEST_BODY,
+	REQUEST_POLLING,
+	REQUEST_CLAIMING,
 	REQUEST_WAITING,
 	REQUEST_NEXT,
 	REQUEST_READY,
@@ -70,6 +83,29 @@ struct request_answer {
 	struct http1_field *fields;	/* relayed ones, Location rewritten */
 	size_t field_count;
 	struct buf body;
+};
+
+enum request_poll_phase {
+	POLL_OFF,	/* no poll, or one that passes */
+	POLL_NEW,
+	POLL_ASKED,	/* the polls are to say something */
+	POLL_LEADS,	/* and it, what came of its call */
+	POLL_OVER,
+};
+
+/* Of a poll: what it asks for, and how it stands with the polls. */
+struct request_poll {
+	enum request_poll_phase phase;
+	struct poll_id id;
+	uint8_t token[POLL_DIGEST_BYTES];
+	int64_t max_age_us;
+	bool changes;			/* it prefers to wait for a change */
+	struct limiter_ticket ticket;
+	bool left, left_at_once;	/* it has asked for the last word */
+	bool said;
+	struct polls_event event;	/* what was said; its answer is a reference */
+	struct poll_answer *result;	/* of its own call; a reference */
+	enum polls_how how;		/* where its answer came from */
 };
 
 struct request {
@@ -115,8 +151,23 @@ struct request {
 	bool body_is_coded;		/* it came with a Content-Encoding: its bytes are not JSON yet */
 	bool is_health;			/* healthz or readyz: no record, no log line */
 
+	/* Its Idempotency-Key. */
+	struct str key;			/* p NULL: it has none, or is no operation that takes one */
+	struct claim_ask claim;		/* of that key */
+	bool claim_asked, claim_said, claimed;	/* claimed: to be settled at its end */
+	struct claims_event claim_event;	/* what was said */
+
+	/* The answer that an identical run before it has lost, or that it loses itself. */
+	bool lost_watched;		/* it is a run without key: named lost_name */
+	uint8_t lost_name[CLAIM_DIGEST_BYTES];
+	bool lost_joined, lost_said;	/* it waits for one that is in flight; how that has landed is lost_found */
+	struct lost_found lost_found;
+	bool replayed;			/* its answer is that of another request, named first_id */
+	char first_id[CLAIM_ID_BYTES];
+
 	/* Times. */
 	struct mono_time arrived, wait_began, wait_ended, sent, ended;
+	struct mono_time received;	/* of a poll that leads: its answer; it may wait on then */
 	bool was_sent;
 	struct loop_timer timer;	/* the deadline of the state */
 	bool timer_due;
@@ -147,6 +198,8 @@ struct request {
 	bool upstream_retriable;
 	int attempts;
 
+	struct request_poll poll;
+
 	/* The journal's. */
 	struct journal_entry intent, outcome;
 	bool intent_put, intent_done, intent_ok, outcome_put, outcome_done;
@@ -155,7 +208,7 @@ struct request {
 	/* How it ends. */
 	enum refusal refusal;		/* first wins */
 	struct str message;
-	struct reply_detail details[REQUEST_DETAILS_MAX];
+	struct reply_detail *details;	/* room for REQUEST_DETAILS_MAX in the arena; NULL while there are none */
 	size_t detail_count;
 	const char *allow;		/* of a 405 */
 	int64_t retry_after_s;		/* 0: none */

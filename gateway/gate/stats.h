@@ -6,6 +6,7 @@
 
 #include <stdatomic.h>
 
+#include "gate/polls.h"
 #include "rules/config.h"
 #include "rules/credential.h"
 #include "rules/operation.h"
@@ -36,6 +37,7 @@ struct stats {
 	atomic_uint_fast64_t upstream[STATS_IDENTITY_SLOTS][STATS_CODE_SLOTS];
 	atomic_uint_fast64_t outcomes[RESULT_COUNT];
 	atomic_uint_fast64_t resolutions[RESOLVE_WHY_COUNT];
+	atomic_uint_fast64_t polls[POLLS_HOW_COUNT];
 	struct stats_histogram duration[OPERATION_COUNT];
 	struct stats_histogram wait[STATS_IDENTITY_SLOTS];
 	struct stats_histogram upstream_duration;

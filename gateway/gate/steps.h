@@ -21,7 +21,57 @@ void identify_caller(struct request *request);
  */
 const struct config_token *identify_token(struct request *request, bool has_key, const struct config_caller **caller);
 
+/* steps_poll.c: whether another's answer does */
+
+/* See whether it is a poll, from its head; then, with what selects the representation that it wants, what it asks for. */
+void poll_begin(struct request *request);
+void poll_name(struct request *request, struct str selecting);
+void step_polling(struct request *request);
+/* Of a request that leads: it is being sent; the upstream has answered; what came is for all. True where that says what is answered. */
+void poll_sent(struct request *request);
+void poll_keep(struct request *request, const struct upstream_response *response);
+bool poll_hand_over(struct request *request);
+/* It is refused before it was sent: true where the last that is known may be the answer. */
+bool poll_ask_for_last(struct request *request);
+/* It has ended, whatever it was: tell whom it concerns. */
+void poll_end(struct request *request);
+
+/* steps_claim.c: whether it was asked for before */
+
+/* Keep the key that the head has, or refuse. */
+void claim_keep_key(struct request *request);
+void step_claiming(struct request *request);
+/* Say what became of its claim, as far as is known: that it is not known, or at its end, which may say otherwise. */
+void claim_lose(struct request *request);
+void claim_end(struct request *request);
+/* What became of a request that has ended, keyed or not. */
+enum claim_fate claim_fate_of(const struct request *request);
+
+/* Answer with the kept answer TEXT of a request before it. */
+void claim_take_answer(struct request *request, struct str text);
+/* What is kept of its own answer, which is the upstream's. */
+void claim_keep_answer(const struct request *request, struct buf *out);
+/* The digest of texts, each ended by a NUL, and of the body where WITH_BODY. */
+void claim_digest(const struct request *request, const struct str *texts, size_t count, bool with_body, uint8_t out[CLAIM_DIGEST_BYTES]);
+
+/* steps_lost.c: whether an identical run before it has lost its answer; claiming, for runs without a key */
+void lost_step(struct request *request);
+/* The same at the last moment before it is sent: whether one has lost its answer since. It is then to claim again. */
+bool lost_since(struct request *request);
+/* It ends while it waits for another. */
+void lost_leave_it(struct request *request);
+/* Its caller has gone: where it was sent, the next identical run may join it. */
+void lost_fly_alone(struct request *request);
+/* Nobody knows what became of it. */
+void lost_lose(struct request *request);
+/* It is to be answered now: what is to be remembered if that is lost; NULL: nothing. */
+struct delivery *lost_delivery(struct request *request);
+/* It has ended: what nobody was told is remembered. */
+void lost_end(struct request *request);
+
 /* steps_admit.c: when */
+/* How long it waits is counted from now, unless it waits already. */
+void admit_begin_wait(struct request *request);
 void step_waiting(struct request *request);
 void step_next(struct request *request);
 void step_ready(struct request *request);
@@ -29,6 +79,8 @@ void step_ready(struct request *request);
 void admit_name_bucket(const struct request *request, struct limiter_ask *ask);
 
 /* steps_forward.c: what came of it */
+/* Forget the answer, which is counted, as if nothing had been sent. */
+void forwarding_forget(struct request *request);
 void step_forwarding(struct request *request);
 
 /* steps_out.c: what is recorded and answered */

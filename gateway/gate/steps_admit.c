@@ -44,6 +44,7 @@ on_response(void *arg, const struct upstream_response *response)
 
 	check_magic(request, REQUEST_MAGIC);
 	forward_answer_take(request, response);
+	poll_keep(request, response);
 	request_make_ready(request);
 }
 
@@ -133,7 +134,8 @@ admit_interrupted(struct request *request)
 	if (request->refusal == REFUSAL_NONE)
 		return false;
 	admit_leave(request);
-	request_goto(request, REQUEST_RECORDING);
+	if (!poll_ask_for_last(request))
+		request_goto(request, REQUEST_RECORDING);
 	return true;
 }
 
@@ -214,6 +216,15 @@ admit_patience_us(const struct request *request)
 	return preferred_us < most_us ? preferred_us : most_us;
 }
 
+void
+admit_begin_wait(struct request *request)
+{
+	if (request->wait_max_us != 0)
+		return;
+	request->wait_began = loop_now(request->worker->loop);
+	request->wait_max_us = admit_patience_us(request);
+}
+
 /* Look for what to call the upstream with; false where the request was ended because there will be none. */
 static bool
 admit_authorized(struct request *request)
@@ -224,17 +235,31 @@ admit_authorized(struct request *request)
 	return false;
 }
 
-/* The same at the last moment: where a reload took the token away since it was ready, its place is given back and it waits anew. */
-static bool
-admit_still_authorized(struct request *request)
+/* Give token, place and connection back at the last moment, and go on from STATE. */
+static void
+admit_step_back(struct request *request, enum request_state state)
 {
-	if (authorize_now(request))
-		return true;
-	limiter_cancel(request->worker->shared->limiter, request->caller->identity, request->ticket, true, request->token_asked_at);
+	if (request->asked)
+		limiter_cancel(request->worker->shared->limiter, request->caller->identity, request->ticket, request->granted,
+		    request->token_asked_at);
 	upstream_cancel(&request->call);
 	request->asked = request->granted = request->borrowed = false;
-	request_goto(request, REQUEST_WAITING);
-	return false;
+	request->wait_ended = loop_now(request->worker->loop);
+	request_goto(request, state);
+}
+
+/*
+ * Whether it may still be sent: a reload may have taken the token away since it was ready, and the caller of an identical run
+ * may have gone, whose end another worker had not heard when this one came.
+ */
+static bool
+admit_still_may(struct request *request)
+{
+	if (!authorize_now(request))
+		admit_step_back(request, REQUEST_WAITING);
+	else if (lost_since(request))
+		admit_step_back(request, REQUEST_CLAIMING);
+	return request->state == REQUEST_READY;
 }
 
 void
@@ -247,10 +272,7 @@ step_waiting(struct request *request)
 		request_goto(request, REQUEST_NEXT);
 		return;
 	}
-	if (request->wait_max_us == 0) {
-		request->wait_began = loop_now(request->worker->loop);
-		request->wait_max_us = admit_patience_us(request);
-	}
+	admit_begin_wait(request);
 	if (!admit_authorized(request))
 		return;
 	if (!request->asked)	/* also while there is no token of the credential: it stands in the queue like all others */
@@ -313,7 +335,7 @@ admit_put_intent(struct request *request)
 		.on_done = on_intent,
 		.arg = request,
 	};
-	request->intent_put = journal_put(audit_journal(request->worker->shared->audit), &request->intent);
+	request->intent_put = worker_record(request->worker, &request->intent);
 	if (!request->intent_put)
 		buf_fini(&request->intent.members);
 	return request->intent_put;
@@ -365,6 +387,7 @@ admit_send(struct request *request)
 		runs_sent(request->worker->shared->runs, request->route.item, request_id(request), clock_now_wall());
 	upstream_send(request->call, request->method, buf_str(&head), &body, mono_add(now, ADMIT_LATE_US));
 	buf_wipe(&head);
+	poll_sent(request);
 	request_goto(request, REQUEST_FORWARDING);
 	request_set_deadline(request, mono_add(now, request->config->upstream.timeout_us));
 }
@@ -394,6 +417,6 @@ step_ready(struct request *request)
 		limiter_ready(request->worker->shared->limiter, request->ticket);
 	}
 	if ((request->granted || !operation_is_metered(request->route.operation)) && request->borrowed
-	    && admit_still_authorized(request))
+	    && admit_still_may(request))
 		admit_send(request);
 }

@@ -66,9 +66,8 @@ forwarding_may_replay(const struct request *request)
 	    && request->attempts < FORWARD_ATTEMPTS_MAX + (request->reauthorized ? 1 : 0);
 }
 
-/* Forget the answer, as if nothing had been sent, and wait again. */
-static void
-forwarding_rewind(struct request *request)
+void
+forwarding_forget(struct request *request)
 {
 	const struct str none = { NULL, 0 };
 	int status = request->upstream_status;
@@ -80,7 +79,17 @@ forwarding_rewind(struct request *request)
 	request->answer.field_count = 0;
 	request->upstream_error_code = request->upstream_request_id = request->location = request->instance_id = none;
 	request->upstream_retriable = request->borrowed = request->retried = request->asked = false;
+	request->limiter_final = false;
 	request->borrows = 0;
+}
+
+/* Wait again, since nothing was executed. */
+static void
+forwarding_rewind(struct request *request)
+{
+	int status = request->upstream_status;
+
+	forwarding_forget(request);
 	request->turned_back = status;
 	request_goto(request, REQUEST_WAITING);
 }
@@ -173,6 +182,8 @@ forwarding_late(struct request *request)
 	forwarding_refuse_unknown(request, "no answer came in time");
 	request_refuse(request, REFUSAL_UPSTREAM_TIMEOUT, "The upstream did not answer within %lld s.",
 	    (long long)(request->config->upstream.timeout_us / CLOCK_SECOND));
+	claim_lose(request);
+	lost_lose(request);
 	if (operation_is_trigger(request->route.operation))
 		step_out_answer(request);
 	else
@@ -197,7 +208,8 @@ step_forwarding(struct request *request)
 		forwarding_turned_away(request);
 	} else if (request->upstream_status) {
 		forwarding_answered(request);
-		request_goto(request, REQUEST_RECORDING);
+		if (!poll_hand_over(request))
+			request_goto(request, REQUEST_RECORDING);
 	} else if (request->call_failed) {
 		bool again = forwarding_failed(request);
 

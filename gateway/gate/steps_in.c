@@ -214,10 +214,13 @@ step_head(struct request *request)
 		request_refuse(request, REFUSAL_BAD_REQUEST, "The request has passed this gateway before.");
 	if (request->refusal == REFUSAL_NONE)
 		in_permit(request);
+	if (request->refusal == REFUSAL_NONE)
+		claim_keep_key(request);
 	if (request->refusal == REFUSAL_NONE) {
 		const struct http1_field *coding = http1_find(front_head(request->client), STR("Content-Encoding"));
 
 		request->body_is_coded = coding && !str_eq_nocase(coding->value, STR("identity"));
+		poll_begin(request);
 		forward_head_keep(request);
 	}
 	request_goto(request, request->refusal == REFUSAL_NONE ? REQUEST_BODY : REQUEST_RECORDING);
@@ -265,5 +268,8 @@ step_body(struct request *request)
 	request->body_bytes = (int64_t)request->body.n;
 	settings_body_digest(request->config, buf_str(&request->body), request->body_sha256);
 	in_validate(request);
-	request_goto(request, request->refusal == REFUSAL_NONE ? REQUEST_WAITING : REQUEST_RECORDING);
+	if (request->refusal != REFUSAL_NONE)
+		request_goto(request, REQUEST_RECORDING);
+	else
+		request_goto(request, request->poll.phase == POLL_NEW ? REQUEST_POLLING : REQUEST_CLAIMING);
 }

@@ -40,6 +40,8 @@ out_upstream_us(const struct request *request)
 {
 	if (!request->was_sent)
 		return 0;
+	if (request->received.us)
+		return mono_since(request->received, request->sent);
 	return mono_since(request->ended.us ? request->ended : loop_now(request->worker->loop), request->sent);
 }
 
@@ -66,14 +68,40 @@ out_add_preference(struct request *request, struct out_fields *fields)
 	    (int)((request->wait_max_us + CLOCK_SECOND - 1) / CLOCK_SECOND)));
 }
 
+/* Append US in milliseconds, with one digit behind the point. */
+static void
+out_put_ms(struct buf *out, int64_t us)
+{
+	int64_t tenths = us > 0 ? (us + 50) / 100 : 0;
+
+	buf_add_int(out, tenths / 10);
+	buf_add_char(out, '.');
+	buf_add_int(out, tenths % 10);
+}
+
+/* Say how long it waited here, and for the upstream. */
+static void
+out_add_timing(struct request *request, struct out_fields *fields)
+{
+	struct buf text = BUF_EMPTY;
+
+	buf_add(&text, STR("wait;dur="));
+	out_put_ms(&text, out_wait_us(request));
+	buf_add(&text, STR(", upstream;dur="));
+	out_put_ms(&text, out_upstream_us(request));
+	out_add(fields, STR("Server-Timing"), arena_copy(&request->arena, buf_str(&text)));
+	buf_fini(&text);
+}
+
 /* The fields that every answer carries. */
 static void
 out_add_common(struct request *request, struct out_fields *fields)
 {
 	out_add(fields, STR("X-Request-Id"), request_id(request));
-	out_add(fields, STR("Server-Timing"), arena_printf(&request->arena, "wait;dur=%.1f, upstream;dur=%.1f",
-	    (double)out_wait_us(request) / 1000, (double)out_upstream_us(request) / 1000));
+	out_add_timing(request, fields);
 	out_add_preference(request, fields);
+	if (request->replayed)
+		out_add(fields, STR("Idempotency-Replayed"), STR("true"));
 }
 
 /* Say what the identity's quota is, that nothing is left of it, and for how long. */
@@ -147,7 +175,7 @@ static void
 out_answer_relay(struct request *request)
 {
 	struct request_answer *answer = &request->answer;
-	struct out_fields fields = { arena_alloc(&request->arena, (answer->field_count + 5) * sizeof(struct http1_field)), 0 };
+	struct out_fields fields = { arena_alloc(&request->arena, (answer->field_count + 6) * sizeof(struct http1_field)), 0 };
 	struct front_reply reply;
 
 	for (size_t i = 0; i < answer->field_count; i++)
@@ -164,7 +192,7 @@ step_out_answer(struct request *request)
 	if (request->client == NULL)
 		return;
 	request->answered = out_status(request);
-	front_set_owner(request->client, NULL);
+	front_set_owner(request->client, lost_delivery(request));
 	if (request->refusal != REFUSAL_NONE)
 		out_answer_refusal(request);
 	else
@@ -233,7 +261,17 @@ out_put_outcome(struct request *request)
 	request->outcome = (struct journal_entry){ .kind = JOURNAL_OUTCOME, .members = members, .time = clock_now_wall(),
 		.loop = request->worker->loop, .on_done = on_outcome, .arg = request };
 	request->outcome_put = true;
-	check(journal_put(audit_journal(request->worker->shared->audit), &request->outcome));
+	check(worker_record(request->worker, &request->outcome));
+}
+
+/* Record that the answer is another request's. */
+static void
+out_put_replay(struct request *request)
+{
+	struct record_request record = request_record(request);
+
+	audit_replay(request->worker->shared->audit, &record, (struct str){ request->first_id, sizeof(request->first_id) },
+	    request->client ? out_status(request) : 0);
 }
 
 /* Record a refusal before any intent: triggers, and what nobody could tell to be none. */
@@ -279,10 +317,12 @@ out_account(struct request *request)
 	if (request->caller) {
 		size_t identity = stats_identity_slot(request->caller->identity);
 
-		if (operation_is_metered(op))
+		if (operation_is_metered(op) && request->poll.how != POLLS_HIT && request->poll.how != POLLS_JOIN)
 			stats_observe(&stats->wait[identity], out_wait_us(request));
 	}
 	out_count_upstream(request);
+	if (request->poll.how != POLLS_NONE)
+		stats_add(&stats->polls[request->poll.how], 1);
 	log_line(request->refusal == REFUSAL_NONE ? LOG_INFO : LOG_WARN, "request",
 	    log_s("request_id", request_id(request)), log_s("client_request_id", request->client_request_id),
 	    log_s("caller", request->caller ? request->caller->name : STR("unknown")), log_s("peer", request->peer),
@@ -291,7 +331,8 @@ out_account(struct request *request)
 	    log_s("operation", operation_name(op)), log_s("method", request->method),
 	    log_s("workspace", request->route.workspace), log_s("item", request->route.item),
 	    log_s("job_type", request->route.job_type), log_i("status", request->answered),
-	    log_i("upstream_status", request->upstream_status), log_s("error_code", out_error_code(request)),
+	    log_i("upstream_status", request->upstream_status),
+	    log_z("cache", polls_how_name(request->poll.how)), log_s("error_code", out_error_code(request)),
 	    log_s("message", request->message), log_i("wait_ms", out_wait_us(request) / 1000),
 	    log_i("duration_ms", duration / 1000));
 }
@@ -303,10 +344,14 @@ out_begin(struct request *request)
 	request->ended = loop_now(request->worker->loop);
 	if (!request->was_sent && request->intent_put && !request->intent_done)
 		return;		/* not known yet whether there is an intent to be closed */
+	claim_end(request);
+	if (request->replayed)
+		out_put_replay(request);
 	if (request->intent_ok)
 		out_put_outcome(request);
-	else if (!request->is_health)
+	else if (!request->is_health && !request->replayed)
 		out_put_refusal(request);
+	poll_end(request);
 	request->recorded = true;
 }
 
@@ -343,6 +388,7 @@ step_recording(struct request *request)
 		request_set_deadline(request, request->slow_until);
 	} else if (request->recorded && request->outcome_put == request->outcome_done) {
 		step_out_answer(request);
+		lost_end(request);
 		out_end(request);
 	} else if (request->timer_due) {
 		step_out_answer(request);

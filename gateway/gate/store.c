@@ -9,6 +9,13 @@ store_take(struct store *store, struct str identity, const struct bucket_ask *as
 }
 
 bool
+store_show(struct store *store, const struct heads_head *own, int64_t keep_ms,
+    void (*on_heads)(void *arg, const struct heads *heads, const char *why), void *arg)
+{
+	return store->kind->show && store->kind->show(store, own, keep_ms, on_heads, arg);
+}
+
+bool
 store_is_up(const struct store *store)
 {
 	return store->kind->is_up(store);

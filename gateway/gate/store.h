@@ -9,6 +9,7 @@
 #include "io/resolver.h"
 #include "rules/bucket.h"
 #include "rules/config.h"
+#include "rules/heads.h"
 
 struct store;
 
@@ -38,6 +39,15 @@ bool store_take(struct store *store, struct str identity, const struct bucket_as
     void (*on_answer)(void *arg, const struct store_answer *answer), void *arg);
 
 bool store_is_up(const struct store *store);
+
+/*
+ * Show OWN, the head of this instance's journal, to the fleet for KEEP_MS, and be told the others'. It is no part of the
+ * quota: whatever comes of it, the store is as well as it was. False (no completion) where the store is not up, has too
+ * much under way or is asked this already, and from the embedded one, which knows no others. ON_HEADS(arg, heads, why)
+ * runs exactly once, never inside store_show; HEADS is valid until it returns, or NULL: WHY not.
+ */
+bool store_show(struct store *store, const struct heads_head *own, int64_t keep_ms,
+    void (*on_heads)(void *arg, const struct heads *heads, const char *why), void *arg);
 
 /*
  * Whether the store says of itself that it may drop buckets when its memory is full (maxmemory-policy other than

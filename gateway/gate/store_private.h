@@ -8,6 +8,9 @@ struct store_kind {
 	bool (*is_up)(const struct store *store);
 	bool (*take)(struct store *store, struct str identity, const struct bucket_ask *ask,
 	    void (*on_answer)(void *arg, const struct store_answer *answer), void *arg);
+	/* NULL: there are no others. */
+	bool (*show)(struct store *store, const struct heads_head *own, int64_t keep_ms,
+	    void (*on_heads)(void *arg, const struct heads *heads, const char *why), void *arg);
 	void (*free)(struct store *store);
 };
 

@@ -6,6 +6,7 @@
  * once a second at the bucket whose call failed, with a call that takes and says nothing, until that is answered. So is
  * every fresh connection, at once.
  */
+#include "gate/store_heads.h"
 #include "gate/store_private.h"
 
 #include <inttypes.h>
@@ -36,6 +37,7 @@ struct store_redis {
 	struct buf tried_identity;	/* of the call that failed last */
 	struct bucket_ask tried;
 	struct quota tried_quota;	/* its own */
+	struct store_heads heads;
 	struct redis_call *calls;	/* under way: freed with the store, since no completion comes then */
 };
 
@@ -294,6 +296,16 @@ store_redis_take(struct store *base, struct str identity, const struct bucket_as
 	    && redis_call_new((struct store_redis *)base, identity, ask, on_answer, arg);
 }
 
+/* Show a head, where the store is up. */
+static bool
+store_redis_show(struct store *base, const struct heads_head *own, int64_t keep_ms,
+    void (*on_heads)(void *arg, const struct heads *heads, const char *why), void *arg)
+{
+	struct store_redis *store = (struct store_redis *)base;
+
+	return store_redis_is_up(base) && store_heads_show(&store->heads, own, keep_ms, on_heads, arg);
+}
+
 /* Free everything; calls under way are forgotten. */
 static void
 store_redis_free(struct store *base)
@@ -317,6 +329,7 @@ store_redis_free(struct store *base)
 static const struct store_kind redis_kind = {
 	.is_up = store_redis_is_up,
 	.take = store_redis_take,
+	.show = store_redis_show,
 	.free = store_redis_free,
 };
 
@@ -347,5 +360,6 @@ store_redis_new(struct loop *loop, struct resolver *resolver, const struct confi
 	loop_timer_init(&store->policy, loop, on_policy_due, store);
 	store->redis = redis_new(loop, resolver, &settings, on_redis_state, store);
 	free(sentinels);	/* copied */
+	store_heads_init(&store->heads, store->redis, buf_str(&store->prefix));
 	return &store->store;
 }

@@ -2,11 +2,13 @@
 #include "gate/worker.h"
 
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"
 #include "base/log.h"
+#include "gate/steps.h"
 
 /* A client that takes its answer slower than this holds memory for nothing. */
 #define WORKER_WRITE_TIMEOUT_US (30 * (int64_t)CLOCK_SECOND)
@@ -41,6 +43,33 @@ worker_make_ready(struct worker *worker, struct request *request)
 	*worker->ready_tail = request;
 	worker->ready_tail = &request->ready_next;
 	loop_at_turn_end(worker->loop, &worker->ready_hook);
+}
+
+/* The turn is over: let the journal write its records. */
+static void
+on_records(void *arg)
+{
+	struct worker *worker = arg;
+
+	journal_wake(audit_journal(worker->shared->audit));
+}
+
+bool
+worker_record(struct worker *worker, struct journal_entry *entry)
+{
+	loop_at_turn_last(worker->loop, &worker->records_hook);
+	return journal_put_unheard(audit_journal(worker->shared->audit), entry);
+}
+
+void
+worker_random(struct worker *worker, uint8_t out[REQUEST_RANDOM_BYTES])
+{
+	if (worker->random_left == 0) {
+		random_bytes(worker->random, sizeof(worker->random));
+		worker->random_left = sizeof(worker->random);
+	}
+	worker->random_left -= REQUEST_RANDOM_BYTES;
+	memcpy(out, worker->random + worker->random_left, REQUEST_RANDOM_BYTES);
 }
 
 /* --- the front's hooks; they run at the end of a turn, outside libevent's callbacks --- */
@@ -88,6 +117,7 @@ on_gone(void *arg, struct front_request *client)
 	check_magic(request, REQUEST_MAGIC);
 	request->client_gone = true;
 	request->client = NULL;
+	lost_fly_alone(request);
 	request_make_ready(request);
 }
 
@@ -95,8 +125,11 @@ on_gone(void *arg, struct front_request *client)
 static void
 on_sent(void *arg, struct front_request *client, bool delivered)
 {
-	(void)arg;
-	(void)client;
+	struct worker *worker = arg;
+	struct delivery *delivery = front_owner(client);
+
+	if (delivery)
+		delivery_sent(&worker->deliveries, delivery, client, delivered);
 	if (!delivered)
 		log_line(LOG_DEBUG, "answer not delivered", log_s("peer", front_peer(client)));
 }
@@ -153,7 +186,9 @@ worker_new(unsigned index, struct worker_shared *shared, struct config *config, 
 	worker->tls_servers = tls_servers;
 	worker->ready_tail = &worker->ready;
 	worker->ready_hook = (struct loop_hook){ .fn = on_ready, .arg = worker };
+	worker->records_hook = (struct loop_hook){ .fn = on_records, .arg = worker };
 	loop_timer_init(&worker->drain_timer, worker->loop, on_drain_look, worker);
+	deliveries_init(&worker->deliveries, worker->loop, shared);
 	worker->pool = pool_new(worker->loop, shared->resolver, config, tls_client, proxy);
 	worker->resolutions = resolutions_new(worker);
 	settings.arg = worker;
@@ -174,7 +209,11 @@ worker_thread(void *arg)
 void
 worker_start(struct worker *worker)
 {
+	char name[16];
+
 	check(pthread_create(&worker->thread, NULL, worker_thread, worker) == 0);
+	snprintf(name, sizeof(name), "worker %u", worker->index % 1000);
+	pthread_setname_np(worker->thread, name);	/* top and perf tell threads apart by it */
 	worker->running = true;
 }
 
@@ -189,6 +228,7 @@ worker_free(struct worker **worker_p)
 	check(!worker->running && worker->request_count == 0);
 	front_free(&worker->front);
 	resolutions_free(&worker->resolutions);
+	deliveries_fini(&worker->deliveries);
 	pool_free(&worker->pool);
 	for (size_t i = 0; worker->tls_servers && i < worker->config->listen_count; i++)
 		tls_server_free(&worker->tls_servers[i]);
@@ -272,6 +312,51 @@ worker_on_limiter(struct worker *worker, const struct limiter_event *event)
 		request->final = *event;
 	}
 	request_make_ready(request);
+}
+
+void
+worker_on_polls(struct worker *worker, const struct polls_event *event)
+{
+	struct request *request = event->ticket.slot < worker->slot_count ? worker->slots[event->ticket.slot] : NULL;
+	struct poll_answer *answer = event->answer;
+
+	if (request == NULL || request->poll.ticket.generation != event->ticket.generation || request->poll.phase != POLL_ASKED) {
+		poll_answer_unref(&answer);
+		return;		/* it crossed a cancel on its way */
+	}
+	poll_answer_unref(&request->poll.event.answer);
+	request->poll.event = *event;
+	request->poll.said = true;
+	request_make_ready(request);
+}
+
+void
+worker_on_claims(struct worker *worker, struct claims_event *event)
+{
+	struct request *request = event->slot < worker->slot_count ? worker->slots[event->slot] : NULL;
+
+	if (request == NULL || !request->claim_asked || request->claim_said
+	    || memcmp(request->claim.id, event->id, sizeof(event->id)) != 0)
+		return;		/* it has gone, and given back what it may have got */
+	request->claim_said = true;
+	request->claim_event = *event;
+	request->claim_event.answer = buf_take(&event->answer);
+	request_make_ready(request);
+}
+
+bool
+worker_on_landed(struct worker *worker, const struct lost_who *who, struct lost_found *found)
+{
+	struct request *request = who->slot < worker->slot_count ? worker->slots[who->slot] : NULL;
+
+	if (request == NULL || !request->lost_joined || request->lost_said || memcmp(request->id, who->id, sizeof(who->id)) != 0
+	    || request->state != REQUEST_CLAIMING || request->client_gone)
+		return false;
+	request->lost_said = true;
+	request->lost_found = *found;
+	request->lost_found.answer = buf_take(&found->answer);
+	request_make_ready(request);
+	return true;
 }
 
 /* --- mail from main --- */

@@ -12,8 +12,10 @@
 #include "gate/access_token.h"
 #include "gate/caller_token_cache.h"
 #include "gate/condition.h"
+#include "gate/delivery.h"
 #include "gate/keyring.h"
 #include "gate/limiter.h"
+#include "gate/polls.h"
 #include "gate/pool.h"
 #include "gate/request.h"
 #include "gate/resolution.h"
@@ -29,6 +31,9 @@ struct worker;
 struct worker_shared {
 	struct audit *audit;
 	struct limiter *limiter;
+	struct polls *polls;
+	struct claims *claims;
+	struct undelivered *undelivered;
 	struct abuse *abuse;
 	struct resolver *resolver;
 	/* 200 or 503 for readyz without reasons; any thread. */
@@ -46,6 +51,9 @@ struct worker_shared {
 	void (*on_drained)(struct worker *worker);	/* on the worker's thread, once, when it has no request and no answer to write left */
 };
 
+/* Random bytes are asked of the kernel for so many request ids at once. */
+#define WORKER_RANDOM_BYTES (REQUEST_RANDOM_BYTES * 64)
+
 struct worker {
 	unsigned index;
 	struct loop *loop;
@@ -61,6 +69,7 @@ struct worker {
 	struct pool *pool;
 	struct resolutions *resolutions;
 	struct stats *stats;
+	struct deliveries deliveries;	/* answers to runs that are on their way to the client */
 	struct access_token **access;	/* by identity; references, NULL where none has come */
 	size_t access_count;
 	/* Requests by slot; a ticket's generation tells a slot's tenants apart. */
@@ -70,8 +79,11 @@ struct worker {
 	uint32_t generation;
 	struct request *ready, **ready_tail;	/* to be run at the end of the turn */
 	struct loop_hook ready_hook;
+	struct loop_hook records_hook;	/* wakes the journal for the turn's records */
 	struct loop_timer drain_timer;
 	bool draining, drained_told;
+	uint8_t random[WORKER_RANDOM_BYTES];	/* the first RANDOM_LEFT are not used yet */
+	size_t random_left;
 };
 
 /*
@@ -97,11 +109,22 @@ void worker_abort(struct worker *worker);	/* time is up: record what is open as 
 
 /* Any thread: hand a limiter's event to its request. On the worker's own loop. */
 void worker_on_limiter(struct worker *worker, const struct limiter_event *event);
+/* The same of its claim's; takes the event's answer. */
+void worker_on_claims(struct worker *worker, struct claims_event *event);
+/* What WHO had joined has landed; false where it has gone. Takes the answer. */
+bool worker_on_landed(struct worker *worker, const struct lost_who *who, struct lost_found *found);
+
+/* The same of the polls; the event's answer is taken. */
+void worker_on_polls(struct worker *worker, const struct polls_event *event);
 
 /* --- for the requests of this worker --- */
 void worker_add(struct worker *worker, struct request *request);	/* gives it a slot */
 void worker_remove(struct worker *worker, struct request *request);
 void worker_make_ready(struct worker *worker, struct request *request);
+/* REQUEST_RANDOM_BYTES that tell its id apart; no secret. */
+void worker_random(struct worker *worker, uint8_t out[REQUEST_RANDOM_BYTES]);
+/* Hand a record to the journal (journal_put), which is woken once for all records of a turn. */
+bool worker_record(struct worker *worker, struct journal_entry *entry);
 /* What IDENTITY calls the upstream with, as last heard; NULL where nothing was. */
 const struct access_token *worker_access(const struct worker *worker, size_t identity);
 /* Give the tokens back, at its end. */

@@ -7,15 +7,17 @@
 #include <event2/event.h>
 #include <event2/bufferevent_ssl.h>
 #include <event2/http.h>
+#include <event2/keyvalq_struct.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"
 
-/* evhttp wants NUL-terminated names and values; longer ones than this are copied to the heap. */
-#define CARRIER_STACK_BYTES 512
+/* Most answers' fields fit: memory is taken once. */
+#define CARRIER_HEAD_BYTES 512
 
 /* evhttp has parsed the canonical request: keep the object that the answer will be sent with. */
 void
@@ -97,6 +99,26 @@ on_complete(struct evhttp_request *carrier, void *arg)
 	front_conn_schedule(conn);
 }
 
+void
+front_carrier_write(struct front_conn *conn)
+{
+	struct evbuffer *output = bufferevent_get_output(conn->bev);
+	bufferevent_data_cb on_written;
+	void *arg;
+
+	if (conn->answer != ANSWER_WRITING || conn->write_tried || conn->tls || conn->evcon == NULL)
+		return;
+	conn->write_tried = true;
+	evbuffer_unfreeze(output, 1);	/* a socket bufferevent freezes the front of its output between writes */
+	evbuffer_write(output, bufferevent_getfd(conn->bev));	/* a fault of the socket is met once more, and told, by libevent */
+	evbuffer_freeze(output, 1);
+	if (evbuffer_get_length(output) > 0)
+		return;
+	bufferevent_getcb(conn->bev, NULL, &on_written, NULL, &arg);
+	check(on_written != NULL && arg == conn->evcon);
+	on_written(conn->bev, arg);
+}
+
 bool
 front_carrier_is_handshaken(const struct front_conn *conn)
 {
@@ -130,23 +152,70 @@ front_certificate(struct front_request *request)
 	return conn->certificate;
 }
 
-/* Add one field to the answer; a name or value that cannot be sent is a bug of the caller. */
+/* Whether evhttp looks for a field of that name in what it is given: to add what is missing, or to close. */
+static bool
+carrier_is_looked_for(struct str name)
+{
+	return str_eq_nocase(name, STR("Date")) || str_eq_nocase(name, STR("Content-Length")) ||
+	    str_eq_nocase(name, STR("Connection")) || str_eq_nocase(name, STR("Transfer-Encoding"));
+}
+
+/* How many fields from FIELDS on evhttp may have as one: it prints what it has and looks for a few by name. */
+static size_t
+carrier_run_length(const struct http1_field *fields, size_t count)
+{
+	size_t n = 1;
+
+	if (carrier_is_looked_for(fields[0].name))
+		return n;
+	while (n < count && !carrier_is_looked_for(fields[n].name))
+		n++;
+	return n;
+}
+
+/* Append a part of a field; one that cannot be sent is a bug of the caller. */
+static void
+carrier_put(struct buf *out, struct str part)
+{
+	check(str_find_char(part, '\n') == part.n && str_find_char(part, '\r') == part.n && str_find_char(part, '\0') == part.n);
+	buf_add(out, part);
+}
+
+/*
+ * Add COUNT fields to the answer as one field of evhttp's, whose value goes on with the lines of the others: evhttp takes three
+ * pieces of memory for each, and prints it by printf. evhttp_add_header takes no line ends, so the list is extended here; evhttp
+ * frees what is in it.
+ */
+static void
+carrier_add_run(struct evkeyvalq *headers, const struct http1_field *fields, size_t count)
+{
+	struct evkeyval *one = calloc(1, sizeof(*one));
+	struct buf name = BUF_EMPTY, value = BUF_EMPTY;
+
+	check(one != NULL);
+	buf_room(&name, fields[0].name.n + 1);
+	carrier_put(&name, fields[0].name);
+	buf_add_char(&name, '\0');
+	buf_room(&value, CARRIER_HEAD_BYTES);
+	for (size_t i = 0; i < count; i++) {
+		if (i > 0) {
+			buf_add(&value, STR("\r\n"));
+			carrier_put(&value, fields[i].name);
+			buf_add(&value, STR(": "));
+		}
+		carrier_put(&value, fields[i].value);
+	}
+	buf_add_char(&value, '\0');
+	one->key = name.p;
+	one->value = value.p;
+	TAILQ_INSERT_TAIL(headers, one, next);
+}
+
+/* Add one field to the answer. */
 static void
 carrier_add_field(struct evkeyvalq *headers, struct str name, struct str value)
 {
-	char stack[CARRIER_STACK_BYTES];
-	struct buf heap = BUF_EMPTY;
-	char *text = stack;
-
-	if (name.n + value.n + 2 > sizeof(stack))
-		text = buf_room(&heap, name.n + value.n + 2);
-	memcpy(text, name.p, name.n);
-	text[name.n] = '\0';
-	if (value.n)
-		memcpy(text + name.n + 1, value.p, value.n);
-	text[name.n + 1 + value.n] = '\0';
-	check(evhttp_add_header(headers, text, text + name.n + 1) == 0);
-	buf_fini(&heap);
+	carrier_add_run(headers, &(struct http1_field){ name, value }, 1);
 }
 
 /* Put the answer's body, or to HEAD what its length would be, into the carrier. */
@@ -175,6 +244,7 @@ front_reply(struct front_request *request, const struct front_reply *reply)
 	check_magic(request, FRONT_REQUEST_MAGIC);
 	check(conn != NULL && conn->answer == ANSWER_PENDING);
 	conn->answer = ANSWER_WRITING;
+	conn->write_tried = false;
 	conn->closing = reply->close || front_guard_must_close(conn);
 	carrier = conn->carrier;
 	conn->carrier = NULL;
@@ -183,8 +253,10 @@ front_reply(struct front_request *request, const struct front_reply *reply)
 		return;		/* posthumous: on_sent says that nobody heard it */
 	}
 	headers = evhttp_request_get_output_headers(carrier);
-	for (size_t i = 0; i < reply->field_count; i++)
-		carrier_add_field(headers, reply->fields[i].name, reply->fields[i].value);
+	for (size_t i = 0, n; i < reply->field_count; i += n) {
+		n = carrier_run_length(&reply->fields[i], reply->field_count - i);
+		carrier_add_run(headers, &reply->fields[i], n);
+	}
 	if (conn->closing) {
 		carrier_add_field(headers, STR("Connection"), STR("close"));
 		if (conn->reading != READING_DONE)

@@ -244,6 +244,8 @@ on_work(void *arg)
 	if (!conn->adopted)
 		front_conn_adopt(conn);	/* also where it is to die: evhttp must let go of it */
 	if (conn->evcon && !conn->dead)
+		front_carrier_write(conn);
+	if (conn->evcon && !conn->dead)
 		front_guard_process(conn);
 	if (conn->dead && conn->evcon)
 		front_conn_kill(conn);

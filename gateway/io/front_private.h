@@ -36,7 +36,6 @@ enum front_answer {
 struct front_request {
 	unsigned magic;
 	struct front_conn *conn;	/* NULL once the client is gone */
-	struct http1_head head;		/* slices into head_bytes */
 	enum http1_fault http1_fault;
 	struct buf head_bytes, body;
 	struct http1_chunked chunked;
@@ -45,6 +44,7 @@ struct front_request {
 	size_t listener;
 	char peer[64];
 	void *owner;
+	struct http1_head head;		/* slices into head_bytes; last, since its fields are not cleared */
 };
 
 /* Which deadline runs. */
@@ -79,6 +79,7 @@ struct front_conn {
 	bool proxied;				/* the header of the PROXY protocol is still to come */
 	bool crlf_dropped;			/* the one empty line that may stand before a request line */
 	bool paused;				/* nothing is read until the present request is answered */
+	bool write_tried;			/* the present answer was written as far as the socket took it at once */
 	bool continued;				/* 100 Continue was sent for the present request */
 	bool closing;				/* no further request on this connection */
 	bool lingering, dead, injecting;
@@ -145,6 +146,8 @@ bool front_proxy_take(struct front_conn *conn);		/* take the header off the raw 
 /* front_carrier.c: the dealings with evhttp */
 void front_carrier_open(struct front_conn *conn, bool head_request);	/* make evhttp hold a request to answer */
 void front_carrier_continue(struct front_conn *conn);			/* 100 Continue */
+/* Write the answer now, without asking the loop whether the socket takes it; what is left is the loop's. May end the connection. */
+void front_carrier_write(struct front_conn *conn);
 bool front_carrier_is_handshaken(const struct front_conn *conn);	/* plain, or its TLS handshake has ended */
 void front_carrier_say_close(struct front_conn *conn);			/* TLS close_notify behind what was written */
 void on_carrier_request(struct evhttp_request *carrier, void *arg);

@@ -34,6 +34,8 @@ journal_new(const struct journal_settings *settings)
 	check(j != NULL);
 	j->magic = JOURNAL_MAGIC;
 	j->dirfd = j->lockfd = j->segment.fd = -1;
+	j->retention.opened_mono = clock_now_mono();
+	j->retention.opened_wall = clock_now_wall();
 	j->segment_bytes = settings->segment_bytes;
 	j->ring_records = settings->ring_records;
 	buf_add(&j->directory, settings->directory);
@@ -134,7 +136,7 @@ open_adopt(struct journal *j, struct journal_recovery *r, struct str instance)
 	j->last_trigger = r->open.count > 0 ? clock_now_wall() : r->last_trigger;
 	memcpy(j->uuid, r->uuid, sizeof(j->uuid));
 	journal_line_prefix(&j->prefix, str_from(j->uuid), instance);
-	j->head = j->synced_head = r->head;
+	j->head = j->synced_head = j->shown = j->shown_all = r->head;
 	j->open = r->open;
 	r->open = (struct journal_intents){ NULL, 0, 0 };
 	j->segment = r->last;
@@ -252,6 +254,8 @@ put_reserve(struct journal *j, enum journal_kind kind)
 		return false;
 	if (kind == JOURNAL_REFUSAL && used + 1 > j->ring_records)
 		return false;
+	if (kind == JOURNAL_ANCHOR && (used + 1 > j->ring_records || !atomic_load(&j->up)))
+		return false;
 	if (kind == JOURNAL_INTENT)
 		j->reserved++;
 	if (kind == JOURNAL_OUTCOME && j->reserved > 0)
@@ -273,10 +277,11 @@ put_drop(struct journal *j, struct journal_entry *entry)
 		free(entry);
 }
 
-bool
-journal_put(struct journal *j, struct journal_entry *entry)
+/* Put an entry into the queue where the ring has a place for it. */
+static bool
+put_queue(struct journal *j, struct journal_entry *entry)
 {
-	bool taken, wake = false;
+	bool taken;
 
 	check_magic(j, JOURNAL_MAGIC);
 	check(entry->kind < JOURNAL_KIND_COUNT);
@@ -288,18 +293,43 @@ journal_put(struct journal *j, struct journal_entry *entry)
 	if (taken) {
 		*j->queue_tail = entry;
 		j->queue_tail = &entry->next;
-		wake = j->sleeping;
-		j->sleeping = false;
 	}
 	pthread_mutex_unlock(&j->lock);
-	if (wake)
-		pthread_cond_signal(&j->filled);
-	if (taken)
+	return taken;
+}
+
+bool
+journal_put_unheard(struct journal *j, struct journal_entry *entry)
+{
+	if (put_queue(j, entry))
 		return true;
 	if (entry->kind != JOURNAL_REFUSAL)
 		return false;
 	put_drop(j, entry);
 	return true;
+}
+
+void
+journal_wake(struct journal *j)
+{
+	bool wake;
+
+	pthread_mutex_lock(&j->lock);
+	wake = j->sleeping && j->queue != NULL;
+	if (wake)
+		j->sleeping = false;
+	pthread_mutex_unlock(&j->lock);
+	if (wake)
+		pthread_cond_signal(&j->filled);
+}
+
+bool
+journal_put(struct journal *j, struct journal_entry *entry)
+{
+	bool taken = journal_put_unheard(j, entry);
+
+	journal_wake(j);
+	return taken;
 }
 
 /* --- retention --- */
@@ -325,6 +355,15 @@ bool
 journal_retention_is_ill(const struct journal *j)
 {
 	return atomic_load(&j->retention.ill);
+}
+
+bool
+journal_synced_head(struct journal *j, bool all, struct journal_head *head)
+{
+	pthread_mutex_lock(&j->lock);
+	*head = all ? j->shown_all : j->shown;
+	pthread_mutex_unlock(&j->lock);
+	return head->seq > 0;
 }
 
 int64_t

@@ -32,12 +32,14 @@
 #include "io/loop.h"
 
 struct journal;
+struct journal_head;	/* io/journal_chain.h */
 
 enum journal_kind {
 	JOURNAL_INTENT,		/* durable; reserves room for its outcome; opens REQUEST_ID */
 	JOURNAL_OUTCOME,	/* closes REQUEST_ID */
 	JOURNAL_REFUSAL,	/* not waited for; dropped and counted where the ring is full */
 	JOURNAL_EVENT,		/* config, stop */
+	JOURNAL_ANCHOR,		/* another journal's head; refused where the ring is full or it fails */
 	JOURNAL_KIND_COUNT
 };
 
@@ -91,13 +93,20 @@ struct journal *journal_open(const struct journal_settings *settings, struct buf
 void journal_close(struct journal **journal);
 
 /*
- * Any thread. False: refused, nothing taken (an intent while failing or the ring full; entry stays the caller's).
+ * Any thread. False: refused, nothing taken (an intent or anchor while failing or the ring full; entry stays the caller's).
  * Outcomes and events are always taken; so is a refusal, which is dropped and counted where the ring is full
  * (ok=false). ok=false: an intent is refused and must get no outcome; any other record is kept in memory and written
  * when the disk takes it. An intent that was acknowledged must get its outcome: its room in the ring is reserved
  * until then. members must hold `request_id` for intents and outcomes.
  */
 bool journal_put(struct journal *journal, struct journal_entry *entry);
+
+/*
+ * The same without waking the writer, which costs more than the record: who puts several in a turn calls journal_wake
+ * behind them, before it sleeps. Forgotten, they wait up to a second.
+ */
+bool journal_put_unheard(struct journal *journal, struct journal_entry *entry);
+void journal_wake(struct journal *journal);
 
 /* Whether it can write at present; any thread. */
 bool journal_is_up(const struct journal *journal);
@@ -131,6 +140,13 @@ void journal_set_retention(struct journal *journal, const struct journal_retenti
 /* Whether something keeps the retention from deleting; any thread. */
 bool journal_retention_is_ill(const struct journal *journal);
 
+/*
+ * A record that no power cut takes back, for others to hold this journal to; any thread. The newest, or where that is
+ * among anchors alone the one before them, unless ALL: anchors that answer each other would never end. False: there is
+ * none.
+ */
+bool journal_synced_head(struct journal *journal, bool all, struct journal_head *head);
+
 /* What is free on the journal's file system, as of the last second; -1 where it does not tell. Any thread. */
 int64_t journal_free_bytes(const struct journal *journal);
 
@@ -139,24 +155,50 @@ struct str journal_uuid(const struct journal *journal);
 
 /* --- reading, for `jobgate audit verify` --- */
 struct journal_verdict {
+	char journal[40];	/* its UUID; empty where it is not known */
 	uint64_t records, files;
 	uint64_t first_seq, last_seq;	/* of what is there; 0: nothing. first_seq > 1: older files were deleted */
 	uint64_t open_intents;	/* without an outcome as yet */
+	uint64_t held, deleted, late;	/* others' anchors of it: right; of records that were deleted; after AS_OF and behind its end */
+	uint64_t disputed;	/* directories that say otherwise and are not believed */
 	bool ok;
 	uint64_t accepted;	/* places of damage that records of kind `repair` accept */
 	char accepted_where[512];	/* "FILE:LINE" of the first of them */
 	uint64_t accepted_by;	/* the seq of its record */
 	bool torn_tail;		/* the last line is incomplete: no fault; the next start cuts it */
 	char where[512];	/* "FILE:LINE" of the first bad record */
-	char what[256];		/* what is wrong with it */
+	char what[1024];	/* what is wrong with it */
 };
+
+/* How far it is. SHOW(file, records, percent) is called a few times a second; all else is private, and zero at first. */
+struct journal_progress {
+	void (*show)(const char *file, uint64_t records, unsigned percent);
+	uint64_t records, bytes, total, shown_bytes;
+};
+
 /*
  * Check every line of the directory's journal: JSON, seq without gap, prev, hash, one outcome per intent at most;
  * journal.id and journal.checkpoint where they are there (records that the checkpoint knew must be there still).
  * Where the first records are gone, a record of kind `retention` must say that they were deleted. Changes and locks
  * nothing. PROGRESS may be NULL.
  */
-void journal_verify(struct str directory, void (*progress)(const char *file, uint64_t records),
-    struct journal_verdict *verdict);
+void journal_verify(struct str directory, struct journal_progress *progress, struct journal_verdict *verdict);
+
+/* A journal that anchors speak of and that was not given. */
+struct journal_stranger {
+	char journal[40];
+	uint64_t anchors, last_seq;
+};
+struct journal_strangers { struct journal_stranger *list; size_t count; };
+
+/*
+ * Check the journals of COUNT directories, and that each still has what the anchors of the others saw: the first bad
+ * record is then known to lie behind the last that an anchor has right. A journal that ends before an anchor's record is
+ * cut, unless the anchor was written after AS_OF: copies are taken one after another. Who is found bad, or has another
+ * journal than its own and a third one's anchors say, is not believed from there on. STRANGERS: freed by the caller
+ * (its list).
+ */
+void journal_verify_all(const struct str *directories, size_t count, struct wall_time as_of,
+    struct journal_progress *progress, struct journal_verdict *verdicts, struct journal_strangers *strangers);
 
 #endif

@@ -53,7 +53,10 @@ journal_line_build(struct buf *out, struct str prefix, struct journal_head *head
 
 	clock_format_rfc3339(time, text);
 	buf_add(out, prefix);
-	buf_printf(out, "%" PRIu64 ",\"time\":\"%s\",", head->seq + 1, text);
+	buf_add_int(out, (int64_t)(head->seq + 1));
+	buf_add_z(out, ",\"time\":\"");
+	buf_add_z(out, text);
+	buf_add_z(out, "\",");
 	buf_add(out, members);
 	buf_add_z(out, PREV_KEY);
 	buf_add(out, (struct str){ head->hash, JOURNAL_HASH_HEX });
@@ -148,7 +151,9 @@ kind_from(struct str name)
 		return JOURNAL_INTENT;
 	if (str_eq(name, STR("outcome")))
 		return JOURNAL_OUTCOME;
-	return str_eq(name, STR("refusal")) ? JOURNAL_REFUSAL : JOURNAL_EVENT;
+	if (str_eq(name, STR("refusal")))
+		return JOURNAL_REFUSAL;
+	return str_eq(name, STR("anchor")) ? JOURNAL_ANCHOR : JOURNAL_EVENT;
 }
 
 /* "2026-08-01T12:34:56.123456Z": digits and marks in their places. */
@@ -258,6 +263,32 @@ journal_head_set(struct journal_head *head, const struct journal_line *line)
 {
 	head->seq = line->seq;
 	memcpy(head->hash, line->hash.p, JOURNAL_HASH_HEX);
+}
+
+/* Take KEY and the string behind it off the front of REST; false where they are not there, or the string has escapes. */
+static bool
+members_take(struct str *rest, struct str key, struct str *value)
+{
+	size_t end;
+
+	if (!str_starts(*rest, key))
+		return false;
+	*rest = str_sub(*rest, key.n, rest->n);
+	end = str_find_char(*rest, '"');
+	*value = str_sub(*rest, 0, end);
+	*rest = str_sub(*rest, end + 1, rest->n);
+	return str_find_char(*value, '\\') == value->n;
+}
+
+struct str
+journal_members_request_id(struct str members)
+{
+	const struct str none = { NULL, 0 };
+	struct str kind, id;
+
+	if (!members_take(&members, STR("\"kind\":\""), &kind) || !members_take(&members, STR(",\"request_id\":\""), &id))
+		return none;
+	return id;
 }
 
 struct str

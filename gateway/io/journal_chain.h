@@ -53,6 +53,12 @@ const char *journal_line_follows(const struct journal_line *line, const struct j
 /* Move HEAD to LINE. */
 void journal_head_set(struct journal_head *head, const struct journal_line *line);
 
+/*
+ * The `request_id` of members as rules/record writes them, kind and request_id first, without a parse; p NULL where they are
+ * written in another way.
+ */
+struct str journal_members_request_id(struct str members);
+
 /* The `request_id` of a line that we built ourselves; p NULL where it has none. */
 struct str journal_line_request_id(struct str line);
 

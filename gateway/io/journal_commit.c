@@ -33,9 +33,24 @@ journal_hold(struct journal *j, enum journal_kind kind, struct buf *members, str
 	h->records[h->count++] = (struct journal_record){ kind, buf_take(members), BUF_EMPTY, time, entry, false };
 }
 
-/* Run the owner's callback on its loop; an entry without a loop ends here. */
+/* Acknowledgements on their way to one loop, which is woken once for all of them. */
+struct commit_news {
+	struct loop *loop;
+	struct mail *first, *last;
+};
+
+/* Send what has gathered. */
 static void
-record_acknowledge(struct journal_record *r, bool ok)
+news_send(struct commit_news *news)
+{
+	if (news->first)
+		loop_post_all(news->loop, news->first, news->last);
+	*news = (struct commit_news){ NULL, NULL, NULL };
+}
+
+/* Have the owner's callback run on its loop, once NEWS is sent; an entry without a loop ends here. */
+static void
+record_acknowledge(struct journal_record *r, bool ok, struct commit_news *news)
 {
 	struct journal_entry *entry = r->entry;
 
@@ -43,10 +58,15 @@ record_acknowledge(struct journal_record *r, bool ok)
 	if (entry == NULL)
 		return;
 	entry->ok = ok;
-	if (entry->loop)
-		loop_post(entry->loop, &entry->mail);
-	else
+	if (entry->loop == NULL) {
 		free(entry);
+		return;
+	}
+	if (news->loop != entry->loop)
+		news_send(news);
+	news->loop = entry->loop;
+	*(news->first ? &news->last->next : &news->first) = &entry->mail;
+	news->last = &entry->mail;
 }
 
 /* Free what a record owns. */
@@ -74,6 +94,7 @@ void
 journal_give_up(struct journal *j)
 {
 	struct journal_held *h = &j->held;
+	struct commit_news news = { NULL, NULL, NULL };
 	size_t kept = h->written, places = 0, intents = 0;
 
 	for (size_t i = h->written; i < h->count; i++)
@@ -85,12 +106,13 @@ journal_give_up(struct journal *j)
 	for (size_t i = h->written; i < h->count; i++) {
 		struct journal_record *r = &h->records[i];
 
-		record_acknowledge(r, false);
+		record_acknowledge(r, false, &news);
 		if (r->kind == JOURNAL_INTENT)
 			record_fini(r);
 		else
 			h->records[kept++] = *r;
 	}
+	news_send(&news);
 	h->count = kept;
 }
 
@@ -98,12 +120,14 @@ size_t
 journal_drop_held(struct journal *j)
 {
 	struct journal_held *h = &j->held;
+	struct commit_news news = { NULL, NULL, NULL };
 	size_t lost = h->count - h->written;
 
 	for (size_t i = 0; i < h->count; i++) {
-		record_acknowledge(&h->records[i], false);
+		record_acknowledge(&h->records[i], false, &news);
 		record_fini(&h->records[i]);
 	}
+	news_send(&news);
 	free(h->records);
 	*h = (struct journal_held){ NULL, 0, 0, 0 };
 	return lost;
@@ -173,30 +197,46 @@ commit_count_sync(struct journal *j, int64_t us)
 	atomic_fetch_add(&j->sync_buckets[bucket], 1);
 }
 
+/* Let others see how far the journal is on the disk. */
+static void
+commit_show(struct journal *j, bool anchors_alone)
+{
+	pthread_mutex_lock(&j->lock);
+	j->shown_all = j->synced_head;
+	if (!anchors_alone)
+		j->shown = j->synced_head;
+	pthread_mutex_unlock(&j->lock);
+}
+
 /* What is written is on the disk: acknowledge the intents, forget the records. */
 static void
 commit_settle(struct journal *j)
 {
 	struct journal_held *h = &j->held;
+	struct commit_news news = { NULL, NULL, NULL };
 	uint64_t seq = j->synced_head.seq;
+	bool anchors_alone = true;
 
 	for (size_t i = 0; i < h->written; i++) {
 		struct journal_record *r = &h->records[i];
 
 		seq++;
+		anchors_alone = anchors_alone && r->kind == JOURNAL_ANCHOR;
 		if (r->kind == JOURNAL_INTENT) {
 			journal_intents_open(&j->open, buf_str(&r->id), seq, j->segment.first_seq, STR(""));
 			atomic_fetch_add(&j->records[JOURNAL_INTENT], 1);
 		} else if (r->kind == JOURNAL_OUTCOME) {
 			journal_intents_close(&j->open, buf_str(&r->id));
 		}
-		record_acknowledge(r, true);
+		record_acknowledge(r, true, &news);
 		record_fini(r);
 	}
+	news_send(&news);
 	h->count -= h->written;
 	memmove(h->records, h->records + h->written, h->count * sizeof(h->records[0]));
 	h->written = 0;
 	j->synced_head = j->head;
+	commit_show(j, anchors_alone);
 }
 
 /* fdatasync what is written. */
@@ -325,6 +365,8 @@ commit_build(struct journal *j, struct journal_head *head)
 		if (r->kind != JOURNAL_INTENT && r->kind != JOURNAL_OUTCOME)
 			continue;
 		if (r->id.n == 0)
+			buf_add(&r->id, journal_members_request_id(buf_str(&r->members)));
+		if (r->id.n == 0)
 			buf_add(&r->id, journal_line_request_id(str_sub(buf_str(&j->lines), start, j->lines.n - 1)));
 		check(r->id.n > 0);	/* a bug of the owner; once it is in the file, no start would take it */
 	}
@@ -356,11 +398,13 @@ static void
 commit_written(struct journal *j, size_t from)
 {
 	struct journal_held *h = &j->held;
+	struct commit_news news = { NULL, NULL, NULL };
 
 	commit_count(j, from);	/* first: an owner that hears of its outcome may put the next intent at once */
 	for (size_t i = from; i < h->count; i++)
 		if (h->records[i].kind != JOURNAL_INTENT)
-			record_acknowledge(&h->records[i], true);
+			record_acknowledge(&h->records[i], true, &news);
+	news_send(&news);
 	h->written = h->count;
 }
 
@@ -415,23 +459,29 @@ journal_commit_event(struct journal *j, struct buf *members)
 }
 
 bool
+journal_kind_can_wait(enum journal_kind kind)
+{
+	return kind == JOURNAL_REFUSAL || kind == JOURNAL_ANCHOR;
+}
+
+bool
 journal_commit_kept(struct journal *j)
 {
 	struct journal_held *h = &j->held;
-	struct journal_record *refusals = calloc(h->count + 1, sizeof(*refusals));
+	struct journal_record *others = calloc(h->count + 1, sizeof(*others));
 	size_t aside = 0, kept = h->written;
 	bool ok;
 
-	check(refusals != NULL);
+	check(others != NULL);
 	for (size_t i = h->written; i < h->count; i++)
-		if (h->records[i].kind == JOURNAL_REFUSAL)
-			refusals[aside++] = h->records[i];
+		if (journal_kind_can_wait(h->records[i].kind))
+			others[aside++] = h->records[i];
 		else
 			h->records[kept++] = h->records[i];
 	h->count = kept;
 	ok = journal_commit(j, true);
 	for (size_t i = 0; i < aside; i++)	/* there is room in the array: they have been in it */
-		h->records[h->count++] = refusals[i];
-	free(refusals);
+		h->records[h->count++] = others[i];
+	free(others);
 	return ok;
 }

@@ -20,6 +20,8 @@
 #define RETENTION_SAY_US (30 * (int64_t)CLOCK_SECOND)
 /* A start asks for the triggers of the last window of the quota, an hour at most, and its jitter. */
 #define RETENTION_KEEP_US (2 * 3600 * (int64_t)CLOCK_SECOND)
+/* Clocks drift apart, and are put right, by less; a machine that slept for longer looks the same, and is started anew. */
+#define RETENTION_CLOCK_US (3600 * (int64_t)CLOCK_SECOND)
 #define RETENTION_COLLECTED_BYTES 512	/* what the collector writes has a hundred */
 
 struct retention_run {
@@ -98,9 +100,35 @@ retention_collected(struct retention_run *run)
 	} else if (ok && !str_eq(journal, str_from(run->j->uuid))) {
 		buf_printf(&run->why, "%s: is another journal's", run->collected.p);
 		ok = false;
+	} else if (ok && run->limit > run->j->head.seq) {
+		buf_printf(&run->why, "%s: names seq %" PRIu64 ", but the journal ends at %" PRIu64, run->collected.p,
+		    run->limit, run->j->head.seq);
+		ok = false;
 	}
 	buf_fini(&text);
 	return ok;
+}
+
+int64_t
+journal_retention_set_us(struct wall_time before, struct mono_time before_mono, struct wall_time now,
+    struct mono_time now_mono)
+{
+	return now.us - before.us - mono_since(now_mono, before_mono);
+}
+
+/* Whether the wall clock can be believed; false, with the reason, where it was set since the journal was opened. */
+static bool
+retention_clock(struct retention_run *run)
+{
+	const struct journal_retention_state *state = &run->j->retention;
+	int64_t set_us = journal_retention_set_us(state->opened_wall, state->opened_mono, clock_now_wall(),
+	    clock_now_mono());
+
+	if (set_us < RETENTION_CLOCK_US && set_us > -RETENTION_CLOCK_US)
+		return true;
+	buf_printf(&run->why, "the clock was set by %" PRId64 " s since the start: restart the gateway where it is right",
+	    set_us / CLOCK_SECOND);
+	return false;
 }
 
 /* Note that DOING failed, with errno; false. */
@@ -273,7 +301,7 @@ retention_wanted(struct retention_run *run)
 static bool
 retention_delete(struct retention_run *run)
 {
-	if (!retention_collected(run) || !retention_list(run) || !retention_oldest(run) || !retention_is_due(run))
+	if (!retention_clock(run) || !retention_collected(run) || !retention_list(run) || !retention_oldest(run) || !retention_is_due(run))
 		return true;
 	/* A start must not be sent to a file that is gone. */
 	if (!journal_commit_checkpoint(run->j)) {

@@ -58,6 +58,7 @@ struct journal {
 	size_t reserved;		/* outcomes that are to come for intents taken */
 	bool sleeping;			/* the writer waits for FILLED */
 	bool stop;
+	struct journal_head shown, shown_all;	/* journal_synced_head: without what only anchors moved, and with it */
 
 	/* Read by any thread. */
 	atomic_bool up;
@@ -101,10 +102,12 @@ bool journal_commit(struct journal *j, bool sync);
 void journal_give_up(struct journal *j);
 
 /*
- * Write and sync what is held but for refusals, which stay held behind it: they must not take the room that was kept
- * for outcomes.
+ * Write and sync what is held but for refusals and anchors, which stay held behind it: they must not take the room that
+ * was kept for outcomes.
  */
 bool journal_commit_kept(struct journal *j);
+/* Whether records of KIND may wait for the room that outcomes leave. */
+bool journal_kind_can_wait(enum journal_kind kind);
 
 /* Whether the disk has room for what is held and for the outcomes that may come, and SPARE bytes more. */
 bool journal_has_room(struct journal *j, int64_t spare);

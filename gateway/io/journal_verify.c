@@ -8,23 +8,28 @@
 
 #include "io/journal_dir.h"
 #include "io/journal_intents.h"
+#include "io/journal_progress.h"
 #include "io/journal_repair.h"
 #include "io/journal_retention.h"
 #include "io/journal_segment.h"
-
-#define VERIFY_PROGRESS_RECORDS 65536	/* a few times a second */
+#include "io/journal_verify.h"
 
 struct verify_run {
 	int dirfd;
 	struct str directory;
 	struct journal_verdict *verdict;
-	void (*progress)(const char *file, uint64_t records);
+	struct journal_progress *progress;
+	const struct journal_anchors *anchors;	/* NULL: of nobody else */
+	size_t witnesses;
+	struct journal_anchors *gathered;	/* NULL: what it says of others is not wanted */
+	struct journal_hearing hearing;
 	struct journal_names names;
 	char uuid[JOURNAL_UUID_BYTES + 1];	/* empty until known */
 	struct journal_head head;
 	struct journal_intents open;
 	struct journal_head deleted;		/* the record in front of the first, where the oldest files are gone */
 	bool attested;				/* and a record says that it was deleted */
+	bool bad_line;				/* the fault is in the line behind head */
 	bool any_head;				/* the oldest files are gone: the first record says what it follows */
 	struct journal_checkpoint checkpoint;	/* head.seq 0: none */
 	struct journal_repairs repairs;		/* of damage on the way */
@@ -70,11 +75,22 @@ verify_attestation(struct verify_run *run, struct str text)
 		    memcmp(deleted.hash, run->deleted.hash, JOURNAL_HASH_HEX) == 0;
 }
 
+/* It is known which journal it is: find out what others say of it. */
+static void
+verify_begin(struct verify_run *run, struct str uuid)
+{
+	memmove(run->uuid, uuid.p, JOURNAL_UUID_BYTES);
+	memcpy(run->verdict->journal, run->uuid, sizeof(run->uuid));
+	if (run->anchors)
+		journal_hearing_begin(&run->hearing, journal_anchors_find(run->anchors, uuid), run->witnesses);
+}
+
 /* Check one line against what came before. FIRST: of the file that is named after SEGMENT. */
 static const char *
 verify_line(struct verify_run *run, struct str text, bool first, uint64_t segment)
 {
 	struct journal_verdict *v = run->verdict;
+	struct journal_head lost = run->deleted;	/* the last record that is known not to be there any more */
 	struct journal_line line;
 	const char *fault = journal_line_parse(text, &line);
 
@@ -86,6 +102,7 @@ verify_line(struct verify_run *run, struct str text, bool first, uint64_t segmen
 	if (run->any_head || run->passed) {
 		run->head.seq = line.seq - 1;
 		memcpy(run->head.hash, line.prev.p, JOURNAL_HASH_HEX);
+		lost = run->head;
 		if (run->any_head)
 			run->deleted = run->head;
 		run->any_head = false;
@@ -95,10 +112,12 @@ verify_line(struct verify_run *run, struct str text, bool first, uint64_t segmen
 	fault = journal_line_follows(&line, &run->head, str_from(run->uuid));
 	if (fault)
 		return fault;
-	memcpy(run->uuid, line.uuid.p, JOURNAL_UUID_BYTES);
+	if (v->journal[0] == '\0')
+		verify_begin(run, line.uuid);
 	journal_head_set(&run->head, &line);
 	journal_repairs_see(&run->repairs, &line);
 	run->passed = NULL;
+	journal_hearing_record(&run->hearing, &run->head, &lost);
 	if (line.seq == run->checkpoint.head.seq &&
 	    memcmp(run->head.hash, run->checkpoint.head.hash, JOURNAL_HASH_HEX) != 0)
 		return "journal.checkpoint knows another record with this seq";
@@ -107,6 +126,8 @@ verify_line(struct verify_run *run, struct str text, bool first, uint64_t segmen
 	v->last_seq = line.seq;
 	if (line.kind == JOURNAL_EVENT)
 		verify_attestation(run, text);
+	if (line.kind == JOURNAL_ANCHOR && run->gathered)
+		journal_anchors_take(run->gathered, text, 0, (struct wall_time){ INT64_MAX });
 	return verify_pair(run, &line);
 }
 
@@ -164,7 +185,7 @@ verify_lines(struct verify_run *run, struct journal_reader *reader, size_t at, e
 	const char *name = run->names.names[at], *fault;
 	bool last = at + 1 == run->names.count;
 	uint64_t segment, line;
-	struct str text;
+	struct str text = { NULL, 0 };
 	int date;
 
 	journal_name_parse(name, &segment, &date);
@@ -180,8 +201,8 @@ verify_lines(struct verify_run *run, struct journal_reader *reader, size_t at, e
 		}
 		if (fault)
 			*got = JOURNAL_READ_LINE;
-		if (run->progress && run->verdict->records % VERIFY_PROGRESS_RECORDS == 0)
-			run->progress(name, run->verdict->records);
+		if (*got == JOURNAL_READ_LINE)
+			journal_progress_add(run->progress, name, text.n + 1);
 	} while (*got == JOURNAL_READ_LINE);
 	return NULL;
 }
@@ -204,13 +225,12 @@ verify_file(struct verify_run *run, size_t at)
 	if (reader.fd < 0)
 		return verify_fail(run, name, 0, strerror(errno));
 	run->verdict->files++;
-	if (run->progress)
-		run->progress(name, run->verdict->records);
 	fault = verify_lines(run, &reader, at, &got);
 	if (fault == NULL && reader.line == 0 && !last &&
 	    !verify_pass(run, &reader, at, !run->any_head, "an empty file between others"))
 		fault = "an empty file between others";
 	run->verdict->torn_tail = fault == NULL && got == JOURNAL_READ_TAIL;
+	run->bad_line = fault != NULL;
 	if (fault)
 		verify_fail(run, name, reader.line, fault);
 	journal_reader_close(&reader);
@@ -223,6 +243,8 @@ verify_small_files(struct verify_run *run)
 {
 	if (journal_id_read(run->dirfd, run->uuid) == JOURNAL_DAMAGED)
 		return verify_fail(run, "journal.id", 1, "it is no UUID and a newline");
+	if (run->uuid[0] != '\0')
+		verify_begin(run, str_from(run->uuid));
 	if (journal_checkpoint_read(run->dirfd, str_from(run->uuid), &run->checkpoint) == JOURNAL_DAMAGED)
 		return verify_fail(run, "journal.checkpoint", 1, "its hash does not match, or it is another journal's");
 	return true;
@@ -274,28 +296,59 @@ verify_files(struct verify_run *run)
 	return true;
 }
 
-void
-journal_verify(struct str directory, void (*progress)(const char *file, uint64_t records),
-    struct journal_verdict *verdict)
+/* Open the directory; -1 is told as its fault. */
+static int
+verify_open(struct verify_run *run)
 {
-	struct verify_run run = { .directory = directory, .verdict = verdict, .progress = progress };
 	struct buf path = BUF_EMPTY;
+	int fd;
 
-	*verdict = (struct journal_verdict){ .ok = true };
-	journal_head_init(&run.head);
-	buf_add(&path, directory);
+	buf_add(&path, run->directory);
 	buf_add_char(&path, '\0');
-	run.dirfd = open(path.p, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	fd = open(path.p, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	buf_fini(&path);
-	if (run.dirfd < 0) {
-		verify_fail(&run, "", 0, strerror(errno));
+	if (fd < 0)
+		verify_fail(run, "", 0, strerror(errno));
+	return fd;
+}
+
+void
+journal_verify_one(struct str directory, const struct journal_anchors *anchors, size_t witnesses,
+    struct journal_anchors *gathered, struct journal_progress *progress, struct journal_verified *out)
+{
+	struct verify_run run = { .directory = directory, .verdict = &out->verdict, .progress = progress,
+		.anchors = anchors, .witnesses = witnesses, .gathered = gathered };
+
+	*out = (struct journal_verified){ .verdict = { .ok = true }, .bad_from = UINT64_MAX };
+	journal_head_init(&run.head);
+	run.dirfd = verify_open(&run);
+	if (run.dirfd < 0)
 		return;
-	}
-	if (verify_small_files(&run) && verify_names(&run))
-		verify_files(&run);
-	verdict->open_intents = run.open.count;
+	if (verify_small_files(&run) && verify_names(&run) && verify_files(&run))
+		journal_hearing_end(&run.hearing);
+	else if (run.bad_line)
+		out->bad_from = run.head.seq + 1;
+	out->verdict.open_intents = run.open.count;
+	out->hearing = run.hearing;
+	out->names = run.names;
 	journal_intents_fini(&run.open);
 	journal_repairs_fini(&run.repairs);
-	journal_names_fini(&run.names);
 	close(run.dirfd);
+}
+
+void
+journal_verified_fini(struct journal_verified *verified)
+{
+	journal_hearing_fini(&verified->hearing);
+	journal_names_fini(&verified->names);
+}
+
+void
+journal_verify(struct str directory, struct journal_progress *progress, struct journal_verdict *verdict)
+{
+	struct journal_verified verified;
+
+	journal_verify_one(directory, NULL, 0, NULL, progress, &verified);
+	*verdict = verified.verdict;
+	journal_verified_fini(&verified);
 }

@@ -144,12 +144,12 @@ writer_retry(struct journal *j)
 	atomic_store(&j->up, true);
 }
 
-/* Whether an intent or a refusal is held that was not written: it must leave room for the outcomes to come. */
+/* Whether an intent, a refusal or an anchor is held that was not written: it must leave room for the outcomes to come. */
 static bool
 writer_needs_room(const struct journal *j)
 {
 	for (size_t i = j->held.written; i < j->held.count; i++)
-		if (j->held.records[i].kind == JOURNAL_INTENT || j->held.records[i].kind == JOURNAL_REFUSAL)
+		if (j->held.records[i].kind == JOURNAL_INTENT || journal_kind_can_wait(j->held.records[i].kind))
 			return true;
 	return false;
 }

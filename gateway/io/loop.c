@@ -10,27 +10,30 @@
 
 #include "base/check.h"
 
+/* Hooks in their order. */
+struct loop_hooks {
+	struct loop_hook *first, **tail;
+};
+
 struct loop {
 	struct event_base *base;
 	struct event *wake_event;	/* fires when mail was posted */
 	int wake_fd;			/* eventfd */
 	bool stop;
-	struct loop_hook *hooks, **hooks_tail;	/* of this turn, in order */
+	bool mail_from_itself;		/* is in the queue, unless it was read meanwhile */
+	struct loop_hooks hooks, last;	/* of this turn; LAST run when there are no others */
 	pthread_mutex_t lock;		/* guards the mail queue; held for a few instructions */
 	struct mail *mails, **mails_tail;
 };
 
-/* Run the mail that other threads have queued. */
-static void
-on_wake(evutil_socket_t fd, short what, void *arg)
-{
-	struct loop *loop = arg;
-	struct mail *list, *next;
-	uint64_t count;
+/* The loop that this thread runs. */
+static _Thread_local struct loop *loop_of_thread;
 
-	(void)what;
-	while (read(fd, &count, sizeof(count)) < 0)
-		break;	/* EAGAIN: somebody else's wake; the queue is looked at all the same */
+void
+loop_read_mail(struct loop *loop)
+{
+	struct mail *list, *next;
+
 	pthread_mutex_lock(&loop->lock);
 	list = loop->mails;
 	loop->mails = NULL;
@@ -42,10 +45,16 @@ on_wake(evutil_socket_t fd, short what, void *arg)
 	}
 }
 
-void
-loop_read_mail(struct loop *loop)
+/* Other threads have queued mail. */
+static void
+on_wake(evutil_socket_t fd, short what, void *arg)
 {
-	on_wake(loop->wake_fd, 0, loop);
+	uint64_t count;
+
+	(void)what;
+	while (read(fd, &count, sizeof(count)) < 0)
+		break;	/* EAGAIN: somebody else's wake; the queue is looked at all the same */
+	loop_read_mail(arg);
 }
 
 struct loop *
@@ -55,11 +64,12 @@ loop_new(void)
 	struct loop *loop = calloc(1, sizeof(*loop));
 
 	check(config != NULL && loop != NULL);
-	event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK | EVENT_BASE_FLAG_PRECISE_TIMER);
+	event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK | EVENT_BASE_FLAG_PRECISE_TIMER | EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST);
 	loop->base = event_base_new_with_config(config);
 	event_config_free(config);
 	check(loop->base != NULL);
-	loop->hooks_tail = &loop->hooks;
+	loop->hooks.tail = &loop->hooks.first;
+	loop->last.tail = &loop->last.first;
 	loop->mails_tail = &loop->mails;
 	pthread_mutex_init(&loop->lock, NULL);
 	loop->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
@@ -85,30 +95,49 @@ loop_free(struct loop **loop_p)
 	free(loop);
 }
 
+/* Take the first hook off a list; NULL where it is empty. */
+static struct loop_hook *
+hooks_take(struct loop_hooks *hooks)
+{
+	struct loop_hook *hook = hooks->first;
+
+	if (hook == NULL)
+		return NULL;
+	hooks->first = hook->next;
+	if (hooks->first == NULL)
+		hooks->tail = &hooks->first;
+	hook->queued = false;
+	return hook;
+}
+
 /* Run the hooks of the turn, and those that they schedule. */
 static void
 loop_end_turn(struct loop *loop)
 {
-	while (loop->hooks) {
-		struct loop_hook *hook = loop->hooks;
+	struct loop_hook *hook;
 
-		loop->hooks = hook->next;
-		if (loop->hooks == NULL)
-			loop->hooks_tail = &loop->hooks;
-		hook->queued = false;
+	while ((hook = hooks_take(&loop->hooks)) != NULL || (hook = hooks_take(&loop->last)) != NULL)
 		hook->fn(hook->arg);
-	}
 }
 
 void
 loop_run(struct loop *loop)
 {
+	struct loop *before = loop_of_thread;
+
 	loop->stop = false;
+	loop_of_thread = loop;
 	loop_end_turn(loop);	/* what was made ready before the loop ran */
 	while (!loop->stop) {
-		check(event_base_loop(loop->base, EVLOOP_ONCE) >= 0);
+		bool mail = loop->mail_from_itself;
+
+		loop->mail_from_itself = false;
+		check(event_base_loop(loop->base, EVLOOP_ONCE | (mail ? EVLOOP_NONBLOCK : 0)) >= 0);
+		if (mail)
+			loop_read_mail(loop);
 		loop_end_turn(loop);
 	}
+	loop_of_thread = before;
 }
 
 void
@@ -130,46 +159,84 @@ loop_base(struct loop *loop)
 	return loop->base;
 }
 
-void
-loop_at_turn_end(struct loop *loop, struct loop_hook *hook)
+/* Put HOOK behind the others of its list. */
+static void
+hooks_add(struct loop_hooks *hooks, struct loop_hook *hook)
 {
 	if (hook->queued)
 		return;
 	hook->queued = true;
 	hook->next = NULL;
-	*loop->hooks_tail = hook;
-	loop->hooks_tail = &hook->next;
+	*hooks->tail = hook;
+	hooks->tail = &hook->next;
+}
+
+void
+loop_at_turn_end(struct loop *loop, struct loop_hook *hook)
+{
+	hooks_add(&loop->hooks, hook);
+}
+
+void
+loop_at_turn_last(struct loop *loop, struct loop_hook *hook)
+{
+	hooks_add(&loop->last, hook);
+}
+
+/* Take HOOK out of a list; false where it is not in it. */
+static bool
+hooks_remove(struct loop_hooks *hooks, struct loop_hook *hook)
+{
+	struct loop_hook **p;
+
+	for (p = &hooks->first; *p != hook; p = &(*p)->next)
+		if (*p == NULL)
+			return false;
+	*p = hook->next;
+	if (*p == NULL)
+		hooks->tail = p;
+	hook->queued = false;
+	return true;
 }
 
 void
 loop_unhook(struct loop *loop, struct loop_hook *hook)
 {
-	struct loop_hook **p;
+	if (hook->queued)
+		check(hooks_remove(&loop->hooks, hook) || hooks_remove(&loop->last, hook));
+}
 
-	if (!hook->queued)
-		return;
-	for (p = &loop->hooks; *p != hook; p = &(*p)->next)
-		check(*p != NULL);
-	*p = hook->next;
-	if (*p == NULL)
-		loop->hooks_tail = p;
-	hook->queued = false;
+/* Wake LOOP for the mail that was queued; on its own thread that is no system call. */
+static void
+loop_wake(struct loop *loop)
+{
+	uint64_t one = 1;
+
+	if (loop == loop_of_thread)
+		loop->mail_from_itself = true;
+	else
+		check(write(loop->wake_fd, &one, sizeof(one)) == sizeof(one));
+}
+
+void
+loop_post_all(struct loop *loop, struct mail *first, struct mail *last)
+{
+	bool wake;
+
+	last->next = NULL;
+	pthread_mutex_lock(&loop->lock);
+	wake = loop->mails == NULL;
+	*loop->mails_tail = first;
+	loop->mails_tail = &last->next;
+	pthread_mutex_unlock(&loop->lock);
+	if (wake)
+		loop_wake(loop);
 }
 
 void
 loop_post(struct loop *loop, struct mail *mail)
 {
-	bool wake;
-	uint64_t one = 1;
-
-	mail->next = NULL;
-	pthread_mutex_lock(&loop->lock);
-	wake = loop->mails == NULL;
-	*loop->mails_tail = mail;
-	loop->mails_tail = &mail->next;
-	pthread_mutex_unlock(&loop->lock);
-	if (wake)
-		check(write(loop->wake_fd, &one, sizeof(one)) == sizeof(one));
+	loop_post_all(loop, mail, mail);
 }
 
 /* libevent's timer fired. */

@@ -44,12 +44,14 @@ void loop_timer_fini(struct loop_timer *timer);
 
 /* Embedded in a message that owns its bytes. RUN is called on the receiving loop's thread and owns the mail. */
 struct mail {
-	struct mail *next;	/* private */
+	struct mail *next;	/* private; for loop_post_all */
 	void (*run)(struct mail *mail);
 };
 
 /* Any thread. Mails of one sender arrive in order. The receiver is woken once for all that is queued. */
 void loop_post(struct loop *loop, struct mail *mail);
+/* The same for a chain of mails, from FIRST by NEXT to LAST. */
+void loop_post_all(struct loop *loop, struct mail *first, struct mail *last);
 /* The loop's thread, once it runs no more: read what has come until now. */
 void loop_read_mail(struct loop *loop);
 
@@ -61,6 +63,8 @@ struct loop_hook {
 	bool queued;		/* private */
 };
 void loop_at_turn_end(struct loop *loop, struct loop_hook *hook);
+/* Behind all others, and those that they schedule: for what is done once for a whole turn, such as waking another thread. */
+void loop_at_turn_last(struct loop *loop, struct loop_hook *hook);
 /* Take HOOK back, queued or not: before its storage goes. */
 void loop_unhook(struct loop *loop, struct loop_hook *hook);
 

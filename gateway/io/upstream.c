@@ -229,11 +229,12 @@ upstream_take_idle(struct upstream *upstream)
 struct upstream_call *
 upstream_borrow(struct upstream *upstream, bool fresh, const struct upstream_hooks *hooks, void *arg)
 {
-	struct upstream_call *call = calloc(1, sizeof(*call));
+	struct upstream_call *call = malloc(sizeof(*call));
 	struct upstream_connection *idle = NULL;
 
 	check_magic(upstream, UPSTREAM_MAGIC);
 	check(call != NULL);
+	memset(call, 0, offsetof(struct upstream_call, reader.head.fields));
 	call->magic = UPSTREAM_CALL_MAGIC;
 	call->upstream = upstream;
 	call->hooks = *hooks;

@@ -177,6 +177,11 @@ upstream_connection_write(struct upstream_connection *connection, struct str hea
 		buf_add(&first, buf_str(body));
 		buf_wipe(body);
 	}
+	if (body->n == 0 && first.n <= UPSTREAM_RECORD_BYTES && upstream_wire_write(connection, buf_str(&first))) {
+		upstream_call_wrote(connection->call, first.n);
+		buf_wipe(&first);
+		return;
+	}
 	connection_queue(output, &first);
 	connection_queue(output, body);
 }

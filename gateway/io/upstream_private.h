@@ -17,7 +17,6 @@ struct upstream_reader {
 	size_t body_limit;
 	struct http1_scan scan;
 	struct buf head_bytes;		/* owned; HEAD's slices point into it once has_head */
-	struct http1_head head;
 	bool has_head;
 	bool begun;			/* a byte was seen */
 	unsigned interims;		/* 1xx skipped */
@@ -26,6 +25,7 @@ struct upstream_reader {
 	uint64_t left;			/* with HTTP1_LENGTH: bytes to come */
 	enum upstream_reason reason;	/* of a fault */
 	const char *detail;		/* of a fault; static */
+	struct http1_head head;		/* last, since its fields are not cleared */
 };
 
 enum upstream_read { UPSTREAM_READ_MORE, UPSTREAM_READ_DONE, UPSTREAM_READ_FAULT };
@@ -92,7 +92,7 @@ struct upstream_call {
 	uint64_t written_bytes;
 	struct loop_timer deadline;
 	struct upstream_failure failure;
-	struct upstream_reader reader;
+	struct upstream_reader reader;		/* last, as its head */
 };
 
 TAILQ_HEAD(upstream_connections, upstream_connection);

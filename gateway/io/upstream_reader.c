@@ -16,7 +16,7 @@ upstream_reader_init(struct upstream_reader *reader, struct str method, const st
 {
 	size_t n = method.n < sizeof(reader->method) - 1 ? method.n : sizeof(reader->method) - 1;
 
-	memset(reader, 0, sizeof(*reader));
+	memset(reader, 0, offsetof(struct upstream_reader, head.fields));
 	memcpy(reader->method, method.p, n);
 	reader->limits.head_bytes = settings->response_head_bytes;
 	reader->body_limit = settings->response_body_bytes;

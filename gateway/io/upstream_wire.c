@@ -9,6 +9,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "base/check.h"
+
 bool
 upstream_wire_has_more(const struct upstream_connection *connection)
 {
@@ -21,12 +23,27 @@ upstream_wire_is_quiet(struct upstream_connection *connection)
 	char byte;
 	int n;
 
+	if (recv(bufferevent_getfd(connection->bev), &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0)
+		return errno == EAGAIN || errno == EINTR;
 	if (connection->ssl == NULL)
-		return recv(bufferevent_getfd(connection->bev), &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
-		    (errno == EAGAIN || errno == EINTR);
-	ERR_clear_error();
+		return false;
+	ERR_clear_error();	/* it may be a ticket: only TLS can tell */
 	n = SSL_peek(connection->ssl, &byte, 1);
 	return n <= 0 && SSL_get_error(connection->ssl, n) == SSL_ERROR_WANT_READ;
+}
+
+bool
+upstream_wire_write(struct upstream_connection *connection, struct str bytes)
+{
+	int n;
+
+	if (connection->ssl == NULL)
+		return false;	/* it could take a part; fetches have time */
+	ERR_clear_error();
+	n = SSL_write(connection->ssl, bytes.p, (int)bytes.n);
+	ERR_clear_error();
+	check(n <= 0 || (size_t)n == bytes.n);	/* SSL_MODE_ENABLE_PARTIAL_WRITE is not set */
+	return n > 0;
 }
 
 int

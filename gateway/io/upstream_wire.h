@@ -11,6 +11,11 @@
 bool upstream_wire_has_more(const struct upstream_connection *connection);
 /* Look at the socket now: whether it is open and nothing has come. Tickets are taken in by the way. */
 bool upstream_wire_is_quiet(struct upstream_connection *connection);
+/*
+ * Write at most a record past libevent, whose output is empty. False: nothing of it was sent as yet, or it fails; the same bytes
+ * must then go into libevent's output, which tries again and tells faults.
+ */
+bool upstream_wire_write(struct upstream_connection *connection, struct str bytes);
 /* Read past libevent what the socket still has; 0 or less at its end. */
 int upstream_wire_read(struct upstream_connection *connection, char *bytes, size_t n);
 /* How the connection that ended with WHAT (BEV_EVENT_) and errno ERROR did so. WHY is never NULL, and static. */

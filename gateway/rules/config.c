@@ -43,6 +43,15 @@ config_set_defaults(struct config *config)
 	config->resolve.delay_us = 15 * CONFIG_SECOND;
 	config->resolve.tries = 3;
 	config->resolve.window_us = 2 * CONFIG_MINUTE;
+	config->polls.refresh_us = 15 * CONFIG_SECOND;
+	config->polls.min_refresh_us = 5 * CONFIG_SECOND;
+	config->polls.keep_us = 10 * CONFIG_MINUTE;
+	config->polls.grant_us = CONFIG_MINUTE;
+	config->polls.max_bytes = 32 * CONFIG_MB;
+	config->idempotency.keys_us = CONFIG_DAY;
+	config->idempotency.max_bytes = 128 * CONFIG_MB;
+	config->idempotency.undelivered_us = 2 * CONFIG_MINUTE;
+	config->audit_anchors_us = 60 * CONFIG_SECOND;
 	config->drain_timeout_us = 35 * CONFIG_SECOND;
 	config->log_level = LOG_INFO;
 }

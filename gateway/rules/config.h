@@ -170,6 +170,15 @@ struct config_limit {
 	struct config_rate rate;
 };
 
+/* Answers to polls that are kept and shared. */
+struct config_polls {
+	int64_t refresh_us;		/* 15 s: an answer stands so long where the upstream says nothing; 0: nothing is kept or joined */
+	int64_t min_refresh_us;		/* 5 s: no-cache is not heard more often */
+	int64_t keep_us;		/* 10 min: a terminal state, and any other as the last that was known */
+	int64_t grant_us;		/* 60 s: so long after its last success a caller's own token shares what others were answered */
+	int64_t max_bytes;		/* 32 MB, for this instance */
+};
+
 /* They are the bits of a mask (limits_match). */
 #define CONFIG_LIMITS_MAX 32
 
@@ -250,6 +259,7 @@ struct config {
 		struct str collected;	/* the collector's file; empty: none */
 	} audit_retention;
 	int64_t audit_warn_free;	/* bytes; 1 GB */
+	int64_t audit_anchors_us;	/* 60 s; 0: off */
 	struct config_secret audit_digest_key;	/* empty: a record's body_sha256 is a plain SHA-256 */
 	struct {			/* its value as a key of HMAC-SHA-256; set by gate/ before it is shared, wiped with the snapshot */
 		size_t n;		/* 0: there is none */
@@ -261,6 +271,12 @@ struct config {
 		int tries;		/* 3 */
 		int64_t window_us;	/* 2 min: how long after its sending an instance of a run may begin */
 	} resolve;
+	struct config_polls polls;
+	struct {
+		int64_t keys_us;	/* how long a key is remembered; 24 h */
+		int64_t max_bytes;	/* what the embedded store may take for them; 128 MB */
+		int64_t undelivered_us;	/* how long an answer that nobody received is; 2 min, 0: not at all */
+	} idempotency;
 	int64_t drain_delay_us, drain_timeout_us;
 	int log_level;			/* enum log_level */
 	struct str *warnings;		/* sentences to say once at start */

@@ -225,12 +225,27 @@ read_retention(struct config_reader *r, struct json_t *value, const struct confi
 		config_error(r, "needs \"age\" or \"size\": without either nothing is deleted");
 }
 
+/* Read how often heads are shown: never, or so seldom that it costs nothing. */
+static void
+read_anchors(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out)
+{
+	int64_t us = 0;
+
+	config_read_duration(r, value, rule, &us);
+	if (us > 0 && us < CONFIG_SECOND)
+		config_error_is(r, "must be \"0s\" (never) or \"1s\" at least", value);
+	else
+		*(int64_t *)out = us;
+}
+
 static const struct config_rule audit_rules[] = {
 	CONFIG_KEY("directory", config_read_path, struct config, audit_directory, 0, 0),
 	/* 10,000 refusals a second are 5 MB of journal a second: more is no record but a way to fill a disk. */
 	CONFIG_KEY("refusals", config_read_int64, struct config, audit_refusals, 1, 10000),
 	CONFIG_KEY("digest_key", config_read_secret, struct config, audit_digest_key, 0, 0),
 	{ STR_INIT("retention"), read_retention, 0, 0, 0, false, NULL, NULL },
+	/* An hour is how much of a journal could still be rewritten unseen. */
+	CONFIG_KEY("anchors", read_anchors, struct config, audit_anchors_us, 0, 60 * CONFIG_MINUTE),
 	CONFIG_KEY("warn_free", config_read_bytes, struct config, audit_warn_free, 0, 1024 * CONFIG_TB),
 	CONFIG_END,
 };
@@ -252,6 +267,29 @@ static const struct config_rule resolve_rules[] = {
 	CONFIG_KEY("delay", config_read_duration, struct config, resolve.delay_us, CONFIG_SECOND, CONFIG_MINUTE),
 	CONFIG_KEY("tries", config_read_int, struct config, resolve.tries, 1, 4),
 	CONFIG_KEY("window", config_read_duration, struct config, resolve.window_us, CONFIG_SECOND, 10 * CONFIG_MINUTE),
+	CONFIG_END,
+};
+
+/*
+ * Fabric looks at a job about once a minute: who sees a state five minutes late polls for nothing. Below a second no-cache would be
+ * the way round the quota; a token that was revoked hours ago must not be believed.
+ */
+static const struct config_rule polls_rules[] = {
+	CONFIG_KEY("refresh", config_read_duration, struct config, polls.refresh_us, 0, 5 * CONFIG_MINUTE),
+	CONFIG_KEY("min_refresh", config_read_duration, struct config, polls.min_refresh_us, CONFIG_SECOND, 5 * CONFIG_MINUTE),
+	CONFIG_KEY("keep", config_read_duration, struct config, polls.keep_us, CONFIG_SECOND, CONFIG_DAY),
+	CONFIG_KEY("grant", config_read_duration, struct config, polls.grant_us, 0, CONFIG_HOUR),
+	CONFIG_KEY("max_bytes", config_read_bytes, struct config, polls.max_bytes, CONFIG_MB, 1024 * CONFIG_MB),
+	CONFIG_END,
+};
+
+static const struct config_rule idempotency_rules[] = {
+	/* Whoever repeats a request does so within a minute; a month of keys is more than any store of ours should hold. */
+	CONFIG_KEY("keys", config_read_duration, struct config, idempotency.keys_us, CONFIG_MINUTE, 30 * CONFIG_DAY),
+	/* A key takes about 900 bytes. */
+	CONFIG_KEY("max_bytes", config_read_bytes, struct config, idempotency.max_bytes, CONFIG_MB, CONFIG_TB),
+	/* An honest identical run within this time is answered by the lost one's job: not longer than retries come. */
+	CONFIG_KEY("undelivered", config_read_duration, struct config, idempotency.undelivered_us, 0, CONFIG_HOUR),
 	CONFIG_END,
 };
 
@@ -296,8 +334,9 @@ const struct config_rule config_rules[] = {
 	CONFIG_SECTION("wait", wait_rules, false),
 	CONFIG_SECTION("limits", limits_rules, false),
 	CONFIG_SECTION("audit", audit_rules, false),
-	CONFIG_LATER("polls", "polls"),
 	CONFIG_SECTION("resolve", resolve_rules, false),
+	CONFIG_SECTION("idempotency", idempotency_rules, false),
+	CONFIG_SECTION("polls", polls_rules, false),
 	CONFIG_SECTION("drain", drain_rules, false),
 	CONFIG_SECTION("log", log_rules, false),
 	CONFIG_END,

@@ -3,6 +3,7 @@
 
 #include "base/json_scan.h"
 #include "rules/config.h"
+#include "rules/heads.h"
 
 /*
  * How many bytes a value may have in the record, its escapes counted: whatever comes in, the
@@ -151,6 +152,18 @@ record_resolution(struct buf *out, const struct record_request *r, const struct 
 	jsonw_int(&w, "lists", s->lists);
 }
 
+void
+record_replay(struct buf *out, const struct record_request *r, const struct record_replay *p)
+{
+	struct jsonw w = { .out = out };
+
+	record_common(&w, STR("replay"), r);
+	record_asked(&w, r);
+	jsonw_int(&w, "answered", p->status);
+	record_string(&w, "first_request_id", p->first_id, RECORD_ID_MAX);
+	jsonw_int(&w, "count", p->count);
+}
+
 /* Write one caller's name and the ids of all it is known by; false, with nothing written, where that goes beyond LIMIT. */
 static bool
 record_caller(struct jsonw *w, const struct config_caller *caller, size_t limit)
@@ -201,6 +214,17 @@ record_stop(struct buf *out, struct str reason)
 
 	jsonw_string(&w, "kind", STR("stop"));
 	record_string(&w, "reason", reason, RECORD_NAME_MAX);
+}
+
+void
+record_anchor(struct buf *out, const struct heads_head *head)
+{
+	struct jsonw w = { .out = out };
+
+	jsonw_string(&w, "kind", STR("anchor"));
+	jsonw_string(&w, "of_journal", str_from(head->journal));
+	jsonw_int(&w, "of_seq", (int64_t)head->seq);
+	jsonw_string(&w, "of_hash", (struct str){ head->hash, HEADS_HASH_HEX });
 }
 
 /* The members that an outcome has in common with its intent, as record_common writes them. */

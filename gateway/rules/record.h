@@ -51,6 +51,9 @@ struct record_resolution {
 	int lists;			/* calls that were answered with a list */
 };
 
+/* FIRST_ID: the request whose answer it is. */
+struct record_replay { int status; struct str first_id; int64_t count; };
+
 struct record_config { struct str digest; /* hex */ struct str event; /* "start" or "reload" */ };
 
 void record_intent(struct buf *out, const struct record_request *r);
@@ -58,6 +61,7 @@ void record_outcome(struct buf *out, const struct record_request *r, const struc
 void record_refusal(struct buf *out, const struct record_request *r, const struct record_refusal *f);
 /* `result` is "accepted" where it was matched, else "unknown" still. */
 void record_resolution(struct buf *out, const struct record_request *r, const struct record_resolution *s);
+void record_replay(struct buf *out, const struct record_request *r, const struct record_replay *p);
 struct config;
 
 /*
@@ -66,6 +70,10 @@ struct config;
  */
 void record_config(struct buf *out, const struct config *config, struct str digest_hex, struct str event);
 void record_stop(struct buf *out, struct str reason);
+
+/* What another journal was seen to have: `of_journal`, `of_seq`, `of_hash` (`journal`, `seq` and `hash` are the record's own). */
+struct heads_head;
+void record_anchor(struct buf *out, const struct heads_head *head);
 
 /*
  * The outcome of an intent that a start found open: its fate is unknown. INTENT_LINE is the intent's whole line, with

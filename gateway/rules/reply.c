@@ -30,6 +30,11 @@ static const struct {
 		STR_INIT("http_request_error") },
 	[REFUSAL_OUTCOME_UNKNOWN] = { 409, false, STR_INIT("JobgateOutcomeUnknown"), { NULL, 0 },
 		STR_INIT("http_response_incomplete") },
+	/* The first one with the key is under way: whoever asks again gets its answer. */
+	[REFUSAL_KEY_IN_FLIGHT] = { 409, true, STR_INIT("JobgateIdempotencyInFlight"), { NULL, 0 },
+		STR_INIT("http_request_denied") },
+	[REFUSAL_KEY_MISMATCH] = { 422, false, STR_INIT("JobgateIdempotencyMismatch"), { NULL, 0 },
+		STR_INIT("http_request_error") },
 	[REFUSAL_BODY_TOO_LARGE] = { 413, false, STR_INIT("JobgateTooLarge"), { NULL, 0 },
 		STR_INIT("http_request_error") },
 	[REFUSAL_TARGET_TOO_LONG] = { 414, false, STR_INIT("JobgateTooLarge"), { NULL, 0 },

@@ -19,6 +19,8 @@ enum refusal {
 	REFUSAL_BAD_METHOD,		/* 405 JobgateMethodNotAllowed */
 	REFUSAL_TIMEOUT,		/* 408 JobgateTimeout */
 	REFUSAL_OUTCOME_UNKNOWN,	/* 409 JobgateOutcomeUnknown */
+	REFUSAL_KEY_IN_FLIGHT,		/* 409 JobgateIdempotencyInFlight */
+	REFUSAL_KEY_MISMATCH,		/* 422 JobgateIdempotencyMismatch */
 	REFUSAL_BODY_TOO_LARGE,		/* 413 JobgateTooLarge */
 	REFUSAL_TARGET_TOO_LONG,	/* 414 JobgateTooLarge */
 	REFUSAL_MEDIA_TYPE,		/* 415 JobgateBadRequest: on the admin listener only */

@@ -29,10 +29,12 @@ def read_reply(file):
 
 
 class RedisDouble:
-    """Relays commands to a real server, but for those in `answers` (command name in capitals: raw reply)."""
+    """Relays commands to a real server, but for those in `answers` (command name in capitals: raw reply), or to whose words
+    `refuse` has a raw reply."""
 
     def __init__(self, port):
         self.real, self.answers, self.seen, self.open = port, {}, [], []
+        self.refuse = lambda words: None
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         self.thread = threading.Thread(target=self._accept, daemon=True)
@@ -58,8 +60,9 @@ class RedisDouble:
                 while (words := read_command(commands)) is not None:
                     name = words[0].upper().decode()
                     self.seen.append(words)
-                    if name in self.answers:
-                        client.sendall(self.answers[name])
+                    answer = self.answers.get(name) or self.refuse(words)
+                    if answer:
+                        client.sendall(answer)
                         continue
                     real.sendall(b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w) for w in words))
                     client.sendall(read_reply(replies))

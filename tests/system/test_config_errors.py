@@ -67,7 +67,7 @@ def test_all_errors_at_once(tmp_path, certificates):
     ("store", {"redis": "redis://127.0.0.1:1", "on_failure": "open"}),
     ("listen.0.trusted_proxies", ["10.0.0.1/8"]), ("listen.0.proxy_protocol", True),
     # What later work brings is named, and says so.
-    ("polls", {}), ("identities", [{"name": "default", "credential": {}}])])
+    ("polls.refresh", "6m"), ("identities", [{"name": "default", "credential": {}}])])
 def test_each_wrong_value(tmp_path, certificates, path, value):
     config = make_config(certificates, 1)
     change(config, path, value)

@@ -22,6 +22,7 @@ SHORT = {
               "--measured", "8"],
     "slow": ["--clients", "40", "--seconds", "8", "--latency", "1500", "--cut", "4", "--wait", "1", "--window", "2",
              "--queue", "8", "--timeout", "2", "--longest", "5", "--drain", "2"],
+    "tamper": ["fleet", "--count", "150", "--seconds", "5"],
     "year": ["--bytes", "3000000"],
     "mixed": ["--window", "2", "--seconds", "40", "--wait", "1", "--times", "3", "--back", "5", "--health", "500",
               "--slack", "2"],

@@ -3,6 +3,7 @@
 import pytest
 
 from harness import BASE, ITEM, WS, check_error, field, key_of, sha256
+from wire import wait_for
 
 WORKSPACES = "/v1/workspaces?continuationToken=a%2Fb"
 QUOTA = {"quota": {"requests": 2, "window": "1h"}}     # so small that whatever took of it would be missed
@@ -47,7 +48,7 @@ def test_relayed_with_the_callers_own_token(gateway, sim):
     assert not gateway.records("intent") and not gateway.records("refusal")
     requests = {name: value for name, value in gateway.metrics().items() if name.startswith("jobgate_requests_total")}
     assert sum(value for name, value in requests.items() if 'operation="other"' in name) == 4
-    assert sum(1 for line in gateway.events("request") if line["operation"] == "other") == 4
+    wait_for(lambda: sum(1 for line in gateway.events("request") if line["operation"] == "other") == 4, what="four log lines")
 
 
 @pytest.mark.parametrize("word", ["jobs", "JOBS", "job%73", "job%2573", "jobs;a=b", "jobs%20"])

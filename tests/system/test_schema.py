@@ -76,16 +76,16 @@ FULL = {
     "limits": {"connections": 100, "head_bytes": 8192, "body_bytes": 65536, "head_timeout": "1s", "body_timeout": "1s",
                "idle_timeout": "1m"},
     "audit": {"directory": "audit", "refusals": 5, "digest_key": {"file": "digest-key"},
-              "retention": {"age": "400d", "size": "10GB", "collected": "collected.json"}, "warn_free": "2GB"},
+              "retention": {"age": "400d", "size": "10GB", "collected": "collected.json"}, "anchors": "30s", "warn_free": "2GB"},
     "resolve": {"match": "activity", "delay": "20s", "tries": 2, "window": "1m"},
+    "polls": {"refresh": "30s", "min_refresh": "2s", "keep": "1h", "grant": "5m", "max_bytes": "64MB"},
+    "idempotency": {"keys": "1h", "max_bytes": "64MB", "undelivered": "1m"},
     "drain": {"delay": "1s", "timeout": "10s"},
     "log": {"level": "debug"},
 }
 
 # The contract's "(later: X)": the parser says so, the schema does not have them.
-LATER = [
-    ("", "polls", "polls"),
-]
+LATER = []
 
 
 def check(tmp_path, config):

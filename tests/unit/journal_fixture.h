@@ -171,11 +171,11 @@ fixture_on_done(struct journal_entry *entry, bool ok)
 	free(e);
 }
 
-/* Put a record of KIND with request id ID; false where it was refused. */
-static inline bool
-fixture_put_at(struct fixture *f, enum journal_kind kind, const char *id, struct wall_time time)
+/* A record of KIND with request id ID. */
+static inline struct fixture_entry *
+fixture_entry(struct fixture *f, enum journal_kind kind, const char *id, struct wall_time time)
 {
-	static const char *const names[] = { "intent", "outcome", "refusal", "config" };
+	static const char *const names[] = { "intent", "outcome", "refusal", "config", "anchor" };
 	struct fixture_entry *e = calloc(1, sizeof(*e));
 
 	assert_non_null(e);
@@ -185,6 +185,22 @@ fixture_put_at(struct fixture *f, enum journal_kind kind, const char *id, struct
 		.on_done = fixture_on_done, .arg = e };
 	buf_printf(&e->entry.members, "\"kind\":\"%s\",\"request_id\":\"%s\",\"caller\":\"etl\"", names[kind], id);
 	f->awaited++;
+	return e;
+}
+
+/* Put a record without waking the writer. */
+static inline void
+fixture_put_unheard(struct fixture *f, enum journal_kind kind, const char *id)
+{
+	assert_true(journal_put_unheard(f->journal, &fixture_entry(f, kind, id, clock_now_wall())->entry));
+}
+
+/* Put a record; false where it was refused. */
+static inline bool
+fixture_put_at(struct fixture *f, enum journal_kind kind, const char *id, struct wall_time time)
+{
+	struct fixture_entry *e = fixture_entry(f, kind, id, time);
+
 	if (journal_put(f->journal, &e->entry))
 		return true;
 	f->awaited--;

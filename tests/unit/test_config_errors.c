@@ -98,7 +98,7 @@ static const struct { const char *path, *value, *errors; } rows[] = {
 	    "is \"10.0.0.0/33\"" },
 	{ "callers[0].keys[0].networks", "[\"::/129\"]", ETL ".keys[0].networks[0]: must have a prefix of 0 to 128 behind the slash, "
 	    "is \"::/129\"" },
-	{ "polls", "{}", "polls: " LATER("polls") },
+	{ "polls", "{\"min_refresh\": \"0s\"}", "polls.min_refresh: must be a duration (whole ms, s, m, h or d) from \"1s\" to \"5m\", is \"0s\"" },
 	/* kinds and bounds */
 	{ "workers", "0", "workers: must be 1 to 64, is 0" },
 	{ "workers", "65", "workers: must be 1 to 64, is 65" },
@@ -123,6 +123,9 @@ static const struct { const char *path, *value, *errors; } rows[] = {
 	{ "audit.retention", "{\"size\": \"18014398509481985KB\"}",
 	    "audit.retention.size: " SIZE "\"18014398509481985KB\"" },
 	{ "audit.retention", "{\"size\": \"GB\"}", "audit.retention.size: " SIZE "\"GB\"" },
+	{ "audit.anchors", "\"999ms\"", "audit.anchors: must be \"0s\" (never) or \"1s\" at least, is \"999ms\"" },
+	{ "audit.anchors", "\"61m\"",
+	    "audit.anchors: must be a duration (whole ms, s, m, h or d) from \"0s\" to \"1h\", is \"61m\"" },
 	{ "audit.warn_free", "1024",
 	    "audit.warn_free: must be a size (whole KB, MB, GB or TB) from \"0KB\" to \"1024TB\", is 1024" },
 	{ "audit.refusals", "true", "audit.refusals: must be 1 to 10000, is true" },

@@ -182,10 +182,36 @@ test_names(void **state)
 	assert_int_equal(journal_date((struct wall_time){ 1785587696123456 }), 20260801);
 }
 
+/* What is found without a parse is what the parse finds; whatever is written in another way is left to it. */
+static void
+test_request_id_without_a_parse(void **state)
+{
+	static const struct { const char *members, *id; } rows[] = {
+		{ MEMBERS, "r-1" },
+		{ "\"kind\":\"outcome\",\"request_id\":\"0190-ab\"", "0190-ab" },
+		{ "\"kind\":\"intent\",\"caller\":\"request_id\",\"request_id\":\"x\"", NULL },
+		{ "\"kind\":\"in\\\"tent\",\"request_id\":\"x\"", NULL },
+		{ "\"kind\":\"intent\",\"request_id\":\"a\\\"b\"", NULL },
+		{ "\"kind\":\"intent\",\"request_id\":null", NULL },
+		{ "\"kind\":\"intent\"", NULL },
+		{ "\"kind\":\"intent", NULL },
+		{ "", NULL },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct str id = journal_members_request_id(str_from(rows[i].members));
+
+		if (rows[i].id ? !str_eq(id, str_from(rows[i].id)) : id.p != NULL)
+			fail_msg("%s: \"%.*s\"", rows[i].members, STR_ARG(id));
+	}
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_request_id_without_a_parse),
 		cmocka_unit_test(test_form),
 		cmocka_unit_test(test_parse),
 		cmocka_unit_test(test_every_byte),

@@ -102,6 +102,7 @@ fail_and_recover(struct fixture *f, atomic_int *fault, size_t files)
 	refused_intent(f, "b");
 	assert_false(journal_is_up(f->journal));
 	assert_false(fixture_put(f, JOURNAL_INTENT, "c"));
+	assert_false(fixture_put(f, JOURNAL_ANCHOR, "c"));
 	refused = f->refused;
 	assert_true(fixture_put(f, JOURNAL_OUTCOME, "a"));	/* the answer goes out: ok=false comes at once */
 	assert_true(fixture_put(f, JOURNAL_REFUSAL, "r"));

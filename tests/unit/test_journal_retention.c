@@ -6,6 +6,7 @@
 
 #include "io/journal_retention.h"
 #include "io/journal_segment.h"
+#include "io/journal_state.h"
 
 #define HOUR_US (3600 * (int64_t)CLOCK_SECOND)
 
@@ -207,7 +208,8 @@ test_collected_bad(void **state)
 {
 	static const char *const bad[] = { "", "{}", "{\"seq\":9}", "{\"journal\":\"%s\"}", "[1]",
 		"{\"journal\":\"%s\",\"seq\":-1}", "{\"journal\":\"%s\",\"seq\":99}x", "{\"journal\":\"00000000-0000-4000-8000-000000000000\",\"seq\":99}",
-		"{\"journal\":\"%s\",\"seq\":1e9}", "{\"journal\":\"%s\",\"seq\":99" };
+		"{\"journal\":\"%s\",\"seq\":1e9}", "{\"journal\":\"%s\",\"seq\":99}",	/* the last: 12 are there */
+		"{\"journal\":\"%s\",\"seq\":99" };
 	struct fixture *f = old_journal(6, 48);
 	char path[FIXTURE_PATH_BYTES], uuid[64];
 	size_t before = files(f);
@@ -424,6 +426,47 @@ test_last_trigger(void **state)
 	fixture_free(f);
 }
 
+/*
+ * A wall clock that was set to another year makes all records old at once; that it was set shows by the clock that
+ * nobody sets.
+ */
+static void
+test_clock_set(void **state)
+{
+	struct fixture *f = old_journal(6, 48);
+	size_t before = files(f);
+
+	(void)state;
+	pthread_mutex_lock(&f->journal->lock);
+	f->journal->retention.opened_wall.us -= HOUR_US + CLOCK_SECOND;
+	pthread_mutex_unlock(&f->journal->lock);
+	retain(f, 24 * HOUR_US, 0, "");
+	wait_ill(f, true);
+	assert_int_equal(files(f), before);
+	pthread_mutex_lock(&f->journal->lock);
+	f->journal->retention.opened_wall.us += HOUR_US + CLOCK_SECOND;
+	pthread_mutex_unlock(&f->journal->lock);
+	retain(f, 24 * HOUR_US, 0, "");		/* it was set back */
+	wait_ill(f, false);
+	wait_gone(f, 2);
+	fixture_free(f);
+}
+
+/* Steps of both directions are told from time that passed. */
+static void
+test_clock_step(void **state)
+{
+	struct wall_time wall = { 1000 * HOUR_US };
+	struct mono_time mono = { 5 * HOUR_US };
+
+	(void)state;
+	assert_int_equal(journal_retention_set_us(wall, mono, (struct wall_time){ 1002 * HOUR_US },
+	    mono_add(mono, 2 * HOUR_US)), 0);
+	assert_int_equal(journal_retention_set_us(wall, mono, (struct wall_time){ 1003 * HOUR_US }, mono), 3 * HOUR_US);
+	assert_int_equal(journal_retention_set_us(wall, mono, (struct wall_time){ 999 * HOUR_US },
+	    mono_add(mono, HOUR_US)), -2 * HOUR_US);
+}
+
 int
 main(void)
 {
@@ -439,6 +482,8 @@ main(void)
 		cmocka_unit_test(test_record_fails),
 		cmocka_unit_test(test_killed),
 		cmocka_unit_test(test_last_trigger),
+		cmocka_unit_test(test_clock_set),
+		cmocka_unit_test(test_clock_step),
 	};
 
 	journal_disk.sync = fault_sync;

@@ -165,6 +165,73 @@ test_unhooked_hooks_do_not_run(void **state)
 }
 
 static void
+on_last(void *arg)
+{
+	struct journey *j = arg;
+
+	j->trail[j->n++] = 'z';
+	if (j->n < 4)
+		loop_at_turn_end(j->loop, &j->first);
+}
+
+/* What is done once for a whole turn comes behind all hooks of it, and behind those that it causes itself. */
+static void
+test_last_hooks_run_behind_all_others(void **state)
+{
+	struct journey j = { .loop = loop_new() };
+	struct loop_hook last = { .fn = on_last, .arg = &j }, unwanted = { .fn = on_last, .arg = &j };
+
+	(void)state;
+	j.first = (struct loop_hook){ .fn = on_first, .arg = &j };
+	j.second = (struct loop_hook){ .fn = on_second, .arg = &j };
+	loop_at_turn_last(j.loop, &last);
+	loop_at_turn_last(j.loop, &last);
+	loop_at_turn_last(j.loop, &unwanted);
+	loop_at_turn_end(j.loop, &j.first);
+	loop_unhook(j.loop, &unwanted);
+	loop_run(j.loop);
+	assert_string_equal(j.trail, "abzab");
+	loop_free(&j.loop);
+}
+
+struct letter {
+	struct mail mail;
+	struct journey *journey;
+	char name;
+	struct letter *answer;
+};
+
+static void
+on_letter(struct mail *mail)
+{
+	struct letter *letter = (struct letter *)mail;
+	struct journey *j = letter->journey;
+
+	j->trail[j->n++] = letter->name;
+	if (letter->answer)
+		loop_post(j->loop, &letter->answer->mail);
+	else
+		loop_stop(j->loop);
+}
+
+/* A loop may write to itself, from outside, from a hook and from mail that it reads; a chain comes in its order. */
+static void
+test_mail_to_itself(void **state)
+{
+	struct journey j = { .loop = loop_new() };
+	struct letter third = { { NULL, on_letter }, &j, '3', NULL }, second = { { NULL, on_letter }, &j, '2', &third };
+	struct letter first = { { &second.mail, on_letter }, &j, '1', NULL };
+
+	(void)state;
+	loop_post_all(j.loop, &first.mail, &second.mail);
+	loop_run(j.loop);	/* the first stops it; what is posted by the second waits for the next run */
+	assert_string_equal(j.trail, "12");
+	loop_run(j.loop);
+	assert_string_equal(j.trail, "123");
+	loop_free(&j.loop);
+}
+
+static void
 on_due(void *arg)
 {
 	loop_stop(arg);
@@ -198,6 +265,8 @@ main(void)
 		cmocka_unit_test(test_mail_left_over),
 		cmocka_unit_test(test_hooks_run_at_the_end_of_the_turn),
 		cmocka_unit_test(test_unhooked_hooks_do_not_run),
+		cmocka_unit_test(test_last_hooks_run_behind_all_others),
+		cmocka_unit_test(test_mail_to_itself),
 		cmocka_unit_test(test_timers),
 	};
 

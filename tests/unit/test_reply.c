@@ -26,6 +26,8 @@ test_table(void **state)
 		{ REFUSAL_BAD_METHOD, 405, "JobgateMethodNotAllowed", NULL, false },
 		{ REFUSAL_TIMEOUT, 408, "JobgateTimeout", NULL, true },
 		{ REFUSAL_OUTCOME_UNKNOWN, 409, "JobgateOutcomeUnknown", NULL, false },
+		{ REFUSAL_KEY_IN_FLIGHT, 409, "JobgateIdempotencyInFlight", NULL, true },
+		{ REFUSAL_KEY_MISMATCH, 422, "JobgateIdempotencyMismatch", NULL, false },
 		{ REFUSAL_BODY_TOO_LARGE, 413, "JobgateTooLarge", NULL, false },
 		{ REFUSAL_TARGET_TOO_LONG, 414, "JobgateTooLarge", NULL, false },
 		{ REFUSAL_MEDIA_TYPE, 415, "JobgateBadRequest", NULL, false },

@@ -1,0 +1,479 @@
+/*
+ * Claims in Redis: one script call for each, on a connection of their own.
+ *
+ *   queued -(the connection is up)-> asked -(script and ROLE have answered)-> heard
+ *      |                               |          '- taken, and there are replicas -> gathered -> waiting -(WAIT)-> heard
+ *      '------------(lost)-------------'----------------(lost, or no acknowledgement)--> away, and withdrawn
+ *
+ * One WAIT is under way at a time; it speaks for all claims that were taken before it was sent. Whether there are replicas
+ * is asked with each claim, and once there was one on this connection there must be one: a primary that has lost its
+ * replicas may be one that others have left.
+ *
+ * What is settled waits in order until the store has answered it; on a new connection all of it goes before any claim.
+ */
+#include "gate/claims_private.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+
+#include "base/check.h"
+#include "io/redis.h"
+#include "rules/claim_script.h"
+
+/* Ends that wait for the store; each takes up to 4 KB. */
+#define CLAIMS_UNTOLD_MAX 10000
+/* EVALSHA, the digest, how many keys, the key. */
+#define CLAIMS_WORDS (CLAIM_SCRIPT_ARGUMENTS + 4)
+
+struct redis_claim {
+	TAILQ_ENTRY(redis_claim) link;		/* in the list of its state */
+	struct claims_redis *redis;
+	struct claim_ask ask;
+	claims_heard *on_heard;
+	void *arg;
+	int pending;				/* replies to come */
+	bool evaluated, answered;
+	struct claim_answer answer;		/* its text is kept's */
+	struct buf kept;
+};
+
+TAILQ_HEAD(redis_claims, redis_claim);
+
+struct redis_end {
+	TAILQ_ENTRY(redis_end) link;
+	struct claims_redis *redis;
+	uint8_t name[CLAIM_DIGEST_BYTES];
+	char id[CLAIM_ID_BYTES];
+	enum claim_fate fate;
+	struct buf answer;
+	int64_t keep_us;
+	bool sent, evaluated;
+};
+
+TAILQ_HEAD(redis_ends, redis_end);
+
+struct claims_redis {
+	struct loop *loop;
+	struct resolver *resolver;
+	struct config *config;			/* a reference: the store's settings */
+	struct buf password;
+	void (*on_state)(void *arg, bool up, const char *why);
+	void *arg;
+	struct redis *redis;			/* NULL: nobody has asked for anything yet */
+	bool told, told_up;
+	bool replicated;			/* there were replicas on this connection */
+	int64_t replicas;			/* as last heard */
+	bool waiting_under_way, freeing;
+	struct redis_claims queued, asked, gathered, waiting;
+	struct redis_ends ends;
+	size_t end_count;
+	uint64_t untold;
+};
+
+static void on_claim(void *arg, const struct redis_reply *reply);
+static void on_role(void *arg, const struct redis_reply *reply);
+static void on_end(void *arg, const struct redis_reply *reply);
+static void on_wait(void *arg, const struct redis_reply *reply);
+
+/* Send the script to NAME's key with COUNT arguments: by its digest, or whole. */
+static bool
+claims_redis_send(struct claims_redis *redis, struct arena *arena, bool whole, const uint8_t *name, const struct str *arguments,
+    size_t count, void (*on_reply)(void *arg, const struct redis_reply *reply), void *arg)
+{
+	struct str words[CLAIMS_WORDS] = { whole ? STR("EVAL") : STR("EVALSHA"),
+		str_from(whole ? claim_script_text : claim_script_sha1), STR("1"),
+		claim_script_key(arena, redis->config->store.prefix, name) };
+
+	memcpy(words + 4, arguments, count * sizeof(*words));
+	return redis_command(redis->redis, words, count + 4, on_reply, arg);
+}
+
+/* Tell who asked, and forget the claim, which is in LIST. */
+static void
+redis_claim_end(struct redis_claims *list, struct redis_claim *claim, bool ok)
+{
+	TAILQ_REMOVE(list, claim, link);
+	claim->answer.answer = buf_str(&claim->kept);
+	claim->on_heard(claim->arg, ok ? &claim->answer : NULL);
+	buf_fini(&claim->kept);
+	free(claim);
+}
+
+/* The store is away for a claim in LIST that it may have: it is given back. */
+static void
+redis_claim_fail(struct redis_claims *list, struct redis_claim *claim)
+{
+	struct claims_redis *redis = claim->redis;
+
+	if (!redis->freeing && (!claim->answered || claim->answer.state == CLAIM_TAKEN))
+		claims_redis_settle(redis, &claim->ask, CLAIM_FATE_WITHDRAW, STR(""));
+	redis_claim_end(list, claim, false);
+}
+
+/* Ask a replica to acknowledge what was taken, where nobody is asked already. */
+static void
+claims_redis_wait(struct claims_redis *redis)
+{
+	struct redis_claim *claim;
+	struct arena arena;
+
+	if (redis->waiting_under_way || TAILQ_EMPTY(&redis->gathered))
+		return;
+	TAILQ_CONCAT(&redis->waiting, &redis->gathered, link);
+	arena_init(&arena);
+	redis->waiting_under_way = redis_command(redis->redis, (struct str[]){ STR("WAIT"), STR("1"),
+	    arena_printf(&arena, "%" PRId64, redis->config->store.timeout_us / 1000) }, 3, on_wait, redis);
+	arena_fini(&arena);
+	while (!redis->waiting_under_way && (claim = TAILQ_FIRST(&redis->waiting)) != NULL)
+		redis_claim_fail(&redis->waiting, claim);
+}
+
+/* A replica has what was taken before, or none says so in time. */
+static void
+on_wait(void *arg, const struct redis_reply *reply)
+{
+	struct claims_redis *redis = arg;
+	struct redis_claim *claim;
+	bool ok = reply->kind == REDIS_INT && reply->integer >= 1;
+
+	redis->waiting_under_way = false;
+	while ((claim = TAILQ_FIRST(&redis->waiting)) != NULL) {
+		if (ok)
+			redis_claim_end(&redis->waiting, claim, true);
+		else
+			redis_claim_fail(&redis->waiting, claim);
+	}
+	claims_redis_wait(redis);
+}
+
+/* Send a claim's script, and ask for replicas behind it; false where neither went. */
+static bool
+redis_claim_send(struct redis_claim *claim)
+{
+	struct claims_redis *redis = claim->redis;
+	struct str arguments[CLAIM_SCRIPT_ARGUMENTS];
+	struct arena arena;
+	size_t count;
+
+	arena_init(&arena);
+	count = claim_script_take(&arena, &claim->ask, arguments);
+	if (claims_redis_send(redis, &arena, claim->evaluated, claim->ask.name, arguments, count, on_claim, claim))
+		claim->pending++;
+	arena_fini(&arena);
+	if (claim->pending == 0)
+		return false;
+	if (redis_command(redis->redis, (struct str[]){ STR("ROLE") }, 1, on_role, claim))
+		claim->pending++;
+	else
+		redis->replicated = true;	/* not known: assume them */
+	return true;
+}
+
+/* A reply to a claim has come: with the last one it is known how it stands. */
+static void
+redis_claim_heard(struct redis_claim *claim)
+{
+	struct claims_redis *redis = claim->redis;
+
+	if (--claim->pending > 0)
+		return;
+	if (!claim->answered) {
+		redis_claim_fail(&redis->asked, claim);
+	} else if (claim->answer.state != CLAIM_TAKEN || !redis->replicated) {
+		redis_claim_end(&redis->asked, claim, true);
+	} else {
+		TAILQ_REMOVE(&redis->asked, claim, link);
+		TAILQ_INSERT_TAIL(&redis->gathered, claim, link);
+		claims_redis_wait(redis);
+	}
+}
+
+/* Read the script's answer to a claim; false where it is none. */
+static bool
+redis_claim_read(struct redis_claim *claim, const struct redis_reply *reply)
+{
+	const struct redis_reply *e = reply->elements;
+
+	if (reply->kind != REDIS_ARRAY || reply->element_count != 4 || e[0].kind != REDIS_STRING || e[1].kind != REDIS_STRING
+	    || e[2].kind != REDIS_INT || e[3].kind != REDIS_STRING
+	    || !claim_script_answer(e[0].string, e[1].string, e[2].integer, e[3].string, &claim->answer))
+		return false;
+	buf_add(&claim->kept, claim->answer.answer);
+	return true;
+}
+
+/* The script's answer, or what came in its place. */
+static void
+on_claim(void *arg, const struct redis_reply *reply)
+{
+	struct redis_claim *claim = arg;
+
+	if (reply->kind == REDIS_ERROR && str_starts(reply->string, STR("NOSCRIPT")) && !claim->evaluated) {
+		claim->evaluated = true;	/* EVAL also loads it, so this is once after each restart */
+		redis_claim_send(claim);
+	} else {
+		claim->answered = redis_claim_read(claim, reply);
+	}
+	redis_claim_heard(claim);
+}
+
+/* How many replicas there are; a server that does not say has none that could be waited for. */
+static void
+on_role(void *arg, const struct redis_reply *reply)
+{
+	struct redis_claim *claim = arg;
+	const struct redis_reply *e = reply->elements;
+
+	if (reply->kind == REDIS_ARRAY && reply->element_count == 3 && e[2].kind == REDIS_ARRAY && e[2].element_count > 0)
+		claim->redis->replicated = true;
+	redis_claim_heard(claim);
+}
+
+/* Forget an end that was told, or cannot be. */
+static void
+redis_end_drop(struct redis_end *end)
+{
+	TAILQ_REMOVE(&end->redis->ends, end, link);
+	end->redis->end_count--;
+	buf_fini(&end->answer);
+	free(end);
+}
+
+/* Send an end. */
+static void
+redis_end_send(struct redis_end *end)
+{
+	struct str arguments[CLAIM_SCRIPT_ARGUMENTS];
+	struct arena arena;
+	size_t count;
+
+	arena_init(&arena);
+	count = claim_script_settle(&arena, end->id, end->fate, buf_str(&end->answer), end->keep_us, arguments);
+	end->sent = claims_redis_send(end->redis, &arena, end->evaluated, end->name, arguments, count, on_end, end);
+	arena_fini(&arena);
+}
+
+/* Send the ends that were not, in their order. */
+static void
+claims_redis_flush(struct claims_redis *redis)
+{
+	struct redis_end *end;
+
+	if (redis->redis == NULL || !redis_is_up(redis->redis))
+		return;
+	TAILQ_FOREACH(end, &redis->ends, link) {
+		if (!end->sent)
+			redis_end_send(end);
+		if (!end->sent)
+			return;
+	}
+}
+
+/* The store has taken an end; where the connection was lost it is sent again. */
+static void
+on_end(void *arg, const struct redis_reply *reply)
+{
+	struct redis_end *end = arg;
+	struct claims_redis *redis = end->redis;
+
+	if (reply->kind == REDIS_LOST) {
+		end->sent = false;
+		return;
+	}
+	if (reply->kind == REDIS_ERROR && str_starts(reply->string, STR("NOSCRIPT")) && !end->evaluated) {
+		end->evaluated = true;
+		redis_end_send(end);
+	} else {
+		if (reply->kind == REDIS_ERROR)
+			redis->untold++;	/* no second attempt would do better; the lease runs out */
+		redis_end_drop(end);
+	}
+	claims_redis_flush(redis);
+}
+
+/* Send the claims that have waited for the connection. */
+static void
+claims_redis_send_queued(struct claims_redis *redis)
+{
+	struct redis_claim *claim;
+
+	while ((claim = TAILQ_FIRST(&redis->queued)) != NULL) {
+		TAILQ_REMOVE(&redis->queued, claim, link);
+		TAILQ_INSERT_TAIL(&redis->asked, claim, link);
+		if (!redis_claim_send(claim))
+			redis_claim_fail(&redis->asked, claim);
+	}
+}
+
+/* The connection is there, or not. */
+static void
+on_redis_state(void *arg, bool up, const char *why)
+{
+	struct claims_redis *redis = arg;
+	struct redis_claim *claim;
+
+	redis->told = true;
+	redis->told_up = up;
+	redis->replicated = false;
+	redis->on_state(redis->arg, up, why);
+	if (up) {
+		claims_redis_flush(redis);
+		claims_redis_send_queued(redis);
+	}
+	/* Those that nothing is sent of are not the store's: nothing is to be withdrawn. */
+	while (!up && (claim = TAILQ_FIRST(&redis->queued)) != NULL)
+		redis_claim_end(&redis->queued, claim, false);
+	while (!up && (claim = TAILQ_FIRST(&redis->gathered)) != NULL)
+		redis_claim_fail(&redis->gathered, claim);
+}
+
+/* Begin to connect. */
+static void
+claims_redis_open(struct claims_redis *redis)
+{
+	const struct config *config = redis->config;
+	struct redis_endpoint *sentinels = calloc(config->store.sentinel_count + 1, sizeof(*sentinels));
+	struct redis_settings settings = {
+		.host = config->store.host, .port = config->store.port, .db = config->store.db,
+		.service = config->store.service, .tls = config->store.tls, .ca_file = config->store.ca_file,
+		.username = config->store.username, .password = buf_str(&redis->password),
+		.timeout_us = 2 * config->store.timeout_us,	/* a WAIT may take one, and what is behind it its own */
+	};
+
+	check(sentinels != NULL);
+	for (size_t i = 0; i < config->store.sentinel_count; i++)
+		sentinels[i] = (struct redis_endpoint){ config->store.sentinels[i].host, config->store.sentinels[i].port };
+	settings.sentinels = sentinels;
+	settings.sentinel_count = config->store.sentinel_count;
+	redis->redis = redis_new(redis->loop, redis->resolver, &settings, on_redis_state, redis);
+	free(sentinels);	/* copied */
+}
+
+struct claims_redis *
+claims_redis_new(struct loop *loop, struct resolver *resolver, struct config *config, struct str password,
+    void (*on_state)(void *arg, bool up, const char *why), void *arg)
+{
+	struct claims_redis *redis = calloc(1, sizeof(*redis));
+
+	check(redis != NULL);
+	redis->loop = loop;
+	redis->resolver = resolver;
+	redis->config = config_ref(config);
+	buf_add(&redis->password, password);
+	redis->on_state = on_state;
+	redis->arg = arg;
+	TAILQ_INIT(&redis->queued);
+	TAILQ_INIT(&redis->asked);
+	TAILQ_INIT(&redis->gathered);
+	TAILQ_INIT(&redis->waiting);
+	TAILQ_INIT(&redis->ends);
+	return redis;
+}
+
+/* Whoever waits in LIST hears that the store is away. */
+static void
+claims_redis_fail_all(struct redis_claims *list)
+{
+	while (!TAILQ_EMPTY(list))
+		redis_claim_fail(list, TAILQ_FIRST(list));
+}
+
+void
+claims_redis_free(struct claims_redis **redis_p)
+{
+	struct claims_redis *redis = *redis_p;
+
+	if (redis == NULL)
+		return;
+	*redis_p = NULL;
+	redis->freeing = true;
+	redis_free(&redis->redis);
+	claims_redis_fail_all(&redis->queued);
+	claims_redis_fail_all(&redis->asked);
+	claims_redis_fail_all(&redis->gathered);
+	claims_redis_fail_all(&redis->waiting);
+	while (!TAILQ_EMPTY(&redis->ends))
+		redis_end_drop(TAILQ_FIRST(&redis->ends));
+	config_unref(&redis->config);
+	buf_wipe(&redis->password);
+	free(redis);
+}
+
+bool
+claims_redis_is_of(const struct claims_redis *redis, const struct config *config, struct str password)
+{
+	const struct config *have = redis->config;
+
+	return str_eq(have->store.host, config->store.host) && have->store.port == config->store.port
+	    && str_eq(have->store.sentinel_text, config->store.sentinel_text) && have->store.db == config->store.db
+	    && have->store.tls == config->store.tls && str_eq(have->store.ca_file, config->store.ca_file)
+	    && str_eq(have->store.username, config->store.username) && str_eq(have->store.prefix, config->store.prefix)
+	    && have->store.timeout_us == config->store.timeout_us && str_eq(buf_str(&redis->password), password);
+}
+
+void
+claims_redis_take(struct claims_redis *redis, const struct claim_ask *ask, claims_heard *on_heard, void *arg)
+{
+	struct redis_claim *claim;
+
+	if (redis->redis == NULL)
+		claims_redis_open(redis);
+	if (redis->told && !redis_is_up(redis->redis)) {
+		on_heard(arg, NULL);
+		return;
+	}
+	claim = calloc(1, sizeof(*claim));
+	check(claim != NULL);
+	claim->redis = redis;
+	claim->ask = *ask;
+	claim->on_heard = on_heard;
+	claim->arg = arg;
+	TAILQ_INSERT_TAIL(&redis->queued, claim, link);
+	if (redis_is_up(redis->redis))
+		claims_redis_send_queued(redis);
+}
+
+/* Nothing is sent for a claim that is given back while it waits for its connection; false where none of that id does. */
+static bool
+claims_redis_unqueue(struct claims_redis *redis, const char id[CLAIM_ID_BYTES])
+{
+	struct redis_claim *claim;
+
+	TAILQ_FOREACH(claim, &redis->queued, link)
+		if (memcmp(claim->ask.id, id, CLAIM_ID_BYTES) == 0) {
+			redis_claim_end(&redis->queued, claim, false);
+			return true;
+		}
+	return false;
+}
+
+void
+claims_redis_settle(struct claims_redis *redis, const struct claim_ask *ask, enum claim_fate fate, struct str answer)
+{
+	struct redis_end *end, *oldest;
+
+	if (claims_redis_unqueue(redis, ask->id))
+		return;
+	end = calloc(1, sizeof(*end));
+	check(end != NULL);
+	end->redis = redis;
+	memcpy(end->name, ask->name, sizeof(end->name));
+	memcpy(end->id, ask->id, sizeof(end->id));
+	end->fate = fate;
+	end->keep_us = ask->keep_us;
+	buf_add(&end->answer, answer);
+	TAILQ_INSERT_TAIL(&redis->ends, end, link);
+	if (++redis->end_count > CLAIMS_UNTOLD_MAX && (oldest = TAILQ_FIRST(&redis->ends)) != NULL && !oldest->sent) {
+		redis->untold++;
+		redis_end_drop(oldest);
+	}
+	claims_redis_flush(redis);
+}
+
+uint64_t
+claims_redis_untold(const struct claims_redis *redis)
+{
+	return redis->untold;
+}

@@ -1,0 +1,131 @@
+/* Answers on their way to the client. */
+#include "gate/delivery.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "gate/undelivered.h"
+#include "gate/worker.h"
+#include "io/front_delivery.h"
+
+#define DELIVERY_MAGIC 0xde11feu
+/* A system acknowledges at once, or after 40 ms; another continent's, 300 ms later. Looked at ever less often. */
+#define DELIVERY_LOOK_US (2 * CLOCK_MS)
+#define DELIVERY_LOOK_MAX_US (100 * CLOCK_MS)
+/* What is not acknowledged by then has a dead network before it. */
+#define DELIVERY_GIVE_UP_US (10 * (int64_t)CLOCK_SECOND)
+
+struct delivery {
+	unsigned magic;
+	LIST_ENTRY(delivery) link;
+	struct deliveries *deliveries;
+	uint8_t name[CLAIM_DIGEST_BYTES];
+	char id[CLAIM_ID_BYTES];
+	struct buf answer;
+	int64_t keep_us;
+	int fd;				/* the client's connection, doubled; -1: not looked at */
+	struct mono_time sent;
+	int64_t look_us;
+	struct loop_timer timer;
+};
+
+static void on_look(void *arg);
+
+void
+deliveries_init(struct deliveries *deliveries, struct loop *loop, struct worker_shared *shared)
+{
+	deliveries->loop = loop;
+	deliveries->shared = shared;
+	LIST_INIT(&deliveries->list);
+}
+
+/* Forget a delivery. */
+static void
+delivery_free(struct delivery *delivery)
+{
+	LIST_REMOVE(delivery, link);
+	loop_timer_fini(&delivery->timer);
+	if (delivery->fd >= 0)
+		close(delivery->fd);
+	buf_fini(&delivery->answer);
+	delivery->magic = 0;
+	free(delivery);
+}
+
+void
+deliveries_fini(struct deliveries *deliveries)
+{
+	while (!LIST_EMPTY(&deliveries->list))
+		delivery_free(LIST_FIRST(&deliveries->list));
+}
+
+struct delivery *
+delivery_new(struct deliveries *deliveries, const uint8_t name[CLAIM_DIGEST_BYTES], const char id[CLAIM_ID_BYTES],
+    struct buf *answer, int64_t keep_us)
+{
+	struct delivery *delivery = calloc(1, sizeof(*delivery));
+
+	check(delivery != NULL);
+	delivery->magic = DELIVERY_MAGIC;
+	delivery->deliveries = deliveries;
+	memcpy(delivery->name, name, sizeof(delivery->name));
+	memcpy(delivery->id, id, sizeof(delivery->id));
+	delivery->answer = buf_take(answer);
+	delivery->keep_us = keep_us;
+	delivery->fd = -1;
+	loop_timer_init(&delivery->timer, deliveries->loop, on_look, delivery);
+	LIST_INSERT_HEAD(&deliveries->list, delivery, link);
+	return delivery;
+}
+
+/* It is known whether the answer has arrived. */
+static void
+delivery_end(struct delivery *delivery, bool arrived)
+{
+	struct deliveries *deliveries = delivery->deliveries;
+
+	if (!arrived)
+		undelivered_land(deliveries->shared->undelivered, delivery->name, delivery->id, LOST_ANSWERED, buf_str(&delivery->answer),
+		    delivery->keep_us, loop_now(deliveries->loop));
+	delivery_free(delivery);
+}
+
+/* Look whether it has arrived, and when to look again. */
+static void
+delivery_look(struct delivery *delivery)
+{
+	struct mono_time now = loop_now(delivery->deliveries->loop);
+	enum front_delivery state = front_delivery_look(delivery->fd);
+
+	if (state != FRONT_UNDER_WAY || mono_since(now, delivery->sent) > DELIVERY_GIVE_UP_US) {
+		delivery_end(delivery, state == FRONT_DELIVERED);
+		return;
+	}
+	delivery->look_us = delivery->look_us * 2 > DELIVERY_LOOK_MAX_US ? DELIVERY_LOOK_MAX_US : delivery->look_us * 2;
+	loop_timer_at(&delivery->timer, mono_add(now, delivery->look_us));
+}
+
+/* Some time has passed. */
+static void
+on_look(void *arg)
+{
+	struct delivery *delivery = arg;
+
+	check_magic(delivery, DELIVERY_MAGIC);
+	delivery_look(delivery);
+}
+
+void
+delivery_sent(struct deliveries *deliveries, struct delivery *delivery, struct front_request *client, bool written)
+{
+	check_magic(delivery, DELIVERY_MAGIC);
+	delivery->sent = loop_now(deliveries->loop);
+	delivery->look_us = DELIVERY_LOOK_US / 2;
+	delivery->fd = written ? front_delivery_watch(client) : -1;
+	if (delivery->fd >= 0)
+		delivery_look(delivery);
+	else
+		delivery_end(delivery, written);	/* without a descriptor nothing more can be told */
+}

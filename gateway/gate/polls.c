@@ -1,0 +1,454 @@
+/* Polls: who is answered with what is kept, who joins a call, and who leads one. */
+#include "gate/polls_private.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+
+#define POLLS_SWEEP_US (1 * (int64_t)CLOCK_SECOND)
+
+const char *
+polls_how_name(enum polls_how how)
+{
+	static const char *const names[POLLS_HOW_COUNT] = { "", "miss", "hit", "join", "stale" };
+
+	return names[how];
+}
+
+/* Forget what is over. */
+static void
+on_sweep_due(void *arg)
+{
+	struct polls *polls = arg;
+	struct mono_time now = loop_now(polls->loops[0]);
+
+	poll_table_sweep(&polls->table, now, polls->keep_us);
+	loop_timer_at(&polls->sweep, mono_add(now, POLLS_SWEEP_US));
+}
+
+struct polls *
+polls_new(const struct polls_settings *settings, const struct config *config)
+{
+	struct polls *polls = calloc(1, sizeof(*polls));
+
+	check(polls != NULL && settings->loop_count > 0);
+	polls->loops = calloc(settings->loop_count, sizeof(struct loop *));
+	check(polls->loops != NULL);
+	memcpy(polls->loops, settings->loops, settings->loop_count * sizeof(struct loop *));
+	polls->loop_count = settings->loop_count;
+	polls->deliver = settings->deliver;
+	polls->arg = settings->arg;
+	atomic_store(&polls->refs, 1);
+	poll_table_init(&polls->table);
+	loop_timer_init(&polls->sweep, polls->loops[0], on_sweep_due, polls);
+	polls_take_config(polls, config->polls.keep_us, config->polls.max_bytes);
+	on_sweep_due(polls);
+	return polls;
+}
+
+void
+polls_free(struct polls **polls_p)
+{
+	struct polls *polls = *polls_p;
+
+	if (polls == NULL)
+		return;
+	*polls_p = NULL;
+	atomic_store(&polls->closed, true);
+	polls_forget_all(polls);
+	loop_timer_fini(&polls->sweep);
+	poll_table_fini(&polls->table);
+	free(polls->loops);
+	polls->loops = NULL;
+	polls_unref(polls);		/* mails that nobody has read yet hold it */
+}
+
+struct polls_counts
+polls_counts(const struct polls *polls)
+{
+	return (struct polls_counts){ atomic_load(&polls->table.answers), (int64_t)atomic_load(&polls->table.bytes) };
+}
+
+/* The time on the loop. */
+static struct mono_time
+polls_now(const struct polls *polls)
+{
+	return loop_now(polls->loops[0]);
+}
+
+/* The kept answer that is not too old to be told at all, or NULL. */
+static struct poll_answer *
+polls_known(const struct poll_entry *entry, const struct polls_ask *ask, struct mono_time now)
+{
+	struct poll_answer *answer = entry->answer;
+
+	return answer && mono_since(now, answer->came) <= ask->config.keep_us ? answer : NULL;
+}
+
+/* Whether WAITER may see what others' calls have brought. */
+static bool
+polls_may(const struct polls_waiter *waiter, struct mono_time now)
+{
+	return waiter->ask.shared || poll_table_granted(waiter->entry, waiter->ask.token, now);
+}
+
+/* Whether ANSWER still stands for who asks. */
+static bool
+polls_stands(const struct poll_answer *answer, const struct polls_ask *ask, struct mono_time now)
+{
+	int64_t age_us = mono_since(now, answer->came);
+
+	return age_us < answer->stands_us && (age_us <= ask->max_age_us || age_us < ask->config.min_refresh_us);
+}
+
+/* Tell WAITER, and forget it. */
+static void
+polls_end(struct polls *polls, struct polls_waiter *waiter, enum polls_word word, enum polls_how how, struct poll_answer *answer)
+{
+	polls_tell(polls, &(struct polls_event){ .ticket = waiter->ask.ticket, .word = word, .how = how,
+		.answer = answer ? poll_answer_ref(answer) : NULL });
+	polls_forget(polls, waiter);
+}
+
+/* Whether WAITER goes on waiting although ANSWER is known: what it waits for has not come. */
+static bool
+polls_waits_on(struct polls_waiter *waiter, const struct poll_answer *answer)
+{
+	const struct poll_state *state = &answer->state;
+
+	if (!waiter->ask.changes || waiter->overdue || !state->known || state->terminal)
+		return false;
+	if (waiter->saw && waiter->seen != state->status)
+		return false;
+	waiter->saw = true;
+	waiter->seen = state->status;
+	return true;
+}
+
+/*
+ * Where someone waits for a change and nobody looks, have somebody look when the answer is due; AT_ONCE: now, where it does not
+ * stand any more.
+ */
+static void
+polls_arm(struct polls *polls, struct poll_entry *entry, bool at_once)
+{
+	struct polls_busy *busy = entry->busy;
+	struct polls_waiter *first = TAILQ_FIRST(&busy->waiters);
+	struct mono_time now = polls_now(polls), due;
+
+	if (first == NULL || !TAILQ_EMPTY(&busy->flights))
+		return;
+	due = entry->answer ? mono_add(entry->answer->came, entry->answer->stands_us) : now;
+	if (mono_since(due, now) <= 0)
+		due = mono_add(now, at_once ? 0 : first->ask.config.min_refresh_us);
+	loop_timer_at(&busy->due, due);
+}
+
+/* A call that WAITER may join, or NULL. */
+static struct polls_flight *
+polls_joinable(const struct polls_waiter *waiter, struct mono_time now)
+{
+	const struct polls_busy *busy = waiter->entry->busy;
+	bool may = polls_may(waiter, now);
+	struct polls_flight *flight;
+
+	TAILQ_FOREACH(flight, &busy->flights, link)
+		if (!flight->outdated && (may || memcmp(flight->token, waiter->ask.token, sizeof(flight->token)) == 0))
+			return flight;
+	return NULL;
+}
+
+/* Answer WAITER with what is kept, or have it join or lead a call. */
+static void
+polls_consider(struct polls *polls, struct polls_waiter *waiter)
+{
+	struct mono_time now = polls_now(polls);
+	struct poll_answer *known = polls_may(waiter, now) ? polls_known(waiter->entry, &waiter->ask, now) : NULL;
+
+	if (known && polls_stands(known, &waiter->ask, now)) {
+		if (polls_waits_on(waiter, known))
+			polls_arm(polls, waiter->entry, true);
+		else
+			polls_end(polls, waiter, POLLS_ANSWER, POLLS_HIT, known);
+		return;
+	}
+	if (known && waiter->ask.changes && known->state.known) {
+		waiter->saw = true;	/* it may have been told so before, and waits for another */
+		waiter->seen = known->state.status;
+	}
+	if (waiter->ask.peek) {
+		polls_end(polls, waiter, POLLS_PASS, POLLS_NONE, NULL);
+		return;
+	}
+	waiter->flight = polls_joinable(waiter, now);
+	if (waiter->flight == NULL)
+		polls_lead(waiter);
+}
+
+void
+polls_take_ask(struct polls *polls, const struct polls_ask *ask)
+{
+	struct poll_entry *entry = poll_table_get(&polls->table, &ask->id);
+
+	polls_consider(polls, polls_wait(polls, ask, entry));
+}
+
+/* Tell WAITER the last that is known, or that nothing is. */
+static void
+polls_tell_last(struct polls *polls, struct polls_waiter *waiter)
+{
+	struct mono_time now = polls_now(polls);
+	struct poll_answer *known = polls_may(waiter, now) ? polls_known(waiter->entry, &waiter->ask, now) : NULL;
+
+	if (known == NULL)
+		polls_end(polls, waiter, POLLS_NOTHING, POLLS_NONE, NULL);
+	else
+		polls_end(polls, waiter, POLLS_ANSWER, mono_since(now, known->came) < known->stands_us ? POLLS_HIT : POLLS_STALE, known);
+}
+
+void
+polls_take_leave(struct polls *polls, struct limiter_ticket ticket, bool at_once)
+{
+	struct polls_waiter *waiter = polls_find(polls, ticket);
+	struct mono_time now = polls_now(polls);
+
+	if (waiter == NULL || (waiter->flight && waiter->flight->leader == waiter))
+		return;		/* it was told meanwhile */
+	waiter->overdue = true;
+	if (at_once || waiter->flight == NULL || !waiter->flight->sent
+	    || (waiter->ask.changes && polls_may(waiter, now) && polls_known(waiter->entry, &waiter->ask, now)))
+		polls_tell_last(polls, waiter);
+}
+
+/* Whether WAITER has seen a state and waits for another: it is in no hurry. */
+static bool
+polls_is_patient(const struct polls_waiter *waiter)
+{
+	return waiter->ask.changes && waiter->saw && !waiter->overdue;
+}
+
+/* Have those who are in no call any more look again; the first of them leads the next. */
+static void
+polls_consider_all(struct polls *polls, struct poll_entry *entry)
+{
+	struct polls_busy *busy = entry->busy;
+	struct polls_waiter *waiter, *next;
+
+	for (waiter = TAILQ_FIRST(&busy->waiters); waiter; waiter = next) {
+		next = TAILQ_NEXT(waiter, link);
+		if (waiter->flight == NULL && !polls_is_patient(waiter))
+			polls_consider(polls, waiter);
+	}
+}
+
+/* End WAITER's call, which was not sent, and have others lead the next. */
+static void
+polls_give_up(struct polls *polls, struct polls_waiter *waiter, bool wants_last)
+{
+	struct poll_entry *entry = waiter->entry;
+
+	polls_hold(entry);
+	polls_land(waiter->flight);
+	if (wants_last)
+		polls_tell_last(polls, waiter);
+	else
+		polls_forget(polls, waiter);
+	polls_consider_all(polls, entry);
+	polls_arm(polls, entry, true);
+	polls_release(polls, entry);
+}
+
+void
+polls_take_cancel(struct polls *polls, struct limiter_ticket ticket)
+{
+	struct polls_waiter *waiter = polls_find(polls, ticket);
+
+	if (waiter == NULL)
+		return;
+	if (waiter->flight && waiter->flight->leader == waiter)
+		polls_give_up(polls, waiter, false);
+	else
+		polls_forget(polls, waiter);
+}
+
+/* The waiter of TICKET where it leads a call, else NULL. */
+static struct polls_waiter *
+polls_leader(struct polls *polls, struct limiter_ticket ticket)
+{
+	struct polls_waiter *waiter = polls_find(polls, ticket);
+
+	return waiter && waiter->flight && waiter->flight->leader == waiter ? waiter : NULL;
+}
+
+void
+polls_take_sent(struct polls *polls, struct limiter_ticket ticket)
+{
+	struct polls_waiter *waiter = polls_leader(polls, ticket);
+
+	if (waiter)
+		waiter->flight->sent = true;
+}
+
+void
+polls_take_unsent(struct polls *polls, struct limiter_ticket ticket, bool wants_last)
+{
+	struct polls_waiter *waiter = polls_leader(polls, ticket);
+
+	if (waiter)
+		polls_give_up(polls, waiter, wants_last);
+}
+
+/* Whether KEPT says more than ANSWER: its call was sent later, or it is a state that does not change. */
+static bool
+polls_is_newer(const struct poll_answer *kept, const struct poll_answer *answer)
+{
+	return kept && kept != answer
+	    && (mono_since(kept->sent, answer->sent) > 0 || (kept->state.terminal && !answer->state.terminal));
+}
+
+/* Keep what LEADER's call has brought, unless it says less than what is kept. */
+static void
+polls_keep(struct polls *polls, struct polls_waiter *leader, struct poll_answer *answer)
+{
+	struct poll_entry *entry = leader->entry;
+	struct mono_time now = polls_now(polls);
+
+	if (!leader->ask.shared)
+		poll_table_grant(&polls->table, entry, leader->ask.token, now, mono_add(now, leader->ask.config.grant_us));
+	if (leader->flight->outdated || polls_is_newer(polls_known(entry, &leader->ask, now), answer))
+		return;
+	poll_table_set(&polls->table, entry, answer->body_bytes <= leader->ask.keep_bytes ? answer : NULL);
+}
+
+/* What a call has brought, for those who hear of it. */
+struct polls_news {
+	struct poll_answer *answer;
+	uint8_t token[POLL_DIGEST_BYTES];	/* that it was called with */
+	struct limiter_ticket leader;
+};
+
+/* Whether the news is for WAITER: with the same token it would have been told the same, or it may see what others are told. */
+static bool
+polls_concerns(const struct polls_waiter *waiter, const struct polls_news *news, struct mono_time now)
+{
+	if (waiter->ask.shared || memcmp(waiter->ask.token, news->token, sizeof(news->token)) == 0)
+		return true;
+	/* What lies between is said to the token that was shown. */
+	return polls_may(waiter, now) && (news->answer->status == 200 || news->answer->status >= 500);
+}
+
+/* Tell WAITER the news, or what is newer, unless it waits for something else. */
+static void
+polls_settle(struct polls *polls, struct polls_waiter *waiter, const struct polls_news *news)
+{
+	struct mono_time now = polls_now(polls);
+	struct poll_answer *known = polls_may(waiter, now) ? polls_known(waiter->entry, &waiter->ask, now) : NULL;
+	struct poll_answer *best = news->answer->status == 200 && polls_is_newer(known, news->answer) ? known : news->answer;
+	bool leads = polls_same_ticket(waiter->ask.ticket, news->leader);
+
+	if (best->status != 200 || !polls_waits_on(waiter, best))
+		polls_end(polls, waiter, POLLS_ANSWER, leads ? POLLS_MISS : POLLS_JOIN, best);
+}
+
+/* Tell all who are in no call any more. */
+static void
+polls_settle_all(struct polls *polls, struct poll_entry *entry, const struct polls_news *news)
+{
+	struct polls_busy *busy = entry->busy;
+	struct mono_time now = polls_now(polls);
+	struct polls_waiter *waiter, *next;
+
+	for (waiter = TAILQ_FIRST(&busy->waiters); waiter; waiter = next) {
+		next = TAILQ_NEXT(waiter, link);
+		if (waiter->flight != NULL || (news->answer->status != 200 && polls_is_patient(waiter)))
+			continue;
+		if (polls_concerns(waiter, news, now))
+			polls_settle(polls, waiter, news);
+		else
+			polls_consider(polls, waiter);
+	}
+}
+
+void
+polls_take_result(struct polls *polls, struct limiter_ticket ticket, struct poll_answer *answer)
+{
+	struct polls_waiter *leader = polls_leader(polls, ticket);
+	struct polls_news news = { .answer = answer, .leader = ticket };
+	struct poll_entry *entry;
+
+	if (leader == NULL)
+		return;
+	entry = leader->entry;
+	memcpy(news.token, leader->ask.token, sizeof(news.token));
+	polls_hold(entry);
+	if (answer->status == 200)
+		polls_keep(polls, leader, answer);
+	else if (answer->status < 500 && answer->status != 429)
+		poll_table_revoke(&polls->table, entry, leader->ask.token);
+	polls_land(leader->flight);
+	if (answer->status != 200)
+		polls_forget(polls, leader);
+	polls_settle_all(polls, entry, &news);
+	polls_arm(polls, entry, false);
+	polls_release(polls, entry);
+}
+
+void
+polls_take_failed(struct polls *polls, struct limiter_ticket ticket, enum refusal refusal, const char *message)
+{
+	struct polls_waiter *leader = polls_leader(polls, ticket), *waiter, *next;
+	struct polls_event event = { .word = POLLS_FAILED, .how = POLLS_JOIN, .refusal = refusal };
+	struct polls_busy *busy;
+	struct poll_entry *entry;
+
+	if (leader == NULL)
+		return;
+	entry = leader->entry;
+	busy = entry->busy;
+	memcpy(event.message, message, sizeof(event.message));
+	polls_hold(entry);
+	polls_land(leader->flight);
+	polls_forget(polls, leader);
+	for (waiter = TAILQ_FIRST(&busy->waiters); waiter; waiter = next) {
+		next = TAILQ_NEXT(waiter, link);
+		if (waiter->flight != NULL || polls_is_patient(waiter))
+			continue;
+		event.ticket = waiter->ask.ticket;
+		polls_tell(polls, &event);
+		polls_forget(polls, waiter);
+	}
+	polls_arm(polls, entry, false);
+	polls_release(polls, entry);
+}
+
+/* What is kept at ENTRY, and what will come of calls under way, is of before a change. */
+static void
+on_outdated(void *arg, struct poll_entry *entry)
+{
+	struct polls *polls = arg;
+	struct polls_busy *busy = entry->busy;
+	struct polls_flight *flight;
+
+	poll_table_set(&polls->table, entry, NULL);
+	if (busy == NULL) {
+		poll_table_put(&polls->table, entry);
+		return;
+	}
+	TAILQ_FOREACH(flight, &busy->flights, link)
+		flight->outdated = true;
+	polls_arm(polls, entry, true);
+}
+
+void
+polls_take_invalidate(struct polls *polls, const uint8_t resource[POLL_DIGEST_BYTES])
+{
+	poll_table_each(&polls->table, resource, on_outdated, polls);
+}
+
+void
+polls_take_config(struct polls *polls, int64_t keep_us, int64_t max_bytes)
+{
+	polls->keep_us = keep_us;
+	poll_table_bound(&polls->table, max_bytes);
+}

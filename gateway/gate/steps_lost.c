@@ -1,0 +1,186 @@
+/* Steps of a run without a key: it gets the answer that an identical one before it has lost, and remembers what it loses itself. */
+#include "gate/steps.h"
+
+#include <string.h>
+
+#include "gate/undelivered.h"
+#include "gate/worker.h"
+
+/* Name what it asks for; who shows another id of its own asks for something else. */
+static void
+lost_watch(struct request *request)
+{
+	struct str texts[] = { request->caller->name, request->principal, request->method, request->route.upstream_target,
+		request->client_request_id };
+
+	if (request->route.operation != OPERATION_RUN || request->config->idempotency.undelivered_us == 0)
+		return;
+	request->lost_watched = true;
+	claim_digest(request, texts, sizeof(texts) / sizeof(texts[0]), true, request->lost_name);
+}
+
+/* Look for one that has lost its answer. */
+static void
+lost_look_for(struct request *request)
+{
+	struct lost_who who = { .worker = (uint16_t)request->worker->index, .slot = request->ticket.slot };
+
+	memcpy(who.id, request->id, sizeof(who.id));
+	undelivered_look(request->worker->shared->undelivered, request->lost_name, &who, loop_now(request->worker->loop),
+	    &request->lost_found);
+	request->lost_joined = request->lost_found.state == LOST_FLYING;
+	request->lost_said = !request->lost_joined;
+}
+
+/* It ends unsent: where it was sent before and turned back, that is the last that was heard of it. */
+static void
+lost_recall(struct request *request)
+{
+	if (request->turned_back == 0)
+		return;
+	request->upstream_status = request->turned_back;
+	request->result = RESULT_REJECTED;
+}
+
+/* Do what was found. */
+static void
+lost_decide(struct request *request)
+{
+	const struct lost_found *found = &request->lost_found;
+
+	request->replayed = found->state != LOST_NONE;
+	if (request->replayed)
+		lost_recall(request);
+	memcpy(request->first_id, found->first, sizeof(request->first_id));
+	if (found->state == LOST_ANSWERED)
+		claim_take_answer(request, buf_str(&found->answer));
+	else if (found->state == LOST_UNKNOWN)
+		request_refuse(request, REFUSAL_OUTCOME_UNKNOWN, "The identical request %.*s was sent, and whether it started anything is not known. "
+		    "Look at the item's instances; one with an X-Request-Id of its own is sent at once.", CLAIM_ID_BYTES, found->first);
+	request->lost_joined = request->lost_said = false;
+	request_goto(request, request->replayed ? REQUEST_RECORDING : REQUEST_WAITING);
+}
+
+void
+lost_step(struct request *request)
+{
+	if (!request->lost_watched)
+		lost_watch(request);
+	if (!request->lost_watched) {
+		request_goto(request, REQUEST_WAITING);
+		return;
+	}
+	if (!request->lost_joined && !request->lost_said)
+		lost_look_for(request);
+	if (request->lost_said)
+		lost_decide(request);
+}
+
+bool
+lost_since(struct request *request)
+{
+	if (!request->lost_watched)
+		return false;
+	lost_look_for(request);
+	if (request->lost_found.state != LOST_NONE)
+		return true;
+	request->lost_said = false;
+	return false;
+}
+
+void
+lost_leave_it(struct request *request)
+{
+	struct undelivered *undelivered = request->worker->shared->undelivered;
+
+	lost_recall(request);
+	if (!request->lost_joined)
+		return;
+	if (!request->lost_said)
+		undelivered_leave(undelivered, request->lost_name, request->id);
+	else if (request->lost_found.state == LOST_ANSWERED)	/* it came in the same turn in which this one goes */
+		undelivered_land(undelivered, request->lost_name, request->lost_found.first, LOST_ANSWERED,
+		    buf_str(&request->lost_found.answer), request->config->idempotency.undelivered_us, loop_now(request->worker->loop));
+	request->lost_joined = false;
+}
+
+void
+lost_fly_alone(struct request *request)
+{
+	if (request->lost_watched && request->was_sent && (request->state == REQUEST_FORWARDING || request->state == REQUEST_RECORDING))
+		undelivered_fly(request->worker->shared->undelivered, request->lost_name, request->id);
+}
+
+/* Remember how it has ended; or tell who has joined it. */
+static void
+lost_land_as(struct request *request, enum lost_state state)
+{
+	struct buf text = BUF_EMPTY;
+
+	if (state == LOST_ANSWERED)
+		claim_keep_answer(request, &text);
+	undelivered_land(request->worker->shared->undelivered, request->lost_name, request->id, state, buf_str(&text),
+	    request->config->idempotency.undelivered_us, loop_now(request->worker->loop));
+	buf_fini(&text);
+}
+
+void
+lost_lose(struct request *request)
+{
+	if (request->lost_watched)
+		lost_land_as(request, LOST_UNKNOWN);
+}
+
+struct delivery *
+lost_delivery(struct request *request)
+{
+	struct deliveries *deliveries = &request->worker->deliveries;
+	int64_t keep_us = request->config->idempotency.undelivered_us;
+	struct buf text = BUF_EMPTY;
+
+	if (!request->lost_watched || request->refusal != REFUSAL_NONE)
+		return NULL;
+	if (request->replayed)
+		return delivery_new(deliveries, request->lost_name, request->first_id, &request->lost_found.answer, keep_us);
+	if (claim_fate_of(request) != CLAIM_FATE_FINISH)
+		return NULL;
+	claim_keep_answer(request, &text);
+	return delivery_new(deliveries, request->lost_name, request->id, &text, keep_us);
+}
+
+/* The answer that it was to replay is lost once more. */
+static void
+lost_again(struct request *request)
+{
+	undelivered_land(request->worker->shared->undelivered, request->lost_name, request->first_id, LOST_ANSWERED,
+	    buf_str(&request->lost_found.answer), request->config->idempotency.undelivered_us, loop_now(request->worker->loop));
+}
+
+void
+lost_end(struct request *request)
+{
+	bool told = request->answered != 0 && !request->late;	/* the delivery sees to it */
+
+	if (!request->lost_watched)
+		return;
+	if (request->replayed) {
+		if (!told && request->lost_found.state == LOST_ANSWERED)
+			lost_again(request);
+		return;
+	}
+	if (!request->was_sent)
+		return;
+	switch (claim_fate_of(request)) {
+	case CLAIM_FATE_WITHDRAW:
+		lost_land_as(request, LOST_NONE);
+		break;
+	case CLAIM_FATE_UNKNOWN:
+		if (!request->late)	/* else it is, since then */
+			lost_land_as(request, LOST_UNKNOWN);
+		break;
+	case CLAIM_FATE_FINISH:
+		if (!told)
+			lost_land_as(request, LOST_ANSWERED);
+		break;
+	}
+}

@@ -1,0 +1,141 @@
+/* Undelivered answers of this instance. */
+#include "gate/undelivered.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+
+/* About 1 KB each; a proxy that dies loses as many as the quota lets through in `undelivered`. */
+#define UNDELIVERED_MAX 20000
+
+struct undelivered {
+	struct undelivered_settings settings;
+	pthread_mutex_t lock;		/* guards what follows */
+	struct lost_table *table;
+	struct undelivered_counts counts;
+};
+
+struct undelivered_mail {
+	struct mail mail;
+	struct undelivered *undelivered;
+	uint8_t name[CLAIM_DIGEST_BYTES];
+	struct lost_who who;
+	struct lost_found found;
+	int64_t keep_us;
+	struct mono_time landed;
+};
+
+struct undelivered *
+undelivered_new(const struct undelivered_settings *settings)
+{
+	struct undelivered *undelivered = calloc(1, sizeof(*undelivered));
+
+	check(undelivered != NULL);
+	undelivered->settings = *settings;
+	pthread_mutex_init(&undelivered->lock, NULL);
+	undelivered->table = lost_table_new(UNDELIVERED_MAX);
+	return undelivered;
+}
+
+void
+undelivered_free(struct undelivered **undelivered_p)
+{
+	struct undelivered *undelivered = *undelivered_p;
+
+	if (undelivered == NULL)
+		return;
+	*undelivered_p = NULL;
+	lost_table_free(&undelivered->table);
+	pthread_mutex_destroy(&undelivered->lock);
+	free(undelivered);
+}
+
+void
+undelivered_fly(struct undelivered *undelivered, const uint8_t name[CLAIM_DIGEST_BYTES], const char id[CLAIM_ID_BYTES])
+{
+	pthread_mutex_lock(&undelivered->lock);
+	lost_fly(undelivered->table, name, id);
+	pthread_mutex_unlock(&undelivered->lock);
+}
+
+void
+undelivered_look(struct undelivered *undelivered, const uint8_t name[CLAIM_DIGEST_BYTES], const struct lost_who *who, struct mono_time now,
+    struct lost_found *found)
+{
+	pthread_mutex_lock(&undelivered->lock);
+	lost_look(undelivered->table, name, who, now.us, found);
+	undelivered->counts.replayed += found->state == LOST_ANSWERED;
+	undelivered->counts.joined += found->state == LOST_FLYING;
+	undelivered->counts.unknown += found->state == LOST_UNKNOWN;
+	pthread_mutex_unlock(&undelivered->lock);
+}
+
+void
+undelivered_leave(struct undelivered *undelivered, const uint8_t name[CLAIM_DIGEST_BYTES], const char id[CLAIM_ID_BYTES])
+{
+	pthread_mutex_lock(&undelivered->lock);
+	lost_leave(undelivered->table, name, id);
+	pthread_mutex_unlock(&undelivered->lock);
+}
+
+/* Tell who has joined; an answer that it is not there to take is undelivered still. */
+static void
+on_landed(struct mail *mail)
+{
+	struct undelivered_mail *m = (struct undelivered_mail *)mail;
+	struct undelivered *undelivered = m->undelivered;
+
+	if (!undelivered->settings.deliver(undelivered->settings.arg, &m->who, &m->found) && m->found.state == LOST_ANSWERED)
+		undelivered_land(undelivered, m->name, m->found.first, LOST_ANSWERED, buf_str(&m->found.answer), m->keep_us, m->landed);
+	buf_fini(&m->found.answer);
+	free(m);
+}
+
+/* Post to WHO how what it had joined has landed. */
+static void
+undelivered_post(struct undelivered *undelivered, const struct lost_who *who, const uint8_t name[CLAIM_DIGEST_BYTES],
+    const char id[CLAIM_ID_BYTES], enum lost_state state, struct str answer, int64_t keep_us, struct mono_time now)
+{
+	struct undelivered_mail *m = calloc(1, sizeof(*m));
+
+	check(m != NULL);
+	m->mail.run = on_landed;
+	m->undelivered = undelivered;
+	memcpy(m->name, name, sizeof(m->name));
+	m->who = *who;
+	m->found.state = state;
+	memcpy(m->found.first, id, sizeof(m->found.first));
+	buf_add(&m->found.answer, answer);
+	m->keep_us = keep_us;
+	m->landed = now;
+	loop_post(undelivered->settings.loops[who->worker], &m->mail);
+}
+
+void
+undelivered_land(struct undelivered *undelivered, const uint8_t name[CLAIM_DIGEST_BYTES], const char id[CLAIM_ID_BYTES],
+    enum lost_state state, struct str answer, int64_t keep_us, struct mono_time now)
+{
+	struct lost_who joiner;
+	bool joined;
+
+	pthread_mutex_lock(&undelivered->lock);
+	joined = lost_land(undelivered->table, name, id, state, answer, keep_us, now.us, &joiner);
+	undelivered->counts.remembered += state != LOST_NONE && !(joined && state == LOST_ANSWERED);
+	pthread_mutex_unlock(&undelivered->lock);
+	if (joined)
+		undelivered_post(undelivered, &joiner, name, id, state, answer, keep_us, now);
+}
+
+struct undelivered_counts
+undelivered_counts(struct undelivered *undelivered)
+{
+	struct undelivered_counts counts;
+
+	pthread_mutex_lock(&undelivered->lock);
+	counts = undelivered->counts;
+	counts.held = lost_count(undelivered->table);
+	pthread_mutex_unlock(&undelivered->lock);
+	return counts;
+}

@@ -1,0 +1,231 @@
+/* Polls: what is kept, for how long, and what it says of its time. */
+#include "rules/poll.h"
+
+#include "base/json_scan.h"
+
+/* "continuationToken" is the longest key of a list; a longer one is not "status". */
+#define POLL_KEY_BYTES 64
+
+/* Who calls, which call it is, and what is of the message alone: none of it changes what an instance is. */
+static const struct str harmless_names[] = { STR_INIT("Authorization"), STR_INIT("User-Agent"), STR_INIT("x-ms-useragent"),
+	STR_INIT("Date"), STR_INIT("From"), STR_INIT("Referer"), STR_INIT("Cache-Control"), STR_INIT("Pragma"), STR_INIT("Via"),
+	STR_INIT("Content-Type"), STR_INIT("traceparent"), STR_INIT("tracestate"), STR_INIT("baggage"), STR_INIT("Request-Id"),
+	STR_INIT("Correlation-Context"), STR_INIT("Correlation-Id"), STR_INIT("ms-cv"), STR_INIT("ActivityId"),
+	STR_INIT("x-ms-client-request-id"), STR_INIT("x-ms-client-session-id"), STR_INIT("x-ms-correlation-id"),
+	STR_INIT("x-ms-correlation-request-id"), STR_INIT("x-ms-request-id") };
+
+static const struct str condition_names[] = { STR_INIT("If-Match"), STR_INIT("If-None-Match"), STR_INIT("If-Modified-Since"),
+	STR_INIT("If-Unmodified-Since"), STR_INIT("If-Range"), STR_INIT("Range") };
+
+static const struct str terminal_names[] = { STR_INIT("Completed"), STR_INIT("Failed"), STR_INIT("Cancelled"),
+	STR_INIT("Deduped") };
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+/* Whether NAME is one of NAMES, without case. */
+static bool
+is_one_of(struct str name, const struct str *names, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (str_eq_nocase(name, names[i]))
+			return true;
+	return false;
+}
+
+/* Take what one Cache-Control line says of age into WISH. */
+static void
+read_cache_control(struct str value, struct poll_wish *wish)
+{
+	struct str part;
+	uint64_t seconds;
+
+	while (str_next(&value, ',', &part)) {
+		part = str_trim(part);
+		if (str_eq_nocase(part, STR("no-cache")))
+			wish->max_age_us = 0;
+		else if (str_starts_nocase(part, STR("max-age=")) && str_to_u64(str_sub(part, 8, part.n), &seconds)
+		    && seconds < 1000000 && (int64_t)seconds * CLOCK_SECOND < wish->max_age_us)
+			wish->max_age_us = (int64_t)seconds * CLOCK_SECOND;
+	}
+}
+
+struct poll_wish
+poll_read_wish(const struct http1_head *request)
+{
+	bool cache_control = http1_find(request, STR("Cache-Control")) != NULL;
+	struct poll_wish wish = { .max_age_us = INT64_MAX };
+
+	for (size_t i = 0; i < request->field_count; i++) {
+		const struct http1_field *field = &request->fields[i];
+
+		if (is_one_of(field->name, condition_names, COUNT(condition_names)))
+			wish.conditional = true;
+		if (str_eq_nocase(field->name, cache_control ? STR("Cache-Control") : STR("Pragma")))
+			read_cache_control(field->value, &wish);
+	}
+	return wish;
+}
+
+bool
+poll_is_one(enum operation op)
+{
+	return op == OPERATION_GET || op == OPERATION_LIST;
+}
+
+bool
+poll_selects(const struct http1_field *field)
+{
+	if (str_eq_nocase(field->name, STR("Accept")) && str_eq(field->value, STR("*/*")))
+		return false;
+	return !is_one_of(field->name, harmless_names, COUNT(harmless_names));
+}
+
+/* Append one part of a key, in lower case where FOLD, with an end that no part has in it. */
+static void
+add_part(struct buf *out, struct str part, bool fold)
+{
+	for (size_t i = 0; i < part.n; i++)
+		buf_add_char(out, fold ? str_lower(part.p[i]) : part.p[i]);
+	buf_add_char(out, '\n');
+}
+
+void
+poll_add_key(struct buf *out, const struct config_identity *identity, const struct route *route, struct str selecting)
+{
+	struct str target = route->upstream_target;
+
+	add_part(out, identity->name, false);
+	buf_add_int(out, identity->credential.kind);
+	add_part(out, identity->credential.tenant, true);
+	add_part(out, identity->credential.client_id, true);
+	add_part(out, identity->credential.scope, false);
+	add_part(out, route->workspace, true);
+	add_part(out, route->collection, true);
+	add_part(out, route->item, true);
+	add_part(out, route->instance, true);
+	add_part(out, str_sub(target, str_find_char(target, '?'), target.n), false);
+	add_part(out, selecting, false);
+}
+
+void
+poll_add_resource(struct buf *out, struct str workspace, struct str item, struct str instance)
+{
+	add_part(out, workspace, true);
+	add_part(out, item, true);
+	add_part(out, instance, true);
+}
+
+/* Whether the key just read is NAME. */
+static bool
+key_is(const struct json_scan *s, struct str name)
+{
+	char room[POLL_KEY_BYTES];
+
+	if (s->text.n > sizeof(room))
+		return false;
+	return str_eq((struct str){ room, json_unescape(s->text, room) }, name);
+}
+
+/* Take the status just read; one that stands twice, or has no end, is not known. */
+static void
+take_status(const struct json_scan *s, struct poll_state *state)
+{
+	char room[POLL_KEY_BYTES];
+	struct str status;
+
+	if (state->status != 0 || s->text.n > sizeof(room)) {
+		*state = (struct poll_state){ .status = 1 };
+		return;
+	}
+	status = (struct str){ room, json_unescape(s->text, room) };
+	state->known = true;
+	state->terminal = is_one_of(status, terminal_names, COUNT(terminal_names));
+	state->status = str_hash(STR_HASH_BEGIN, status) | 1;
+}
+
+struct poll_state
+poll_read_state(struct str body)
+{
+	struct poll_state state = { 0 };
+	struct json_scan s;
+	enum json_token token;
+
+	json_scan_init(&s, body);
+	if (json_scan_next(&s) != JSON_OBJECT)
+		return state;
+	while ((token = json_scan_next(&s)) == JSON_KEY) {
+		bool status = key_is(&s, STR("status"));
+
+		token = json_scan_next(&s);
+		if (status && token == JSON_STRING)
+			take_status(&s, &state);
+		if ((token == JSON_OBJECT || token == JSON_ARRAY) && !json_scan_skip(&s))
+			break;
+	}
+	if (state.known && token == JSON_OBJECT_END && json_scan_next(&s) == JSON_END)
+		return state;
+	return (struct poll_state){ 0 };
+}
+
+int64_t
+poll_stands_us(const struct config_polls *polls, bool terminal, struct str retry_after)
+{
+	uint64_t seconds;
+
+	if (terminal)
+		return polls->keep_us;
+	if (!str_to_u64(retry_after, &seconds) || seconds == 0 || seconds > (uint64_t)(polls->refresh_us / CLOCK_SECOND))
+		return polls->refresh_us;
+	return (int64_t)seconds * CLOCK_SECOND;
+}
+
+/* The field of that name, or NULL. */
+static struct http1_field *
+date_find(struct http1_field *fields, size_t count, struct str name)
+{
+	for (size_t i = 0; i < count; i++)
+		if (str_eq_nocase(fields[i].name, name))
+			return &fields[i];
+	return NULL;
+}
+
+/* Set NAME to seconds, in its place or at the end. */
+static void
+date_set(struct arena *arena, struct http1_field *fields, size_t *count, struct str name, int64_t seconds)
+{
+	struct http1_field *field = date_find(fields, *count, name);
+
+	if (field == NULL) {
+		field = &fields[(*count)++];
+		field->name = name;
+	}
+	field->value = arena_printf(arena, "%lld", (long long)seconds);
+}
+
+/* What FIELD says in seconds; -1 where there is none, or it is no number that anybody means. */
+static int64_t
+date_seconds(const struct http1_field *field)
+{
+	uint64_t seconds;
+
+	return field && str_to_u64(field->value, &seconds) && seconds < INT32_MAX ? (int64_t)seconds : -1;
+}
+
+size_t
+poll_date(struct arena *arena, struct http1_field *fields, size_t count, int64_t age_us, int64_t due_us, bool terminal)
+{
+	int64_t age_s = age_us > 0 ? age_us / CLOCK_SECOND : 0;
+	int64_t own_age_s = date_seconds(date_find(fields, count, STR("Age")));
+	const struct http1_field *retry_after = date_find(fields, count, STR("Retry-After"));
+	int64_t left_s = date_seconds(retry_after) - age_s;
+
+	date_set(arena, fields, &count, STR("Age"), age_s + (own_age_s > 0 ? own_age_s : 0));
+	if (retry_after == NULL && terminal)
+		return count;		/* there is nothing to come back for */
+	if (retry_after == NULL)
+		left_s = due_us > 0 ? (due_us + CLOCK_SECOND - 1) / CLOCK_SECOND : 1;
+	else if (date_seconds(retry_after) < 0)
+		return count;
+	date_set(arena, fields, &count, STR("Retry-After"), left_s > 1 ? left_s : 1);
+	return count;
+}
