@@ -185,7 +185,7 @@ static void
 search_print(struct search *search, struct search_stream *stream, struct audit_trigger *trigger)
 {
 	audit_text_trigger(&search->out, search->query.format, &trigger->record);
-	audit_join_drop(&stream->join, trigger);
+	audit_join_done(&stream->join, trigger);
 	if (search->out.n >= SEARCH_OUT_BYTES)
 		search_flush(search);
 }
@@ -318,6 +318,8 @@ audit_search(int argc, char **argv)
 	check(search.streams != NULL);
 	for (int i = 0; i < search.query.directory_count; i++)
 		stream_open(&search.streams[i], search.query.directories[i], &search.query.filter);
+	for (int i = 0; i < search.query.directory_count; i++)
+		search.streams[i].join.remembers = search.query.follow;
 	whole = search_run(&search);
 	for (int i = 0; i < search.query.directory_count; i++) {
 		audit_join_fini(&search.streams[i].join);

@@ -12,6 +12,7 @@ audit_join_init(struct audit_join *join, const struct audit_filter *filter)
 	*join = (struct audit_join){ .filter = filter };
 	TAILQ_INIT(&join->triggers);
 	TAILQ_INIT(&join->ahead);
+	TAILQ_INIT(&join->remembered);
 }
 
 /* Forget the resolutions up to SEQ. */
@@ -27,6 +28,32 @@ join_pass_ahead(struct audit_join *join, uint64_t seq)
 	}
 }
 
+/* Free a trigger that is in no list. */
+static void
+trigger_free(struct audit_trigger *trigger)
+{
+	buf_fini(&trigger->line);
+	buf_fini(&trigger->outcome);
+	buf_fini(&trigger->resolution);
+	free(trigger);
+}
+
+/* Take a trigger out of those that are remembered. */
+static void
+join_recall(struct audit_join *join, struct audit_trigger *trigger)
+{
+	TAILQ_REMOVE(&join->remembered, trigger, link);
+	join->remembered_count--;
+}
+
+/* Remember it no longer. */
+static void
+join_forget(struct audit_join *join, struct audit_trigger *trigger)
+{
+	join_recall(join, trigger);
+	trigger_free(trigger);
+}
+
 void
 audit_join_fini(struct audit_join *join)
 {
@@ -34,6 +61,8 @@ audit_join_fini(struct audit_join *join)
 
 	while ((trigger = TAILQ_FIRST(&join->triggers)) != NULL)
 		audit_join_drop(join, trigger);
+	while ((trigger = TAILQ_FIRST(&join->remembered)) != NULL)
+		join_forget(join, trigger);
 	join_pass_ahead(join, UINT64_MAX);
 }
 
@@ -64,10 +93,21 @@ audit_join_drop(struct audit_join *join, struct audit_trigger *trigger)
 	if (!trigger->whole)
 		join_close(join, trigger);
 	TAILQ_REMOVE(&join->triggers, trigger, link);
-	buf_fini(&trigger->line);
-	buf_fini(&trigger->outcome);
-	buf_fini(&trigger->resolution);
-	free(trigger);
+	trigger_free(trigger);
+}
+
+void
+audit_join_done(struct audit_join *join, struct audit_trigger *trigger)
+{
+	if (!join->remembers || !trigger->whole || !str_eq(trigger->record.values[AUDIT_RESULT].text, STR("unknown"))) {
+		audit_join_drop(join, trigger);
+		return;
+	}
+	if (join->remembered_count == AUDIT_JOIN_REMEMBERED)
+		join_forget(join, TAILQ_FIRST(&join->remembered));
+	TAILQ_REMOVE(&join->triggers, trigger, link);
+	TAILQ_INSERT_TAIL(&join->remembered, trigger, link);
+	join->remembered_count++;
 }
 
 /* Keep LINE, an intent, a refusal or a replay that RECORD was read from. */
@@ -108,11 +148,40 @@ audit_join_ahead(struct audit_join *join, struct str line)
 	TAILQ_INSERT_TAIL(&join->ahead, ahead, link);
 }
 
+/* Put what the resolution LINE says to its trigger. */
+static void
+trigger_resolve(struct audit_trigger *trigger, struct str line)
+{
+	struct audit_record resolution;
+
+	buf_add(&trigger->resolution, line);
+	audit_record_read(buf_str(&trigger->resolution), &resolution);
+	audit_record_resolve(&trigger->record, &resolution);
+}
+
+/* A resolution has come: its trigger, where it is remembered, comes out again. */
+static void
+join_take_resolution(struct audit_join *join, struct str line, const struct audit_record *record)
+{
+	struct str id = record->values[AUDIT_REQUEST_ID].text;
+	struct audit_trigger *trigger;
+
+	TAILQ_FOREACH(trigger, &join->remembered, link)
+		if (str_eq(trigger->record.values[AUDIT_REQUEST_ID].text, id))
+			break;
+	if (trigger == NULL || !str_eq(record->values[AUDIT_RESULT].text, STR("accepted")))
+		return;
+	join_recall(join, trigger);
+	trigger_resolve(trigger, line);
+	TAILQ_INSERT_TAIL(&join->triggers, trigger, link);
+	if (!audit_filter_matches(join->filter, &trigger->record))
+		audit_join_drop(join, trigger);
+}
+
 /* Put the resolution of an unknown outcome to its trigger, where one stands ahead. */
 static void
 join_resolution(struct audit_join *join, struct audit_trigger *trigger)
 {
-	struct audit_record resolution;
 	struct audit_ahead *ahead;
 
 	if (!str_eq(trigger->record.values[AUDIT_RESULT].text, STR("unknown")))
@@ -120,11 +189,8 @@ join_resolution(struct audit_join *join, struct audit_trigger *trigger)
 	TAILQ_FOREACH(ahead, &join->ahead, link)
 		if (str_eq(ahead->request_id, trigger->record.values[AUDIT_REQUEST_ID].text))
 			break;
-	if (ahead == NULL)
-		return;
-	buf_add(&trigger->resolution, buf_str(&ahead->line));
-	audit_record_read(buf_str(&trigger->resolution), &resolution);
-	audit_record_resolve(&trigger->record, &resolution);
+	if (ahead)
+		trigger_resolve(trigger, buf_str(&ahead->line));
 }
 
 /* An outcome: put it to its intent, and drop both where they turn out not to be looked for. */
@@ -146,7 +212,7 @@ join_outcome(struct audit_join *join, struct str line, const struct audit_record
 	join_resolution(join, trigger);
 	trigger->whole = true;
 	if (!audit_filter_matches(join->filter, &trigger->record))
-		audit_join_drop(join, trigger);
+		audit_join_done(join, trigger);
 }
 
 /* Note what seq this record has, and which are missing before it. */
@@ -178,6 +244,8 @@ audit_join_line(struct audit_join *join, struct str line)
 	join_pass_ahead(join, record.seq);
 	if (record.kind == AUDIT_OUTCOME)
 		join_outcome(join, line, &record);
+	else if (record.kind == AUDIT_RESOLUTION)
+		join_take_resolution(join, line, &record);
 	else if (record.kind == AUDIT_INTENT && audit_filter_may_match(join->filter, &record))
 		join_keep(join, line, &record, false);
 	else if ((record.kind == AUDIT_REFUSAL || record.kind == AUDIT_REPLAY) && audit_filter_matches(join->filter, &record))

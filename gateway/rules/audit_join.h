@@ -5,7 +5,8 @@
  * is not looked for is never kept. Memory is that of the triggers between the oldest open one and the newest.
  *
  * A record of kind `resolution`, which says what an unknown outcome turned out to be, stands minutes behind it. Who reads
- * looks ahead for those, and hands them in before the outcome (audit_join_ahead): nothing waits for them.
+ * looks ahead for those, and hands them in before the outcome (audit_join_ahead): nothing waits for them. Who reads what
+ * is just being written cannot; it has unknown ones remembered, and they come out again as what they turn out to be.
  */
 #ifndef JOBGATE_RULES_AUDIT_JOIN_H
 #define JOBGATE_RULES_AUDIT_JOIN_H
@@ -15,6 +16,8 @@
 #include "rules/audit_record.h"
 
 #define AUDIT_JOIN_CHAINS 1024
+/* Unknown ones that are remembered, of which a resolution may come; the oldest is given up for one more. */
+#define AUDIT_JOIN_REMEMBERED 4096
 /* So many gaps are told one by one. */
 #define AUDIT_JOIN_GAPS 8
 
@@ -47,6 +50,9 @@ struct audit_join {
 	struct audit_trigger *open[AUDIT_JOIN_CHAINS];
 	size_t open_count;
 	struct audit_aheads ahead;
+	bool remembers;				/* set by who wants unknown ones again */
+	struct audit_triggers remembered;	/* unknown ones that are out, or were not looked for as such */
+	size_t remembered_count;
 	char journal[40];			/* the UUID, with a NUL */
 	uint64_t first_seq, last_seq;		/* 0: nothing was read */
 	struct wall_time last_time;
@@ -73,5 +79,7 @@ struct audit_trigger *audit_join_any_whole(struct audit_join *join);
 /* The oldest one as it is, for who knows that no outcome will come. */
 struct audit_trigger *audit_join_as_it_is(struct audit_join *join);
 void audit_join_drop(struct audit_join *join, struct audit_trigger *trigger);
+/* The same for one that is out; an unknown one is remembered where those are. */
+void audit_join_done(struct audit_join *join, struct audit_trigger *trigger);
 
 #endif

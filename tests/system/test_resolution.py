@@ -1,12 +1,17 @@
 """Unknown outcomes are looked for among the item's instances: found where exactly one can be the run's, never guessed."""
 
+import json
+import random
+import threading
 import time
 
 import pytest
 
 from entra_sim import Entra
-from harness import BASE, KEY, ORIGIN, check_error, field, verify_journal
+from harness import BASE, ITEM, KEY, ORIGIN, Process, binary, check_error, field, verify_journal
+from postgres import ask, same
 from test_audit_search import directory, found
+from test_collect import bench, server  # noqa: F401 (fixtures)
 from test_credential import SECRET, secret_credential, start
 from wire import wait_for
 
@@ -102,6 +107,37 @@ def test_an_instance_of_somebody_else_is_not_taken(fleet):
     with sim.connect() as c:
         assert c.request("POST", RUN, [("Authorization", "Bearer other")], b"{}").status == 202
     assert resolution(gateway, answer)["why"] == "several"
+
+
+def test_never_guessed(fleet):
+    """Runs of few items from many callers at once, some lost after they began and some before: what began is matched to an
+    instance that is nobody else's, what did not is matched to none."""
+    sim = fleet.simulator()
+    gateway = fleet.gateway(sim, resolve={**QUICK, "tries": 3})
+    fates, lock = {}, threading.Lock()
+
+    def start_some(seed):
+        chance = random.Random(seed)
+        for _ in range(12):
+            fault = chance.choice([None, None, None, "drop", "early-close"])
+            item = f"431e8d7b-4a95-4c02-8ccd-{chance.randrange(40):012}"
+            answer = run(gateway, fault, target=RUN.replace(ITEM, item))
+            with lock:
+                fates[answer.get("X-Request-Id")] = fault
+
+    threads = [threading.Thread(target=start_some, args=(seed,)) for seed in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    lost = [name for name, fault in fates.items() if fault]
+    found_again = {r["request_id"]: r for r in gateway.wait_records("resolution", len(lost), 60)}
+    assert set(found_again) == set(lost)
+    why = {name: record["why"] for name, record in found_again.items()}
+    assert not [name for name in lost if fates[name] == "early-close" and why[name] == "matched"]
+    assert set(why.values()) == {"matched", "none", "several"}, "each was met"
+    taken = [r["instance_id"] for r in gateway.records() if r.get("instance_id")]
+    assert len(taken) == len(set(taken)), "no instance is two runs'"
 
 
 def test_another_job_type_is_not_taken(fleet):
@@ -333,3 +369,41 @@ def test_a_list_takes_no_waiting_triggers_place(fleet):
     resolution(gateway, answer)
     for c in connections:
         c.close()
+
+
+def test_follow_tells_it_twice(fleet):
+    """Who watches sees at once that a run's fate is unknown, and then what it was."""
+    sim = fleet.simulator()
+    gateway = fleet.gateway(sim, resolve=QUICK)
+    watch = Process([binary("jobgate"), "audit", "search", "--json", "--follow", directory(gateway)], gateway.folder)
+    try:
+        answer = run(gateway, "drop")
+        lines = wait_for(lambda: len(watch.out) >= 2 and [json.loads(line) for line in watch.out], what="both lines")
+        record = resolution(gateway, answer)
+        assert [(t["result"], t["instance_id"], t["resolution_seq"]) for t in lines] == [
+            ("unknown", None, None), ("accepted", record["instance_id"], record["seq"])]
+    finally:
+        watch.kill()
+
+
+def test_postgres_tells_the_same(fleet, bench):     # noqa: F811
+    """The auditor's questions have the job that was found, under both ids, and only what is still unknown as unknown."""
+    sim = fleet.simulator()
+    gateway = fleet.gateway(sim, resolve=QUICK)
+    answer = run(gateway, "drop")
+    lost = run(gateway, "early-close", target=f"{BASE}/Pipeline/instances".replace(ITEM, ITEM[:-1] + "8"))
+    record = check_matched(gateway, sim, answer, "time")
+    assert resolution(gateway, lost)["why"] == "none"
+    bench.once(directory(gateway))
+
+    def both(question, *arguments):
+        rows = ask(bench.server, bench.name, **question)
+        assert [same(row) for row in rows] == [same(t) for t in found(*arguments, directory(gateway))]
+        return [row["request_id"] for row in rows]
+
+    mine, other = answer.get("X-Request-Id"), lost.get("X-Request-Id")
+    assert both({"instance_id": record["instance_id"]}, "--instance-id", record["instance_id"]) == [mine]
+    assert both({"unknown": "1"}, "--result", "unknown") == [other]
+    assert both({"request_id": mine}, "--request-id", mine) == [mine]
+    assert both({"caller": "etl"}, "--caller", "etl") == [mine, other]
+    assert bench.sql("SELECT seq, resolution_seq FROM jobgate_trigger WHERE resolution_seq IS NOT NULL")[0][1] == str(record["seq"])

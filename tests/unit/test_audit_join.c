@@ -224,6 +224,42 @@ test_resolved_and_filtered(void **state)
 	assert_null(audit_join_as_it_is(&join));
 }
 
+/* Who follows sees an unknown one at once, and again when it is resolved; by a filter, only as what it is looked for. */
+static void
+test_remembered(void **state)
+{
+	struct audit_trigger *trigger;
+
+	(void)state;
+	join.remembers = true;
+	for (unsigned n = 1; n <= 2; n++) {
+		read_line(10 * n, "intent", n, "");
+		read_line(10 * n + 1, "outcome", n, ",\"result\":\"unknown\"");
+		trigger = audit_join_first(&join);
+		assert_true(str_eq(trigger->record.values[AUDIT_RESULT].text, STR("unknown")));
+		audit_join_done(&join, trigger);
+		assert_null(audit_join_any_whole(&join));
+	}
+	read_line(30, "resolution", 1, ",\"result\":\"unknown\",\"why\":\"none\"");
+	read_line(31, "resolution", 2, FOUND);
+	read_line(32, "resolution", 3, FOUND);		/* of one before */
+	trigger = audit_join_any_whole(&join);
+	assert_true(str_eq(trigger->record.values[AUDIT_RESOLUTION_SEQ].text, STR("31")));
+	expect(trigger, 20, "accepted");
+	assert_null(audit_join_any_whole(&join));
+	filter.values[AUDIT_INSTANCE_ID] = STR("abc");
+	read_line(40, "intent", 4, "");
+	read_line(41, "outcome", 4, ",\"result\":\"unknown\"");
+	assert_null(audit_join_any_whole(&join));
+	read_line(42, "resolution", 4, FOUND);
+	expect(audit_join_any_whole(&join), 40, "accepted");
+	for (unsigned n = 0; n < AUDIT_JOIN_REMEMBERED + 10; n++) {
+		read_line(100 + 2 * n, "intent", 100 + n, "");
+		read_line(101 + 2 * n, "outcome", 100 + n, ",\"result\":\"unknown\"");
+	}
+	assert_int_equal(join.remembered_count, AUDIT_JOIN_REMEMBERED);
+}
+
 /* Many at once, closed in a random order: each comes out once, in order, and nothing is left. */
 static void
 test_many(void **state)
@@ -285,7 +321,7 @@ main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = { TEST(test_in_order_of_the_intents), TEST(test_filtered), TEST(test_within_a_time),
-		TEST(test_what_is_not_there), TEST(test_resolved), TEST(test_resolved_and_filtered),
+		TEST(test_what_is_not_there), TEST(test_resolved), TEST(test_resolved_and_filtered), TEST(test_remembered),
 		TEST(test_many), TEST(test_text) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
