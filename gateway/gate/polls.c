@@ -163,9 +163,24 @@ polls_joinable(const struct polls_waiter *waiter, struct mono_time now)
 	struct polls_flight *flight;
 
 	TAILQ_FOREACH(flight, &busy->flights, link)
-		if (!flight->outdated && (may || memcmp(flight->token, waiter->ask.token, sizeof(flight->token)) == 0))
+		if (!flight->outdated && (may || memcmp(flight->token, waiter->ask.token, sizeof(flight->token)) == 0)
+		    && (flight->sent || flight->leader->ask.caller == waiter->ask.caller))
 			return flight;
 	return NULL;
+}
+
+/* End the calls that other callers' requests were to make for the same, where those may be told what came instead. */
+static void
+polls_recall(const struct poll_entry *entry, struct mono_time now)
+{
+	const struct polls_busy *busy = entry->busy;
+	struct polls_flight *flight, *next;
+
+	for (flight = TAILQ_FIRST(&busy->flights); flight; flight = next) {
+		next = TAILQ_NEXT(flight, link);
+		if (!flight->sent && !flight->outdated && !flight->leader->ask.changes && polls_may(flight->leader, now))
+			polls_land(flight);
+	}
 }
 
 /* Answer WAITER with what is kept, or have it join or lead a call. */
@@ -441,6 +456,8 @@ polls_take_result(struct polls *polls, struct limiter_ticket ticket, struct poll
 	polls_land(leader->flight);
 	if (answer->status != 200)
 		polls_forget(polls, leader);
+	else if (!outdated)
+		polls_recall(entry, polls_now(polls));
 	polls_settle_all(polls, entry, &news);
 	polls_arm(polls, entry, outdated);
 	polls_release(polls, entry);

@@ -8,6 +8,9 @@
  *    ├────► FETCH ──► result, unsent or failed ──► ANSWER (the leader of a 200 as well)
  *    └────► joined: ANSWER or FAILED when the leader's call ends, or FETCH where it was never sent
  *
+ * A call that was not sent yet is joined by the same caller's requests alone: another caller leads one in its own queue. What the
+ * first of them brings is told to the leaders of the others, too, while they wait: an ANSWER behind FETCH.
+ *
  * Who prefers to wait for a change is told when the status is another, or leads the call that looks again when the answer is due.
  * Exactly one of ANSWER, NOTHING and FAILED follows an ask, a result of status 200 and a leave; FETCH may come before; PASS ends it.
  *
@@ -30,6 +33,7 @@ struct polls_ask {
 	struct poll_id id;
 	uint8_t token[POLL_DIGEST_BYTES];	/* the hash of what would go upstream as Authorization */
 	bool shared;				/* the credential is the gateway's: no token counts */
+	uint64_t caller;			/* in whose queue its call would wait: nobody waits in another's */
 	bool peek;				/* a HEAD: PASS in place of FETCH */
 	bool changes;				/* it prefers to wait until the status changes; such of an item's list is never told so */
 	int64_t max_age_us;

@@ -34,6 +34,8 @@ void poll_keep(struct request *request, const struct upstream_response *response
 bool poll_hand_over(struct request *request);
 /* It is refused before it was sent: true where the last that is known may be the answer. */
 bool poll_ask_for_last(struct request *request);
+/* Back to POLLING where another's call has brought the answer that this one was to ask for; else false. */
+bool poll_recalled(struct request *request);
 /* It has ended, whatever it was: tell whom it concerns. */
 void poll_end(struct request *request);
 

@@ -128,10 +128,10 @@ admit_interrupted(struct request *request)
 		request_refuse(request, REFUSAL_UNAVAILABLE, "This instance is shutting down; nothing was sent.");
 	} else if (request->limiter_final)
 		admit_refuse_final(request);
-	if (request->refusal == REFUSAL_NONE)
+	if (request->refusal == REFUSAL_NONE && !request->poll.said)
 		return false;
 	admit_leave(request);
-	if (!poll_ask_for_last(request))
+	if (!poll_recalled(request) && !poll_ask_for_last(request))
 		request_goto(request, REQUEST_RECORDING);
 	return true;
 }

@@ -69,6 +69,16 @@ poll_name(struct request *request, struct str selecting)
 	poll_hash_token(request, front_head(request->client));
 }
 
+/* Whose queue the request's call would wait in: its caller's, or its token's principal's. */
+static uint64_t
+poll_queue(const struct request *request)
+{
+	const struct config_identity *identity = &request->config->identities[request->caller->identity];
+	uint64_t caller = request->caller->index;
+
+	return identity->per_token ? str_hash(caller, request->principal) : caller;
+}
+
 /* Ask what is known. */
 static void
 poll_ask(struct request *request)
@@ -77,6 +87,7 @@ poll_ask(struct request *request)
 	struct polls_ask ask = {
 		.id = poll->id,
 		.shared = authorize_is_ours(request),
+		.caller = poll_queue(request),
 		.peek = str_eq(request->method, STR("HEAD")),
 		.changes = poll->changes,
 		.max_age_us = poll->max_age_us,
@@ -292,6 +303,15 @@ poll_hand_over(struct request *request)
 		return false;
 	upstream_cancel(&request->call);
 	request->borrowed = false;
+	poll_return(request);
+	return true;
+}
+
+bool
+poll_recalled(struct request *request)
+{
+	if (!request->poll.said)
+		return false;
 	poll_return(request);
 	return true;
 }

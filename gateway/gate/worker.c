@@ -325,8 +325,11 @@ worker_on_polls(struct worker *worker, const struct polls_event *event)
 {
 	struct request *request = event->ticket.slot < worker->slot_count ? worker->slots[event->ticket.slot] : NULL;
 	struct poll_answer *answer = event->answer;
+	enum request_poll_phase phase = request ? request->poll.phase : POLL_OFF;
 
-	if (request == NULL || request->poll.ticket.generation != event->ticket.generation || request->poll.phase != POLL_ASKED) {
+	/* A leader is told an answer where another's call has brought it first; that of a 200 of its own comes when it asks again. */
+	if (request == NULL || request->poll.ticket.generation != event->ticket.generation
+	    || !(phase == POLL_ASKED || (phase == POLL_LEADS && event->word == POLLS_ANSWER))) {
 		poll_answer_unref(&answer);
 		return;		/* it crossed a cancel on its way */
 	}

@@ -114,3 +114,28 @@ def test_representations_do_not_go_back(fleet):
     time.sleep(1.5)
     assert gateway.request("GET", target, text).json()["status"] == "Completed"
     assert gateway.request("GET", target, OWN).json()["status"] == "Completed"
+
+
+def test_a_crowd_of_one_caller_does_not_hold_up_another(fleet):
+    """The greedy caller's poll stands at the end of its own queue: another's poll of the same job waited there with it, and got 429."""
+    sim = fleet.simulator("--job-seconds", "600")
+    callers = [{"name": name, "keys": [{"sha256": sha256(key_of(name))}], "wait": {"max": "9s"}} for name in ("etl", "calm")]
+    gateway = fleet.gateway(sim, polls=polls(), callers=callers, upstream={"quota": {"requests": 4, "window": "1s", "burst": 1}})
+    target = start(gateway)
+
+    def waiting(count):
+        wait_for(lambda: gateway.metrics()['jobgate_queue_requests{identity="default"}'] >= count, what="the crowd")
+    answers = []
+    crowd = [threading.Thread(target=lambda i=i: gateway.request("GET", f"{BASE}/instances/{WS[:-2]}{i:02d}", OWN)) for i in range(24)]
+    for thread in crowd:
+        thread.start()
+    waiting(18)
+    last = threading.Thread(target=lambda: answers.append(gateway.request("GET", target, OWN)))
+    last.start()
+    waiting(15)
+    calm, seconds = elapsed(gateway.request, "GET", target, OWN, key=key_of("calm"))
+    assert calm.status == 200 and seconds < 3, (calm, seconds)
+    last.join()
+    assert answers[0].status == 200 and answers[0].body == calm.body and len(gets(sim, target)) == 1, "who leads no more is told, too"
+    for thread in crowd:
+        thread.join()

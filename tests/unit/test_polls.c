@@ -524,6 +524,66 @@ test_what_a_waiter_saw_is_not_lost(void **state)
 	expect_answer(2, "InProgress", POLLS_STALE);
 }
 
+/* Nobody waits in another caller's queue; the first call that brings something ends the others that were not sent. */
+static void
+test_callers_do_not_wait_for_each_other(void **state)
+{
+	struct polls_ask a = ask_of(3);
+
+	(void)state;
+	ask(1);
+	ask(2);
+	expect(2, -1);
+	a.caller = 1;
+	polls_ask(polls, &a);
+	a.ticket = ticket(4);
+	polls_ask(polls, &a);
+	run(MS(2));
+	expect(3, POLLS_FETCH);
+	expect(4, -1);
+	polls_sent(polls, ticket(3));
+	a.ticket = ticket(5);
+	a.caller = 2;
+	polls_ask(polls, &a);
+	run(MS(2));
+	expect(5, -1);			/* that one was sent: whoever asks joins it */
+	result(3, "InProgress");
+	expect_answer(3, "InProgress", POLLS_MISS);
+	expect_answer(4, "InProgress", POLLS_JOIN);
+	expect_answer(5, "InProgress", POLLS_JOIN);
+	expect_answer(1, "InProgress", POLLS_JOIN);	/* it leads no more */
+	expect_answer(2, "InProgress", POLLS_JOIN);
+	polls_unsent(polls, ticket(1), true);	/* it crosses that */
+	polls_sent(polls, ticket(1));
+	result(1, "NotStarted");
+	forget();
+	ask(6);
+	expect_answer(6, "InProgress", POLLS_HIT);
+}
+
+/* One of a token that was not seen to succeed leads on, though another's has brought an answer; so does one that was sent. */
+static void
+test_calls_that_are_not_recalled(void **state)
+{
+	struct polls_ask a = ask_of(2);
+
+	(void)state;
+	ask_with(1, 1);
+	ask_with(3, 3);
+	a.caller = 1;
+	a.shared = false;
+	a.token[0] = 1;
+	polls_ask(polls, &a);
+	run(MS(2));
+	expect(2, POLLS_FETCH);
+	polls_sent(polls, ticket(2));
+	result(1, "InProgress");
+	expect(2, POLLS_FETCH);
+	expect(3, POLLS_FETCH);
+	result(2, "Completed");
+	expect_answer(2, "Completed", POLLS_MISS);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_polls, close_polls)
 
 int
@@ -532,7 +592,8 @@ main(void)
 	const struct CMUnitTest tests[] = { TEST(test_join_and_hit), TEST(test_ages_and_peeks), TEST(test_leaders_that_end),
 		TEST(test_leaving), TEST(test_other_statuses), TEST(test_order), TEST(test_rights), TEST(test_another_tokens_401),
 		TEST(test_invalidation), TEST(test_changes), TEST(test_changes_that_do_not_wait), TEST(test_bodies_are_bounded),
-		TEST(test_what_a_waiter_saw_is_not_lost) };
+		TEST(test_what_a_waiter_saw_is_not_lost), TEST(test_callers_do_not_wait_for_each_other),
+		TEST(test_calls_that_are_not_recalled) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
