@@ -62,7 +62,7 @@ find_voucher(const struct verify_all *all, size_t target, const struct journal_a
 
 /* --- telling --- */
 
-/* Where record SEQ stands, in a journal that is a chain up to there. */
+/* Where record SEQ stands, in a journal that is a chain up to there; behind accepted damage lines cannot be counted. */
 static void
 tell_where(const struct verify_all *all, size_t target, uint64_t seq, struct journal_verdict *verdict)
 {
@@ -76,8 +76,12 @@ tell_where(const struct verify_all *all, size_t target, uint64_t seq, struct jou
 			first = next;
 			at = i;
 		}
-	snprintf(verdict->where, sizeof(verdict->where), "%.*s/%s:%" PRIu64, STR_ARG(all->directories[target]),
-	    names->names[at], seq - first + 1);
+	if (verdict->accepted > 0)
+		snprintf(verdict->where, sizeof(verdict->where), "%.*s/%s, seq %" PRIu64, STR_ARG(all->directories[target]),
+		    names->names[at], seq);
+	else
+		snprintf(verdict->where, sizeof(verdict->where), "%.*s/%s:%" PRIu64, STR_ARG(all->directories[target]),
+		    names->names[at], seq - first + 1);
 }
 
 /* The journal of TARGET is bad: A says so. */
