@@ -19,6 +19,8 @@
 
 /* Most answers' fields fit: memory is taken once. */
 #define CARRIER_HEAD_BYTES 512
+/* The most that a TLS record holds (RFC 8446 5.1). */
+#define CARRIER_RECORD_BYTES 16384
 
 /* evhttp has parsed the canonical request: keep the object that the answer will be sent with. */
 void
@@ -100,18 +102,37 @@ on_complete(struct evhttp_request *carrier, void *arg)
 	front_conn_schedule(conn);
 }
 
+/*
+ * The same as loop_write_now with TLS, where the answer fits into one record: libevent would make one of its head and one of its body.
+ * Where SSL_write says not yet, libevent tries the same bytes again.
+ */
+static bool
+carrier_write_record(struct front_conn *conn)
+{
+	struct evbuffer *output = bufferevent_get_output(conn->bev);
+	size_t n = evbuffer_get_length(output);
+	int written;
+
+	if (n == 0 || n > CARRIER_RECORD_BYTES || !front_carrier_is_handshaken(conn))
+		return false;
+	ERR_clear_error();
+	written = SSL_write(bufferevent_openssl_get_ssl(conn->bev), evbuffer_pullup(output, -1), (int)n);
+	ERR_clear_error();
+	return written == (int)n && evbuffer_drain(output, n) == 0;
+}
+
 void
 front_carrier_write(struct front_conn *conn)
 {
 	bufferevent_data_cb on_written;
 	void *arg;
 
-	if (conn->answer != ANSWER_WRITING || conn->write_tried || conn->tls || conn->evcon == NULL)
+	if (conn->answer != ANSWER_WRITING || conn->write_tried || conn->evcon == NULL)
 		return;
 	if (conn->raw.n > 0)
 		return;		/* who pipelines takes a turn of the loop for each answer: hundreds at once would hold up all others */
 	conn->write_tried = true;
-	if (!loop_write_now(conn->bev))
+	if (!(conn->tls ? carrier_write_record(conn) : loop_write_now(conn->bev)))
 		return;
 	bufferevent_getcb(conn->bev, NULL, &on_written, NULL, &arg);
 	check(on_written != NULL && arg == conn->evcon);
@@ -243,7 +264,8 @@ front_reply(struct front_request *request, const struct front_reply *reply)
 	check_magic(request, FRONT_REQUEST_MAGIC);
 	check(conn != NULL && conn->answer == ANSWER_PENDING);
 	conn->answer = ANSWER_WRITING;
-	conn->write_tried = false;
+	/* What stands before it, 100 Continue, may be half in a record already. */
+	conn->write_tried = conn->tls && evbuffer_get_length(bufferevent_get_output(conn->bev)) > 0;
 	conn->closing = reply->close || front_guard_must_close(conn);
 	carrier = conn->carrier;
 	conn->carrier = NULL;

@@ -33,19 +33,28 @@ upstream_connection_is_quiet(struct upstream_connection *connection)
 	return !upstream_connection_has_more(connection) && upstream_wire_is_quiet(connection);
 }
 
-/* Hand what has come to the call, as long as it holds the connection; what nobody asked for ends the connection. */
-static void
+/*
+ * Hand what has come to the call, as long as it holds the connection: what libevent has read, then what came with it. What nobody
+ * asked for ends the connection. False: the end came with it too, and has not been told.
+ */
+static bool
 connection_take(struct upstream_connection *connection)
 {
 	struct evbuffer *input = bufferevent_get_input(connection->bev);
 	char bytes[UPSTREAM_RECORD_BYTES];
-	int n;
+	int n = 1;
 
 	while (connection->call && (n = evbuffer_remove(input, bytes, sizeof(bytes))) > 0)
 		upstream_call_take(connection->call, (struct str){ bytes, (size_t)n });
+	for (n = 1; connection->call && n > 0 && upstream_wire_has_more(connection);)
+		if ((n = upstream_wire_read(connection, bytes, sizeof(bytes))) > 0)
+			upstream_call_take(connection->call, (struct str){ bytes, (size_t)n });
 	if (connection->place == UPSTREAM_IDLE && evbuffer_get_length(input) > 0)
 		upstream_connection_close(connection, false);
+	return n > 0 || connection->call == NULL || !upstream_wire_has_ended(connection, n);
 }
+
+static void connection_over(struct upstream_connection *connection, short what);
 
 /* Bytes have come. */
 static void
@@ -55,7 +64,8 @@ on_readable(struct bufferevent *bev, void *arg)
 
 	(void)bev;
 	check_magic(connection, UPSTREAM_CONNECTION_MAGIC);
-	connection_take(connection);
+	if (!connection_take(connection))
+		connection_over(connection, BEV_EVENT_READING | BEV_EVENT_EOF);
 }
 
 /* Bytes were added to the output, or SSL_write has taken some. */
@@ -134,6 +144,7 @@ on_idle_end(void *arg)
 void
 upstream_connection_live(struct upstream_connection *connection)
 {
+	upstream_wire_begin(connection);
 	check(evbuffer_add_cb(bufferevent_get_output(connection->bev), on_output, connection) != NULL);
 	loop_timer_init(&connection->timer, connection->upstream->loop, on_idle_end, connection);
 }

@@ -11,10 +11,23 @@
 
 #include "base/check.h"
 
+void
+upstream_wire_begin(struct upstream_connection *connection)
+{
+	if (connection->ssl)
+		SSL_set_read_ahead(connection->ssl, 1);
+}
+
 bool
 upstream_wire_has_more(const struct upstream_connection *connection)
 {
-	return connection->ssl != NULL && SSL_pending(connection->ssl) > 0;
+	return connection->ssl != NULL && SSL_has_pending(connection->ssl);
+}
+
+bool
+upstream_wire_has_ended(const struct upstream_connection *connection, int n)
+{
+	return n <= 0 && SSL_get_error(connection->ssl, n) != SSL_ERROR_WANT_READ;
 }
 
 bool
@@ -68,6 +81,8 @@ upstream_wire_end(struct upstream_connection *connection, short what, int error)
 		return end;
 	}
 	code = bufferevent_get_openssl_error(connection->bev);
+	if (code == 0)
+		code = ERR_peek_last_error();	/* of a read past libevent */
 	end.clean = (SSL_get_shutdown(connection->ssl) & SSL_RECEIVED_SHUTDOWN) != 0;
 	if (ERR_GET_LIB(code) > ERR_LIB_NONE)
 		end.why = ERR_reason_error_string(code);

@@ -32,6 +32,7 @@ class Load:
     """wrk or h2load on one core."""
 
     def __init__(self, folder, body):
+        self.scheme = "http"
         self.folder, self.body = folder, os.path.join(folder, f"body-{len(body)}")
         with open(self.body, "w", encoding="ascii") as out:
             out.write(body)
@@ -40,7 +41,7 @@ class Load:
         """Figures of one run of wrk."""
         script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "post.lua")
         done = subprocess.run(on_core(OTHER_CORE, "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", script,
-                                      f"http://127.0.0.1:{port}{LEGACY}"), capture_output=True, text=True, timeout=seconds + 60,
+                                      f"{self.scheme}://127.0.0.1:{port}{LEGACY}"), capture_output=True, text=True, timeout=seconds + 60,
                               env={**os.environ, "BENCH_BODY": self.body, "BENCH_KEY": KEY}, stdin=subprocess.DEVNULL)
         lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
         if not lines:
@@ -50,7 +51,7 @@ class Load:
     def h2load(self, port, connections, count):
         """The same by h2load in HTTP/1.1, which makes fewer system calls a request."""
         done = subprocess.run(on_core(OTHER_CORE, "h2load", "--h1", "-t1", f"-c{connections}", f"-n{count}", "-d", self.body, "-H",
-                                      f"X-API-Key: {KEY}", "-H", "Content-Type: application/json", f"http://127.0.0.1:{port}{LEGACY}"),
+                                      f"X-API-Key: {KEY}", "-H", "Content-Type: application/json", f"{self.scheme}://127.0.0.1:{port}{LEGACY}"),
                               capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL)
         found = re.search(r"finished in ([0-9.]+)(m?s), .*?\n.*?(\d+) succeeded, (\d+) failed, (\d+) errored", done.stdout, re.S)
         codes = re.search(r"status codes: (\d+) 2xx", done.stdout)

@@ -9,7 +9,7 @@ cd "$ROOT"
 
 # shellcheck disable=SC2086
 packages_ensure $BUILD_PACKAGES $TEST_PACKAGES $BENCH_PACKAGES
-cmake -S . -B build-bench -DCMAKE_BUILD_TYPE=Release >/dev/null
+cmake -S . -B build-bench -DCMAKE_BUILD_TYPE=Release -DJOBGATE_LTO=ON >/dev/null
 cmake --build build-bench -j "$(nproc)" >/dev/null
 export JOBGATE_BUILD="$ROOT/build-bench"
 exec /usr/bin/python3 tests/bench/bench.py "$@"

@@ -30,6 +30,7 @@ def arguments():
     parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--body", type=int, default=300)
+    parser.add_argument("--tls", action="store_true", help="callers come by TLS")
     parser.add_argument("--calls", action="store_true", help="system calls per request, by perf trace")
     parser.add_argument("--callgrind", type=int, default=0, metavar="N", help="instructions per request over N requests, by valgrind")
     parser.add_argument("--functions", type=int, default=0, metavar="N", help="with --callgrind: the N functions that cost most")
@@ -44,6 +45,13 @@ class Gate(Jobgate):
     def __init__(self, build, *args):
         self.build = build
         super().__init__(*args)
+
+    def configuration(self):
+        found = super().configuration()
+        if self.options.tls:
+            cert, key = self.certificates.pair("upstream")
+            found["listen"][0]["tls"] = {"cert_file": cert, "key_file": key}
+        return found
 
     def start(self):
         if not self.wrapper:
@@ -102,6 +110,7 @@ class Bench:
         os.mkdir(os.path.join(self.folder, "upstream"))
         self.upstream = Upstream(os.path.join(self.folder, "upstream"), self.certificates)
         self.load = Load(self.folder, body_of(options.body))
+        self.load.scheme = "https" if options.tls else "http"
         self.gates = []
 
     def gate(self, kind, build):

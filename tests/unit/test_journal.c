@@ -465,30 +465,6 @@ test_without_loop(void **state)
 	fixture_free(f);
 }
 
-/* Records put unheard are written when the writer is woken for all of them, not only when it looks round once a second. */
-static void
-test_unheard(void **state)
-{
-	struct fixture *f = fixture_new();
-	struct mono_time start;
-
-	(void)state;
-	fixture_open(f);
-	start = clock_now_mono();
-	for (int i = 0; i < 8; i++) {
-		for (char c = 'a'; c < 'd'; c++)
-			fixture_put_unheard(f, JOURNAL_EVENT, (char[]){ c, 0 });
-		journal_wake(f->journal);
-		fixture_wait(f);
-	}
-	assert_true(mono_since(clock_now_mono(), start) < 4 * CLOCK_SECOND);
-	assert_int_equal(f->acked, 24);
-	assert_memory_equal(f->order, "abcabc", 6);
-	journal_close(&f->journal);
-	fixture_good(f);
-	fixture_free(f);
-}
-
 /* --- many threads --- */
 
 #define STRESS_THREADS 3
@@ -544,11 +520,7 @@ stress_put(struct stress *s, enum journal_kind kind, size_t id)
 		.on_done = on_stress_done, .arg = e };
 	buf_printf(&e->entry.members, "\"kind\":\"%s\",\"request_id\":\"%d-%zu\"",
 	    kind == JOURNAL_INTENT ? "intent" : "outcome", s->number, id);
-	if (s->number == 0) {
-		assert_true(journal_put(s->f->journal, &e->entry));
-		return;
-	}
-	assert_true(journal_put_unheard(s->f->journal, &e->entry));
+	assert_true((s->number == 0 ? journal_put : journal_put_unheard)(s->f->journal, &e->entry));
 	loop_at_turn_last(s->loop, &s->wake);
 }
 
@@ -619,7 +591,6 @@ main(void)
 		cmocka_unit_test(test_ring_reserves),
 		cmocka_unit_test(test_order),
 		cmocka_unit_test(test_without_loop),
-		cmocka_unit_test(test_unheard),
 		cmocka_unit_test(test_threads),
 	};
 

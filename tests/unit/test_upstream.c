@@ -4,6 +4,11 @@
  */
 #include "upstream_fixture.h"
 
+#include <event2/bufferevent.h>
+#include <sys/ioctl.h>
+
+#include "io/upstream_private.h"
+
 #define OK_HEAD "HTTP/1.1 200 OK\r\n"
 #define OK_RESPONSE OK_HEAD "Content-Length: 2\r\n\r\nok"
 
@@ -108,6 +113,57 @@ test_a_connection_serves_many_exchanges(void **state)
 	assert_string_equal(f.peer.last_head, "POST /x HTTP/1.1\r\nHost: " NAME "\r\nContent-Length: 34300\r\n\r\n");
 	pthread_mutex_unlock(&f.peer.lock);
 	fixture_fini(&f);
+}
+
+/* Wait until N bytes have come to the exchange's connection, while its loop stands still. */
+static void
+wait_arrived(struct exchange *x, int n)
+{
+	int fd = bufferevent_getfd(x->call->connection->bev), there = 0;
+
+	for (int ms = 0; there < n && ms < 10000; ms++) {
+		assert_int_equal(ioctl(fd, FIONREAD, &there), 0);
+		usleep(1000);
+	}
+	assert_true(there >= n);
+}
+
+/*
+ * Records that came together are read together: they are in OpenSSL's buffer then, and the socket, which has nothing left, wakes
+ * nobody for the second. So is the end that comes with them.
+ */
+static void
+test_records_that_come_together(void **state)
+{
+	static const struct peer_step steps[] = {
+		{ .response = OK_HEAD "Content-Length: 100\r\n\r\n", .body_bytes = 100 },
+		{ .response = OK_HEAD "\r\n", .body_bytes = 100, .end = PEER_CLEAN },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		struct fixture f;
+		struct exchange x;
+
+		fixture_init(&f, &(struct fixture_options){ 0 });
+		f.peer.steps[0] = (struct peer_step){ .response = OK_RESPONSE };
+		f.peer.steps[1] = steps[i];
+		f.peer.step_count = 2;
+		exchange_run(&f, &x, false, "GET", 0);	/* takes the tickets in */
+		exchange_end(&x);
+		exchange_begin(&f, &x, false, "GET", 0);
+		x.hold = true;
+		fixture_run(&f, until_ready);
+		fixture_send(&x);
+		/* Of TLS 1.3 each record has a head of 5 bytes, a type and a tag of 16. */
+		wait_arrived(&x, (int)strlen(steps[i].response) + 22 + 100 + 22 + (i ? 2 + 22 : 0));
+		fixture_run(&f, until_ended);
+		assert_int_equal(x.status, 200);
+		assert_int_equal(x.got.n, 100);
+		assert_int_equal(x.idle_after, i == 0);
+		exchange_end(&x);
+		fixture_fini(&f);
+	}
 }
 
 static void
@@ -398,6 +454,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_wire_rows),
 		cmocka_unit_test(test_a_connection_serves_many_exchanges),
+		cmocka_unit_test(test_records_that_come_together),
 		cmocka_unit_test(test_a_mebibyte_both_ways),
 		cmocka_unit_test(test_many_calls_at_once),
 		cmocka_unit_test(test_sessions_are_resumed),
