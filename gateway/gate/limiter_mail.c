@@ -32,6 +32,7 @@ struct limiter_mail {
 	struct loop *asker;			/* status */
 	void (*told)(void *arg, struct buf *json);
 	struct buf json;			/* the answer to it */
+	struct buf lost;			/* event */
 };
 
 void
@@ -115,6 +116,7 @@ on_mail(struct mail *mail)
 	config_unref(&m->config);
 	buf_wipe(&m->password);
 	buf_fini(&m->json);
+	buf_fini(&m->lost);
 	limiter_unref(m->limiter);
 	free(m);
 }
@@ -201,5 +203,7 @@ limiter_tell(struct limiter *limiter, const struct limiter_event *event)
 	struct limiter_mail *m = mail_new(limiter, LIMITER_EVENT_MAIL);
 
 	m->event = *event;
+	buf_add(&m->lost, event->lost);
+	m->event.lost = buf_str(&m->lost);
 	loop_post(limiter->loops[event->ticket.worker], &m->mail);
 }

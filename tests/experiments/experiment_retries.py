@@ -222,7 +222,7 @@ def case_committed(e):
 def main():
     with Experiment("retries: jobs that start once, whatever clients repeat", {
             "impatient": case_impatient, "honest": case_honest, "steady": case_steady, "committed": case_committed},
-            jobs=1000, posts=10000, scale=1.0, pace=0.1, at_once=150, instances=1) as e:
+            jobs=1000, posts=10000, scale=1.0, pace=0.1, at_once=150, instances=3) as e:
         e.run_cases()
     sys.exit(e.finish())
 
