@@ -12,6 +12,7 @@ struct claims {
 	struct loop **loops;			/* the array is ours, the loops are not */
 	size_t loop_count;
 	void (*deliver)(void *arg, struct claims_event *event);
+	void (*found)(void *arg, const struct claims_found *found);
 	void *arg;
 	struct resolver *resolver;
 	struct claim_table *table;		/* embedded; else NULL */
@@ -23,7 +24,8 @@ struct claims {
 	atomic_int refs;			/* the owner's, and one for each mail under way */
 };
 
-enum claims_subject { CLAIMS_TAKE_MAIL, CLAIMS_SETTLE_MAIL, CLAIMS_CONFIG_MAIL, CLAIMS_EVENT_MAIL };
+enum claims_subject { CLAIMS_TAKE_MAIL, CLAIMS_SETTLE_MAIL, CLAIMS_CONFIG_MAIL, CLAIMS_EVENT_MAIL, CLAIMS_PUBLISH_MAIL, CLAIMS_LOOK_MAIL,
+	CLAIMS_FOUND_MAIL };
 
 /* A mail, and a claim that is asked for: from its arrival to the verdict's. */
 struct claims_mail {
@@ -32,7 +34,9 @@ struct claims_mail {
 	enum claims_subject subject;
 	struct claim_ask ask;			/* take, settle */
 	enum claim_fate fate;
-	struct buf answer;			/* settle */
+	struct buf answer;			/* settle, publish, found */
+	struct claims_found found;		/* publish (where), look, found */
+	int64_t keep_us;			/* publish */
 	struct config *config;			/* reload: a reference */
 	struct buf password;
 	struct claims_event event;		/* take: who asks; event */
@@ -137,6 +141,29 @@ claims_end(struct claims *claims, const struct claims_mail *m)
 	claims_note(claims);
 }
 
+/* A look has ended: tell who asked. */
+static void
+on_found(void *arg, bool away, struct str text)
+{
+	struct claims_mail *m = arg;
+
+	m->subject = CLAIMS_FOUND_MAIL;
+	m->found.away = away;
+	buf_add(&m->answer, text);
+	m->found.text = buf_str(&m->answer);
+	loop_post(m->claims->loops[m->found.who.worker], &m->mail);
+}
+
+/* Look for a lost answer; the mail lives until that is told. */
+static void
+claims_search(struct claims *claims, struct claims_mail *m)
+{
+	if (claims->redis)
+		claims_redis_look(claims->redis, str_from(m->found.tag), m->found.name, on_found, m);
+	else
+		on_found(m, true, STR(""));
+}
+
 /* The store's condition has changed. */
 static void
 on_store(void *arg, bool up, const char *why)
@@ -172,24 +199,40 @@ claims_take_config(struct claims *claims, struct config *config, struct str pass
 	claims_note(claims);
 }
 
+/* Do what a mail says that ends with it. */
+static void
+claims_read(struct claims *claims, struct claims_mail *m)
+{
+	if (m->subject == CLAIMS_SETTLE_MAIL)
+		claims_end(claims, m);
+	else if (m->subject == CLAIMS_CONFIG_MAIL)
+		claims_take_config(claims, m->config, buf_str(&m->password));
+	else if (m->subject == CLAIMS_EVENT_MAIL)
+		claims->deliver(claims->arg, &m->event);
+	else if (m->subject == CLAIMS_FOUND_MAIL)
+		claims->found(claims->arg, &m->found);
+	else if (claims->redis)
+		claims_redis_publish(claims->redis, str_from(m->found.tag), m->found.name, buf_str(&m->answer), m->keep_us);
+}
+
 /* A mail arrived; after claims_free it is only thrown away. */
 static void
 on_mail(struct mail *mail)
 {
 	struct claims_mail *m = (struct claims_mail *)mail;
 	struct claims *claims = m->claims;
-	bool closed = atomic_load(&claims->closed);
 
-	if (!closed && m->subject == CLAIMS_TAKE_MAIL) {
-		claims_ask(claims, m);
-		return;
+	if (!atomic_load(&claims->closed)) {
+		if (m->subject == CLAIMS_TAKE_MAIL) {
+			claims_ask(claims, m);
+			return;
+		}
+		if (m->subject == CLAIMS_LOOK_MAIL) {
+			claims_search(claims, m);
+			return;
+		}
+		claims_read(claims, m);
 	}
-	if (!closed && m->subject == CLAIMS_SETTLE_MAIL)
-		claims_end(claims, m);
-	else if (!closed && m->subject == CLAIMS_CONFIG_MAIL)
-		claims_take_config(claims, m->config, buf_str(&m->password));
-	else if (!closed)
-		claims->deliver(claims->arg, &m->event);
 	claims_mail_free(m);
 }
 
@@ -204,6 +247,7 @@ claims_new(const struct claims_settings *settings, struct resolver *resolver, st
 	memcpy(claims->loops, settings->loops, settings->loop_count * sizeof(struct loop *));
 	claims->loop_count = settings->loop_count;
 	claims->deliver = settings->deliver;
+	claims->found = settings->found;
 	claims->arg = settings->arg;
 	claims->resolver = resolver;
 	claims->store = (struct condition)CONDITION_INIT("idempotency store unavailable", "idempotency store back");
@@ -260,6 +304,32 @@ claims_settle(struct claims *claims, const struct claim_ask *ask, enum claim_fat
 	m->ask = *ask;
 	m->fate = fate;
 	buf_add(&m->answer, answer);
+	loop_post(claims->loops[0], &m->mail);
+}
+
+void
+claims_publish(struct claims *claims, struct str tag, const uint8_t name[CLAIM_DIGEST_BYTES], const char id[CLAIM_ID_BYTES],
+    enum lost_state state, struct str answer, int64_t keep_us)
+{
+	struct claims_mail *m = claims_mail_new(claims, CLAIMS_PUBLISH_MAIL);
+
+	check(tag.n < sizeof(m->found.tag));
+	memcpy(m->found.tag, tag.p, tag.n);
+	memcpy(m->found.name, name, sizeof(m->found.name));
+	lost_text_write(&m->answer, state, id, answer);
+	m->keep_us = keep_us;
+	loop_post(claims->loops[0], &m->mail);
+}
+
+void
+claims_look(struct claims *claims, const struct lost_who *who, struct str tag, const uint8_t name[CLAIM_DIGEST_BYTES])
+{
+	struct claims_mail *m = claims_mail_new(claims, CLAIMS_LOOK_MAIL);
+
+	check(tag.n < sizeof(m->found.tag) && who->worker < claims->loop_count);
+	m->found.who = *who;
+	memcpy(m->found.tag, tag.p, tag.n);
+	memcpy(m->found.name, name, sizeof(m->found.name));
 	loop_post(claims->loops[0], &m->mail);
 }
 

@@ -18,6 +18,7 @@
 #include "io/resolver.h"
 #include "rules/claim.h"
 #include "rules/config.h"
+#include "rules/lost.h"
 
 struct claims;
 
@@ -38,11 +39,14 @@ struct claims_event {
 	struct buf answer;			/* FINISHED; the receiver may take it, else it is freed after it */
 };
 
+struct claims_found;
+
 /* DELIVER(arg, event) runs on the asking worker's loop, exactly once for each claim; never inside claims_take. */
 struct claims_settings {
 	struct loop **loops;			/* of the workers; loops[0] is its own */
 	size_t loop_count;
 	void (*deliver)(void *arg, struct claims_event *event);
+	void (*found)(void *arg, const struct claims_found *found);
 	void *arg;
 };
 
@@ -56,6 +60,24 @@ void claims_reload(struct claims *claims, struct config *config, struct str pass
 void claims_take(struct claims *claims, uint16_t worker, uint32_t slot, const struct claim_ask *ask);
 /* The holder ASK.id says what became of ASK.name; print and lease are not read. ANSWER (finish) is copied. */
 void claims_settle(struct claims *claims, const struct claim_ask *ask, enum claim_fate fate, struct str answer);
+
+/*
+ * Lost answers of the whole fleet (rules/lost): written here, looked for by the grant's script, and here by one who knows that there is or
+ * was one. Nothing happens, and nothing is found, without Redis.
+ */
+void claims_publish(struct claims *claims, struct str tag, const uint8_t name[CLAIM_DIGEST_BYTES], const char id[CLAIM_ID_BYTES],
+    enum lost_state state, struct str answer, int64_t keep_us);
+
+/* What became of a look: TEXT as it is kept (lost_text_read), empty where there is none. */
+struct claims_found {
+	struct lost_who who;
+	uint8_t name[CLAIM_DIGEST_BYTES];
+	char tag[LOST_TAG_BYTES];
+	bool away;
+	struct str text;		/* lives until the receiver returns */
+};
+/* Ask for NAME; an answer is then WHO's alone. FOUND runs on WHO's loop, once. */
+void claims_look(struct claims *claims, const struct lost_who *who, struct str tag, const uint8_t name[CLAIM_DIGEST_BYTES]);
 
 struct claims_counts {
 	uint64_t verdicts[CLAIMS_VERDICT_COUNT];

@@ -44,8 +44,10 @@ struct redis_claim {
 
 TAILQ_HEAD(redis_claims, redis_claim);
 
+/* An end, or (key not empty) a lost answer that is written. */
 struct redis_end {
 	TAILQ_ENTRY(redis_end) link;
+	struct buf key;			/* of a lost answer; its text is answer */
 	struct claims_redis *redis;
 	uint8_t name[CLAIM_DIGEST_BYTES];
 	char id[CLAIM_ID_BYTES];
@@ -56,6 +58,13 @@ struct redis_end {
 };
 
 TAILQ_HEAD(redis_ends, redis_end);
+
+/* A lost answer that is looked for: the question is under way. */
+struct redis_look {
+	LIST_ENTRY(redis_look) link;
+	claims_looked *on_found;
+	void *arg;
+};
 
 struct claims_redis {
 	struct loop *loop;
@@ -70,6 +79,7 @@ struct claims_redis {
 	int64_t replicas;			/* as last heard */
 	bool waiting_under_way, freeing;
 	struct redis_claims queued, asked, gathered, waiting;
+	LIST_HEAD(, redis_look) looks;
 	struct redis_ends ends;
 	size_t asked_count, end_count;
 	size_t telling_count;			/* ends that are sent */
@@ -80,6 +90,7 @@ static void on_claim(void *arg, const struct redis_reply *reply);
 static void on_role(void *arg, const struct redis_reply *reply);
 static void on_end(void *arg, const struct redis_reply *reply);
 static void on_wait(void *arg, const struct redis_reply *reply);
+static void on_looked(void *arg, const struct redis_reply *reply);
 
 /* Send the script to NAME's key with COUNT arguments: by its digest, or whole. */
 static bool
@@ -243,6 +254,7 @@ redis_end_drop(struct redis_end *end)
 	TAILQ_REMOVE(&end->redis->ends, end, link);
 	end->redis->end_count--;
 	buf_fini(&end->answer);
+	buf_fini(&end->key);
 	free(end);
 }
 
@@ -255,6 +267,12 @@ redis_end_send(struct redis_end *end)
 	size_t count;
 
 	arena_init(&arena);
+	if (end->key.n > 0) {
+		end->sent = redis_command(end->redis->redis, (struct str[]){ STR("SET"), buf_str(&end->key), buf_str(&end->answer), STR("PX"),
+		    arena_printf(&arena, "%" PRId64, end->keep_us / 1000) }, 5, on_end, end);
+		arena_fini(&arena);
+		return;
+	}
 	count = claim_script_settle(&arena, end->id, end->fate, buf_str(&end->answer), end->keep_us, arguments);
 	end->sent = claims_redis_send(end->redis, &arena, end->evaluated, end->name, arguments, count, on_end, end);
 	end->redis->telling_count += end->sent;
@@ -406,6 +424,8 @@ claims_redis_free(struct claims_redis **redis_p)
 	claims_redis_fail_all(&redis->asked);
 	claims_redis_fail_all(&redis->gathered);
 	claims_redis_fail_all(&redis->waiting);
+	while (!LIST_EMPTY(&redis->looks))
+		on_looked(LIST_FIRST(&redis->looks), &(struct redis_reply){ .kind = REDIS_LOST });
 	while (!TAILQ_EMPTY(&redis->ends))
 		redis_end_drop(TAILQ_FIRST(&redis->ends));
 	config_unref(&redis->config);
@@ -495,27 +515,85 @@ claims_redis_unqueue(struct claims_redis *redis, const char id[CLAIM_ID_BYTES])
 	return false;
 }
 
-void
-claims_redis_settle(struct claims_redis *redis, const struct claim_ask *ask, enum claim_fate fate, struct str answer)
+/* Put an end behind the others, and send what can be. */
+static void
+claims_redis_put(struct claims_redis *redis, struct redis_end *end)
 {
-	struct redis_end *end, *oldest;
+	struct redis_end *oldest;
 
-	if (claims_redis_unqueue(redis, ask->id))
-		return;
-	end = calloc(1, sizeof(*end));
-	check(end != NULL);
 	end->redis = redis;
-	memcpy(end->name, ask->name, sizeof(end->name));
-	memcpy(end->id, ask->id, sizeof(end->id));
-	end->fate = fate;
-	end->keep_us = ask->keep_us;
-	buf_add(&end->answer, answer);
 	TAILQ_INSERT_TAIL(&redis->ends, end, link);
 	if (++redis->end_count > CLAIMS_UNTOLD_MAX && (oldest = TAILQ_FIRST(&redis->ends)) != NULL && !oldest->sent) {
 		redis->untold++;
 		redis_end_drop(oldest);
 	}
+	if (redis->redis == NULL)
+		claims_redis_open(redis);
 	claims_redis_flush(redis);
+}
+
+void
+claims_redis_settle(struct claims_redis *redis, const struct claim_ask *ask, enum claim_fate fate, struct str answer)
+{
+	struct redis_end *end;
+
+	if (claims_redis_unqueue(redis, ask->id))
+		return;
+	end = calloc(1, sizeof(*end));
+	check(end != NULL);
+	memcpy(end->name, ask->name, sizeof(end->name));
+	memcpy(end->id, ask->id, sizeof(end->id));
+	end->fate = fate;
+	end->keep_us = ask->keep_us;
+	buf_add(&end->answer, answer);
+	claims_redis_put(redis, end);
+}
+
+void
+claims_redis_publish(struct claims_redis *redis, struct str tag, const uint8_t *name, struct str text, int64_t keep_us)
+{
+	struct redis_end *end = calloc(1, sizeof(*end));
+
+	check(end != NULL);
+	lost_key(&end->key, redis->config->store.prefix, tag, name);
+	buf_add(&end->answer, text);
+	end->keep_us = keep_us;
+	claims_redis_put(redis, end);
+}
+
+/* Take an answer for one alone, as the grant's script does. */
+#define CLAIMS_LOOK_SCRIPT \
+	"local v = redis.call('GET', KEYS[1]) " \
+	"if v and v:sub(1, 1) == 'A' then redis.call('SET', KEYS[1], 'N' .. v:sub(2, 37), 'PX', 10000) end " \
+	"return v or ''"
+
+/* The store has said what it has of a lost answer. */
+static void
+on_looked(void *arg, const struct redis_reply *reply)
+{
+	struct redis_look *look = arg;
+
+	LIST_REMOVE(look, link);
+	look->on_found(look->arg, reply->kind != REDIS_STRING, reply->kind == REDIS_STRING ? reply->string : STR(""));
+	free(look);
+}
+
+void
+claims_redis_look(struct claims_redis *redis, struct str tag, const uint8_t *name, claims_looked *on_found, void *arg)
+{
+	struct redis_look *look = calloc(1, sizeof(*look));
+	struct buf key = BUF_EMPTY;
+
+	check(look != NULL);
+	look->on_found = on_found;
+	look->arg = arg;
+	LIST_INSERT_HEAD(&redis->looks, look, link);
+	if (redis->redis == NULL)
+		claims_redis_open(redis);
+	lost_key(&key, redis->config->store.prefix, tag, name);
+	if (!redis_command(redis->redis, (struct str[]){ STR("EVAL"), STR(CLAIMS_LOOK_SCRIPT), STR("1"), buf_str(&key) }, 4, on_looked, look))
+		on_looked(look, &(struct redis_reply){ .kind = REDIS_LOST });
+	buf_fini(&key);
 }
 
 uint64_t

@@ -22,6 +22,7 @@ struct delivery {
 	LIST_ENTRY(delivery) link;
 	struct deliveries *deliveries;
 	uint8_t name[CLAIM_DIGEST_BYTES];
+	char tag[LOST_TAG_BYTES];
 	char id[CLAIM_ID_BYTES];
 	struct buf answer;
 	int64_t keep_us;
@@ -62,7 +63,7 @@ deliveries_fini(struct deliveries *deliveries)
 }
 
 struct delivery *
-delivery_new(struct deliveries *deliveries, const uint8_t name[CLAIM_DIGEST_BYTES], const char id[CLAIM_ID_BYTES],
+delivery_new(struct deliveries *deliveries, struct str tag, const uint8_t name[CLAIM_DIGEST_BYTES], const char id[CLAIM_ID_BYTES],
     struct buf *answer, int64_t keep_us)
 {
 	struct delivery *delivery = calloc(1, sizeof(*delivery));
@@ -71,6 +72,8 @@ delivery_new(struct deliveries *deliveries, const uint8_t name[CLAIM_DIGEST_BYTE
 	delivery->magic = DELIVERY_MAGIC;
 	delivery->deliveries = deliveries;
 	memcpy(delivery->name, name, sizeof(delivery->name));
+	check(tag.n < sizeof(delivery->tag));
+	memcpy(delivery->tag, tag.p, tag.n);
 	memcpy(delivery->id, id, sizeof(delivery->id));
 	delivery->answer = buf_take(answer);
 	delivery->keep_us = keep_us;
@@ -87,7 +90,7 @@ delivery_end(struct delivery *delivery, bool arrived)
 	struct deliveries *deliveries = delivery->deliveries;
 
 	if (!arrived)
-		undelivered_land(deliveries->shared->undelivered, delivery->name, delivery->id, LOST_ANSWERED, buf_str(&delivery->answer),
+		undelivered_land(deliveries->shared->undelivered, str_from(delivery->tag), delivery->name, delivery->id, LOST_ANSWERED, buf_str(&delivery->answer),
 		    delivery->keep_us, loop_now(deliveries->loop));
 	delivery_free(delivery);
 }

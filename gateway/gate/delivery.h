@@ -29,8 +29,8 @@ void deliveries_init(struct deliveries *deliveries, struct loop *loop, struct wo
 /* What is on its way then counts as delivered. */
 void deliveries_fini(struct deliveries *deliveries);
 
-/* ANSWER (taken) is that of request ID to what is named NAME, remembered for KEEP_US. It becomes the front request's owner. */
-struct delivery *delivery_new(struct deliveries *deliveries, const uint8_t name[CLAIM_DIGEST_BYTES], const char id[CLAIM_ID_BYTES],
+/* ANSWER (taken) is that of request ID to what is named NAME (and TAG), remembered for KEEP_US. It becomes the front request's owner. */
+struct delivery *delivery_new(struct deliveries *deliveries, struct str tag, const uint8_t name[CLAIM_DIGEST_BYTES], const char id[CLAIM_ID_BYTES],
     struct buf *answer, int64_t keep_us);
 /* The front's word; the delivery is the list's from now on. */
 void delivery_sent(struct deliveries *deliveries, struct delivery *delivery, struct front_request *client, bool written);

@@ -48,6 +48,26 @@ on_claims(void *arg, struct claims_event *event)
 	worker_on_claims(instance->workers[event->worker], event);
 }
 
+/* What the fleet has of a lost answer; on the loop of who has asked. */
+static void
+on_found(void *arg, const struct claims_found *found)
+{
+	struct instance *instance = arg;
+
+	worker_on_found(instance->workers[found->who.worker], found);
+}
+
+/* Tell the fleet of a lost answer. */
+static void
+on_publish(void *arg, struct str tag, const uint8_t name[CLAIM_DIGEST_BYTES], const char id[CLAIM_ID_BYTES], enum lost_state state,
+    struct str answer, int64_t keep_us)
+{
+	struct instance *instance = arg;
+
+	if (instance->claims)
+		claims_publish(instance->claims, tag, name, id, state, answer, keep_us);
+}
+
 /* What a run had joined has landed; on that run's loop. */
 static bool
 on_landed(void *arg, const struct lost_who *who, struct lost_found *found)
@@ -180,7 +200,7 @@ instance_make_workers(struct instance *instance, struct buf *error)
 	    || !settings_secret(&instance->config->store.password_secret, &password, error))
 		return false;
 	instance->limiter = limiter_new(&settings, instance->resolver, instance->config, buf_str(&password));
-	instance->claims = claims_new(&(struct claims_settings){ instance->loops, instance->worker_count, on_claims, instance },
+	instance->claims = claims_new(&(struct claims_settings){ instance->loops, instance->worker_count, on_claims, on_found, instance },
 	    instance->resolver, instance->config, buf_str(&password));
 	buf_wipe(&password);
 	instance->shared.limiter = instance->limiter;
@@ -297,7 +317,7 @@ instance_new(struct loop *loop, const char *file, struct config *config)
 		.arg = instance, .worker_count = instance->worker_count, .upstream = &instance->upstream,
 		.on_turned_away = instance_on_turned_away, .on_drained = instance_on_drained };
 	instance->shared.abuse = abuse_new();
-	instance->shared.undelivered = undelivered_new(&(struct undelivered_settings){ instance->loops, on_landed, instance });
+	instance->shared.undelivered = undelivered_new(&(struct undelivered_settings){ instance->loops, on_landed, on_publish, instance });
 	instance_init_drain(instance);
 	loop_timer_init(&instance->look, loop, on_look, instance);
 	return instance;

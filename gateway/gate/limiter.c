@@ -83,6 +83,8 @@ limiter_request_new(struct limiter *limiter, const struct limiter_ask *ask, cons
 	request->view = view;
 	request->caller = ask->caller;
 	request->limits = ask->limits;
+	request->looks = ask->looks;
+	memcpy(request->lost_name, ask->lost_name, sizeof(request->lost_name));
 	limiter_table_add(limiter, request);
 	return request;
 }

@@ -14,6 +14,7 @@
 #include "io/resolver.h"
 #include "rules/config.h"
 #include "rules/heads.h"
+#include "rules/lost.h"
 
 struct limiter;
 
@@ -38,6 +39,8 @@ struct limiter_ask {
 	char principal[LIMITER_PRINCIPAL_BYTES];	/* whose bucket of that identity (per_token); "": the identity's own */
 	enum limiter_class class;
 	struct mono_time deadline;	/* not granted by then: refused */
+	bool looks;			/* for an answer that an identical run before it has lost, by the name of that (rules/lost) */
+	uint8_t lost_name[CLAIM_DIGEST_BYTES];
 	bool first;			/* the upstream has thrown it back: it goes before others of its class, however many wait */
 };
 
@@ -47,6 +50,7 @@ enum limiter_verdict {
 	LIMITER_NO_TOKEN,	/* 429 JobgateIdentityQuota: not in time; final */
 	LIMITER_QUEUE_FULL,	/* 429 JobgateQueueFull; final */
 	LIMITER_THROTTLED,	/* 429 JobgateUpstreamThrottled: the upstream wants a pause that is longer; final */
+	LIMITER_LOST,		/* another instance has what an identical run has lost; final, and without a token */
 	LIMITER_STORE_DOWN,	/* 503: its time was up while the store was away; final */
 };
 
@@ -55,6 +59,10 @@ struct limiter_event {
 	enum limiter_verdict verdict;
 	struct mono_time asked_at;	/* GRANTED: when the store call that took it was sent */
 	int64_t retry_after_s;		/* refusals: 1 to 60 */
+	/* LOST: what was found (lost_text_read), and where; the text lives until the receiver returns. */
+	struct str lost;
+	uint8_t lost_name[CLAIM_DIGEST_BYTES];
+	char lost_tag[LOST_TAG_BYTES];
 };
 
 /* DELIVER(arg, event) is called on the loop of ticket.worker, never inside limiter_submit. */

@@ -30,7 +30,7 @@ leave_identity(struct limiter_identity *identity, struct bucket_ask *ask)
 	member_ask(&identity->member, &identity->queue.quota, loop_now(limiter->loops[0]), ask);
 	ask->leave = true;
 	limiter->leaving++;
-	if (!store_take(limiter->store, buf_str(&identity->name), ask, on_left, limiter))
+	if (!store_take(limiter->store, buf_str(&identity->name), ask, NULL, 0, on_left, limiter))
 		leave_done(limiter);
 	limiter_wake(identity);
 }

@@ -37,6 +37,7 @@ struct limiter_mail {
 	struct limiter_showing showing;		/* show, heads */
 	struct heads *heads;			/* owned: the head to show; the others' */
 	int64_t keep_ms;			/* show */
+	struct buf lost;			/* event */
 };
 
 void
@@ -127,6 +128,7 @@ on_mail(struct mail *mail)
 	buf_wipe(&m->password);
 	buf_fini(&m->json);
 	free(m->heads);
+	buf_fini(&m->lost);
 	limiter_unref(m->limiter);
 	free(m);
 }
@@ -251,5 +253,7 @@ limiter_tell(struct limiter *limiter, const struct limiter_event *event)
 	struct limiter_mail *m = mail_new(limiter, LIMITER_EVENT_MAIL);
 
 	m->event = *event;
+	buf_add(&m->lost, event->lost);
+	m->event.lost = buf_str(&m->lost);
 	loop_post(limiter->loops[event->ticket.worker], &m->mail);
 }

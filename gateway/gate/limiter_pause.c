@@ -74,7 +74,7 @@ limiter_take_throttled(struct limiter *limiter, const struct limiter_ask *ask, i
 		/* At once, whatever call is under way: the other instances are to stop. */
 		member_ask(&identity->member, &identity->queue.quota, now, told);
 		told->pause_us = pause_us;
-		store_take(limiter->store, buf_str(&identity->name), told, on_told, identity);
+		store_take(limiter->store, buf_str(&identity->name), told, NULL, 0, on_told, identity);
 		limiter_wake(identity);
 	}
 	free(told);

@@ -108,7 +108,7 @@ principal_give_up(struct limiter *limiter, struct limiter_identity *identity)
 	member_ask(&identity->member, &identity->of->queue.quota, loop_now(limiter->loops[0]), ask);
 	ask->leave = true;
 	if (!identity->left && identity->member.heard)
-		store_take(limiter->store, buf_str(&identity->name), ask, on_good_bye, NULL);
+		store_take(limiter->store, buf_str(&identity->name), ask, NULL, 0, on_good_bye, NULL);
 	free(ask);
 	for (; *p != identity; p = &(*p)->principal_next)
 		;

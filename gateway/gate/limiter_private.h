@@ -36,6 +36,15 @@ struct limiter_request {
 	int64_t *caller_waiting;		/* its caller's count, in a view */
 	bool granted;
 	struct mono_time asked_at;
+	bool looks;
+	uint8_t lost_name[CLAIM_DIGEST_BYTES];
+};
+
+/* Who looks for lost answers in the call under way. */
+struct limiter_looks {
+	struct store_look looks[STORE_LOOKS_MAX];
+	struct limiter_ticket tickets[STORE_LOOKS_MAX];
+	size_t count;
 };
 
 TAILQ_HEAD(limiter_out, limiter_request);
@@ -78,6 +87,7 @@ struct limiter_identity {
 	struct loop_timer timer;		/* its step when time has passed */
 	struct member member;			/* this instance among those that share the bucket */
 	struct bucket_ask ask;			/* of the call that is made */
+	struct limiter_looks *looks;		/* the same; owned, made with the first */
 	struct limiter_level level;
 	bool left;				/* this instance has said good-bye */
 	atomic_int_fast64_t paused_until_us;	/* monotonic: the upstream wants nothing before */

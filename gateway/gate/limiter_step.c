@@ -1,6 +1,7 @@
 /* One identity's turn: what has become possible is done, once per turn of the loop however much happened in it. */
 #include "gate/limiter_private.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -76,6 +77,62 @@ step_note_level(struct limiter_identity *identity, const struct bucket_answer *a
 	identity->level = (struct limiter_level){ answer->out, answer->left, answer->reserved, answer->rate, answer->token };
 }
 
+/* Note who of a lane is ready and looks for a lost answer. */
+static void
+step_look_lane(struct limiter_looks *looks, const struct queue_lane *lane, uint8_t number)
+{
+	struct queue_entry *e;
+
+	TAILQ_FOREACH(e, &lane->lists[QUEUE_READY][QUEUE_SUBMIT], link) {
+		const struct limiter_request *request = (const struct limiter_request *)e;
+
+		if (looks->count == STORE_LOOKS_MAX)
+			return;		/* more than a call grants but at quotas that nobody has */
+		if (!request->looks)
+			continue;
+		memcpy(looks->looks[looks->count].name, request->lost_name, sizeof(request->lost_name));
+		looks->looks[looks->count].lane = number;
+		looks->tickets[looks->count++] = request->ticket;
+	}
+}
+
+/* Note who of the lanes that the call is about looks for lost answers. */
+static void
+step_look(struct limiter_identity *identity)
+{
+	const struct queue *q = &identity->queue;
+
+	if (identity->looks == NULL) {
+		identity->looks = calloc(1, sizeof(*identity->looks));
+		check(identity->looks != NULL);
+	}
+	identity->looks->count = 0;
+	for (size_t i = 0; i < q->called_count; i++)
+		step_look_lane(identity->looks, q->called[i], (uint8_t)i);
+}
+
+/* Tell those who wait what was found for them, before what was granted to the others is given out. */
+static void
+step_hear_lost(struct limiter_identity *identity, const struct store_answer *answer)
+{
+	struct limiter_looks *looks = identity->looks;
+	struct limiter_event event = { .verdict = LIMITER_LOST };
+
+	snprintf(event.lost_tag, sizeof(event.lost_tag), "%.*s", STR_ARG(buf_str(&identity->name)));
+	for (size_t i = 0; i < answer->found_count && i < looks->count; i++) {
+		struct limiter_request *request = limiter_table_find(identity->limiter, looks->tickets[i]);
+
+		if (answer->found[i].n == 0)
+			continue;
+		event.ticket = looks->tickets[i];
+		event.lost = answer->found[i];
+		memcpy(event.lost_name, looks->looks[i].name, sizeof(event.lost_name));
+		limiter_tell(identity->limiter, &event);	/* also to who has gone: it gives an answer back */
+		if (request && !request->granted)
+			limiter_forget(request);
+	}
+}
+
 /* The store answered, or will not. */
 static void
 on_answer(void *arg, const struct store_answer *answer)
@@ -90,6 +147,7 @@ on_answer(void *arg, const struct store_answer *answer)
 		member_hear(&identity->member, answer->ask, answer->answer, identity->queue.called_at, now);
 		heard = *answer->answer;
 		limiter_hear_pause(identity, &heard, now);
+		step_hear_lost(identity, answer);
 		queue_answered(&identity->queue, &heard, now);
 		if (answer->ask->pause_us > 0)
 			identity->pause_untold = false;
@@ -156,7 +214,9 @@ step_call(struct limiter_identity *identity)
 		return;
 	}
 	member_ask(&identity->member, &q->quota, now, &identity->ask);
-	if (!store_take(limiter->store, buf_str(&identity->name), &identity->ask, on_answer, identity))
+	step_look(identity);
+	if (!store_take(limiter->store, buf_str(&identity->name), &identity->ask, identity->looks->looks, identity->looks->count, on_answer,
+	    identity))
 		queue_failed(q, now);
 }
 
@@ -271,5 +331,6 @@ limiter_identity_fini(struct limiter_identity *identity)
 	loop_timer_fini(&identity->timer);
 	queue_fini(&identity->queue);
 	member_fini(&identity->member);
+	free(identity->looks);
 	buf_fini(&identity->name);
 }

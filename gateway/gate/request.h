@@ -160,6 +160,12 @@ struct request {
 	/* The answer that an identical run before it has lost, or that it loses itself. */
 	bool lost_watched;		/* it is a run without key: named lost_name */
 	uint8_t lost_name[CLAIM_DIGEST_BYTES];
+	struct str lost_tag;
+	bool lost_heard;		/* the fleet has told something, which is lost_text */
+	bool lost_asked;		/* the fleet is asked */
+	bool lost_away;			/* its store is */
+	struct lost_text lost_text;	/* in the arena */
+	struct mono_time lost_since;	/* when another instance's was first seen in flight; 0: none was */
 	bool lost_joined, lost_said;	/* it waits for one that is in flight; how that has landed is lost_found */
 	struct lost_found lost_found;
 	bool replayed;			/* its answer is that of another request, named first_id */

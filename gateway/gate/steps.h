@@ -59,6 +59,8 @@ void claim_digest(const struct request *request, const struct str *texts, size_t
 
 /* steps_lost.c: whether an identical run before it has lost its answer; claiming, for runs without a key */
 void lost_step(struct request *request);
+/* The fleet has TEXT of what it looks for, by the grant or because it was asked; AWAY: it does not answer. */
+void lost_hear(struct request *request, bool away, struct str text);
 /* The same at the last moment before it is sent: whether one has lost its answer since. It is then to claim again. */
 bool lost_since(struct request *request);
 /* It ends while it waits for another. */

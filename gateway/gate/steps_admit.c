@@ -77,6 +77,7 @@ admit_leave(struct request *request)
 		limiter_cancel(request->worker->shared->limiter, request->caller->identity, request->ticket, request->granted,
 		    request->token_asked_at);
 	request->asked = request->granted = false;
+	lost_leave_it(request);
 	request->wait_ended = loop_now(request->worker->loop);
 	if (request->call)
 		upstream_cancel(&request->call);
@@ -184,6 +185,8 @@ admit_ask(struct request *request)
 		.first = request->turned_back != 0,
 	};
 	admit_name_bucket(request, &ask);
+	ask.looks = request->lost_watched;
+	memcpy(ask.lost_name, request->lost_name, sizeof(ask.lost_name));
 	limiter_submit(request->worker->shared->limiter, &ask);
 }
 
@@ -404,6 +407,10 @@ step_ready(struct request *request)
 {
 	if (admit_interrupted(request))
 		return;
+	if (request->lost_heard) {
+		admit_step_back(request, REQUEST_CLAIMING);
+		return;
+	}
 	if (!admit_connect(request, true))
 		return;
 	if (request->granted && !admit_token_is_fresh(request)) {

@@ -6,6 +6,11 @@
 #include "gate/undelivered.h"
 #include "gate/worker.h"
 
+/* How often who waits for another instance's flight looks how that goes. */
+#define LOST_LOOK_US (200 * CLOCK_MS)
+/* A flight has landed by upstream.timeout, and what is remembered of it has been written by then. */
+#define LOST_FLIGHT_MARGIN_US (10 * (int64_t)CLOCK_SECOND)
+
 /* Name what it asks for; who shows another id of its own asks for something else. */
 static void
 lost_watch(struct request *request)
@@ -16,10 +21,20 @@ lost_watch(struct request *request)
 	if (request->route.operation != OPERATION_RUN || request->config->idempotency.undelivered_us == 0)
 		return;
 	request->lost_watched = true;
+	request->lost_tag = request->config->identities[request->caller->identity].name;
+	if (request->config->identities[request->caller->identity].per_token && request->principal.n > 0)	/* as limiter_principal has it */
+		request->lost_tag = arena_printf(&request->arena, "%.*s/%.*s", STR_ARG(request->lost_tag), STR_ARG(request->principal));
 	claim_digest(request, texts, sizeof(texts) / sizeof(texts[0]), true, request->lost_name);
 }
 
-/* Look for one that has lost its answer. */
+/* Whether other instances are looked at. */
+static bool
+lost_has_fleet(const struct request *request)
+{
+	return request->config->store.redis;
+}
+
+/* Look for one of this instance that has lost its answer. */
 static void
 lost_look_for(struct request *request)
 {
@@ -57,8 +72,103 @@ lost_decide(struct request *request)
 	else if (found->state == LOST_UNKNOWN)
 		request_refuse(request, REFUSAL_OUTCOME_UNKNOWN, "The identical request %.*s was sent, and whether it started anything is not known. "
 		    "Look at the item's instances; one with an X-Request-Id of its own is sent at once.", CLAIM_ID_BYTES, found->first);
-	request->lost_joined = request->lost_said = false;
+	request->lost_joined = request->lost_said = request->lost_heard = false;
+	request->lost_since = (struct mono_time){ 0 };
 	request_goto(request, request->replayed ? REQUEST_RECORDING : REQUEST_WAITING);
+}
+
+/* Ask what the fleet has; an answer there is then this one's alone. */
+static void
+lost_ask_fleet(struct request *request)
+{
+	struct lost_who who = { .worker = (uint16_t)request->worker->index, .slot = request->ticket.slot };
+
+	memcpy(who.id, request->id, sizeof(who.id));
+	request->lost_asked = true;
+	request->lost_heard = false;
+	claims_look(request->worker->shared->claims, &who, request->lost_tag, request->lost_name);
+}
+
+void
+lost_hear(struct request *request, bool away, struct str text)
+{
+	request->lost_asked = false;
+	request->lost_heard = true;
+	request->lost_away = away;
+	lost_text_read(arena_copy(&request->arena, text), &request->lost_text);
+}
+
+/* Another instance's is in flight: its end is what this one gets, unless that has ended without a word. */
+static void
+lost_wait(struct request *request)
+{
+	struct mono_time now = loop_now(request->worker->loop);
+
+	if (request->lost_since.us == 0)
+		request->lost_since = now;
+	request->lost_heard = false;
+	request_set_deadline(request, mono_add(now, LOST_LOOK_US));
+}
+
+/* Take what was heard for what was found. */
+static void
+lost_take_heard(struct request *request, enum lost_state state)
+{
+	struct lost_found *found = &request->lost_found;
+
+	buf_fini(&found->answer);
+	found->state = state;
+	if (request->lost_text.first.n == sizeof(found->first))
+		memcpy(found->first, request->lost_text.first.p, sizeof(found->first));
+	if (state == LOST_ANSWERED) {
+		buf_add(&found->answer, request->lost_text.answer);
+		undelivered_forget(request->worker->shared->undelivered, request->lost_name, found->first);
+	}
+	request->lost_said = true;
+}
+
+/* This instance has something, or nothing: an answer may have been taken by another already. */
+static void
+lost_look_here(struct request *request)
+{
+	lost_look_for(request);
+	if (request->lost_found.state == LOST_ANSWERED && lost_has_fleet(request)) {
+		request->lost_said = false;
+		lost_ask_fleet(request);
+	}
+}
+
+/* Whether what is in flight is this instance's own: it is joined, or has landed. */
+static bool
+lost_found_here(struct request *request)
+{
+	lost_look_here(request);
+	if (request->lost_found.state != LOST_NONE)
+		return true;
+	request->lost_said = false;
+	return false;
+}
+
+/* The fleet has told what it has. */
+static void
+lost_decide_heard(struct request *request)
+{
+	bool patient = request->lost_since.us == 0
+	    || mono_since(loop_now(request->worker->loop), request->lost_since) < request->config->upstream.timeout_us + LOST_FLIGHT_MARGIN_US;
+
+	if (request->lost_away && request->lost_found.state == LOST_ANSWERED)
+		request->lost_said = true;	/* this instance's own it is */
+	else if (request->lost_text.state == LOST_FLYING && request->lost_since.us == 0 && lost_found_here(request))
+		request->lost_heard = false;
+	else if (request->lost_text.state == LOST_FLYING || request->lost_away) {
+		if (patient)
+			lost_wait(request);
+		else
+			lost_take_heard(request, LOST_UNKNOWN);
+	} else if (request->lost_since.us != 0 && !request->lost_text.was)
+		lost_take_heard(request, LOST_UNKNOWN);		/* the instance has died with it */
+	else
+		lost_take_heard(request, request->lost_text.state);
 }
 
 void
@@ -70,8 +180,13 @@ lost_step(struct request *request)
 		request_goto(request, REQUEST_WAITING);
 		return;
 	}
-	if (!request->lost_joined && !request->lost_said)
-		lost_look_for(request);
+	if (request->lost_heard)
+		lost_decide_heard(request);
+	else if (request->timer_due) {
+		request->timer_due = false;
+		lost_ask_fleet(request);
+	} else if (!request->lost_joined && !request->lost_said && !request->lost_asked && !request->timer.pending)
+		lost_look_here(request);
 	if (request->lost_said)
 		lost_decide(request);
 }
@@ -79,13 +194,21 @@ lost_step(struct request *request)
 bool
 lost_since(struct request *request)
 {
-	if (!request->lost_watched)
-		return false;
-	lost_look_for(request);
-	if (request->lost_found.state != LOST_NONE)
-		return true;
-	request->lost_said = false;
-	return false;
+	return request->lost_watched && lost_found_here(request);
+}
+
+/* An answer that it has taken, here or of the fleet's, and goes without. */
+static void
+lost_give_back(struct request *request)
+{
+	const struct lost_found *found = &request->lost_found;
+	bool heard = request->lost_heard && request->lost_text.state == LOST_ANSWERED;
+
+	if (heard)
+		lost_take_heard(request, LOST_ANSWERED);
+	if (request->lost_watched && found->state == LOST_ANSWERED)
+		undelivered_land(request->worker->shared->undelivered, request->lost_tag, request->lost_name, found->first, LOST_ANSWERED,
+		    buf_str(&found->answer), request->config->idempotency.undelivered_us, loop_now(request->worker->loop));
 }
 
 void
@@ -94,12 +217,14 @@ lost_leave_it(struct request *request)
 	struct undelivered *undelivered = request->worker->shared->undelivered;
 
 	lost_recall(request);
-	if (!request->lost_joined)
+	if (!request->lost_joined) {
+		lost_give_back(request);
 		return;
+	}
 	if (!request->lost_said)
 		undelivered_leave(undelivered, request->lost_name, request->id);
 	else if (request->lost_found.state == LOST_ANSWERED)	/* it came in the same turn in which this one goes */
-		undelivered_land(undelivered, request->lost_name, request->lost_found.first, LOST_ANSWERED,
+		undelivered_land(undelivered, request->lost_tag, request->lost_name, request->lost_found.first, LOST_ANSWERED,
 		    buf_str(&request->lost_found.answer), request->config->idempotency.undelivered_us, loop_now(request->worker->loop));
 	request->lost_joined = false;
 }
@@ -108,7 +233,8 @@ void
 lost_fly_alone(struct request *request)
 {
 	if (request->lost_watched && request->was_sent && (request->state == REQUEST_FORWARDING || request->state == REQUEST_RECORDING))
-		undelivered_fly(request->worker->shared->undelivered, request->lost_name, request->id);
+		undelivered_fly(request->worker->shared->undelivered, request->lost_tag, request->lost_name, request->id,
+		    request->config->upstream.timeout_us + LOST_FLIGHT_MARGIN_US);
 }
 
 /* Remember how it has ended; or tell who has joined it. */
@@ -119,7 +245,7 @@ lost_land_as(struct request *request, enum lost_state state)
 
 	if (state == LOST_ANSWERED)
 		claim_keep_answer(request, &text);
-	undelivered_land(request->worker->shared->undelivered, request->lost_name, request->id, state, buf_str(&text),
+	undelivered_land(request->worker->shared->undelivered, request->lost_tag, request->lost_name, request->id, state, buf_str(&text),
 	    request->config->idempotency.undelivered_us, loop_now(request->worker->loop));
 	buf_fini(&text);
 }
@@ -141,18 +267,18 @@ lost_delivery(struct request *request)
 	if (!request->lost_watched || request->refusal != REFUSAL_NONE)
 		return NULL;
 	if (request->replayed)
-		return delivery_new(deliveries, request->lost_name, request->first_id, &request->lost_found.answer, keep_us);
+		return delivery_new(deliveries, request->lost_tag, request->lost_name, request->first_id, &request->lost_found.answer, keep_us);
 	if (claim_fate_of(request) != CLAIM_FATE_FINISH)
 		return NULL;
 	claim_keep_answer(request, &text);
-	return delivery_new(deliveries, request->lost_name, request->id, &text, keep_us);
+	return delivery_new(deliveries, request->lost_tag, request->lost_name, request->id, &text, keep_us);
 }
 
 /* The answer that it was to replay is lost once more. */
 static void
 lost_again(struct request *request)
 {
-	undelivered_land(request->worker->shared->undelivered, request->lost_name, request->first_id, LOST_ANSWERED,
+	undelivered_land(request->worker->shared->undelivered, request->lost_tag, request->lost_name, request->first_id, LOST_ANSWERED,
 	    buf_str(&request->lost_found.answer), request->config->idempotency.undelivered_us, loop_now(request->worker->loop));
 }
 

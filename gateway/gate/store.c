@@ -2,10 +2,10 @@
 #include "gate/store_private.h"
 
 bool
-store_take(struct store *store, struct str identity, const struct bucket_ask *ask,
+store_take(struct store *store, struct str identity, const struct bucket_ask *ask, const struct store_look *looks, size_t look_count,
     void (*on_answer)(void *arg, const struct store_answer *answer), void *arg)
 {
-	return store->kind->take(store, identity, ask, on_answer, arg);
+	return store->kind->take(store, identity, ask, looks, look_count, on_answer, arg);
 }
 
 bool

@@ -8,15 +8,23 @@
 #include "io/loop.h"
 #include "io/resolver.h"
 #include "rules/bucket.h"
+#include "rules/lost.h"
 #include "rules/config.h"
 #include "rules/heads.h"
 
 struct store;
 
+/* A lost answer (rules/lost) that is looked for in the same call, for one who is ready in lane LANE of the ask: where it is found, it is not granted. */
+struct store_look { uint8_t name[CLAIM_DIGEST_BYTES]; uint8_t lane; };
+/* So many in a call. */
+#define STORE_LOOKS_MAX 256
+
 struct store_answer {
 	bool ok;	/* false: the store gave no (sensible) answer; tokens it may have taken are lost */
 	const struct bucket_ask *ask;		/* what was asked; valid until the completion returns, as is what follows */
 	const struct bucket_answer *answer;
+	const struct str *found;		/* of each look its text, empty where there is none; 0 of the embedded store */
+	size_t found_count;
 };
 
 /*
@@ -32,10 +40,10 @@ struct store *store_embedded_new(struct loop *loop);
 void store_free(struct store **store);
 
 /*
- * Ask IDENTITY's bucket; ASK is copied, its quota borrowed until the completion. False (nothing was sent, no completion) where
+ * Ask IDENTITY's bucket; ASK and LOOKS are copied, its quota borrowed until the completion. False (nothing was sent, no completion) where
  * the store is not up or has too much under way. ON_ANSWER runs exactly once, never inside store_take.
  */
-bool store_take(struct store *store, struct str identity, const struct bucket_ask *ask,
+bool store_take(struct store *store, struct str identity, const struct bucket_ask *ask, const struct store_look *looks, size_t look_count,
     void (*on_answer)(void *arg, const struct store_answer *answer), void *arg);
 
 bool store_is_up(const struct store *store);

@@ -6,7 +6,8 @@
 
 struct store_kind {
 	bool (*is_up)(const struct store *store);
-	bool (*take)(struct store *store, struct str identity, const struct bucket_ask *ask,
+	bool (*take)(struct store *store, struct str identity, const struct bucket_ask *ask, const struct store_look *looks,
+	    size_t look_count,
 	    void (*on_answer)(void *arg, const struct store_answer *answer), void *arg);
 	/* NULL: there are no others. */
 	bool (*show)(struct store *store, const struct heads_head *own, int64_t keep_ms,

@@ -46,6 +46,8 @@ struct redis_call {
 	struct store_redis *store;
 	struct buf identity;		/* owned */
 	struct bucket_ask ask;
+	struct store_look *looks;	/* owned */
+	size_t look_count;
 	bool evaluated;			/* the text was sent: no second time */
 	void (*on_answer)(void *arg, const struct store_answer *answer);
 	void *arg;
@@ -76,6 +78,7 @@ static void
 redis_call_free(struct redis_call *call)
 {
 	buf_fini(&call->identity);
+	free(call->looks);
 	free(call);
 }
 
@@ -87,31 +90,47 @@ redis_call_key(const struct redis_call *call, struct arena *arena)
 	    STR_ARG(buf_str(&call->identity)));
 }
 
+/* The names of the lost answers' keys, in WORDS, and which lane each is for, in LANES. */
+static void
+redis_call_looks(const struct redis_call *call, struct arena *arena, struct str *words, struct str *lanes)
+{
+	struct buf key = BUF_EMPTY;
+
+	for (size_t i = 0; i < call->look_count; i++) {
+		buf_clear(&key);
+		lost_key(&key, buf_str(&call->store->prefix), buf_str(&call->identity), call->looks[i].name);
+		words[i] = arena_copy(arena, buf_str(&key));
+		lanes[i] = arena_printf(arena, "%u", call->looks[i].lane);
+	}
+	buf_fini(&key);
+}
+
 /* Send the script with the call's arguments: by its digest, or whole. */
 static bool
 redis_call_send(struct redis_call *call, bool whole)
 {
 	struct arena arena;
 	struct str *arguments, *words;
-	size_t count;
+	size_t count, looks = call->look_count;
 	bool sent;
 
 	arena_init(&arena);
 	arguments = bucket_script_arguments(&arena, &call->ask, 0, &count);
-	words = arena_alloc(&arena, (count + 4) * sizeof(*words));
+	words = arena_alloc(&arena, (count + 4 + 2 * looks) * sizeof(*words));
 	words[0] = whole ? STR("EVAL") : STR("EVALSHA");
 	words[1] = str_from(whole ? bucket_script_text : bucket_script_sha1);
-	words[2] = STR("1");
+	words[2] = arena_printf(&arena, "%zu", 1 + looks);
 	words[3] = redis_call_key(call, &arena);
-	memcpy(words + 4, arguments, count * sizeof(*words));
-	sent = redis_command(call->store->redis, words, count + 4, on_script, call);
+	memcpy(words + 4 + looks, arguments, count * sizeof(*words));
+	redis_call_looks(call, &arena, words + 4, words + 4 + looks + count);
+	sent = redis_command(call->store->redis, words, count + 4 + 2 * looks, on_script, call);
 	arena_fini(&arena);
 	return sent;
 }
 
 /* Make a call and send it. */
 static bool
-redis_call_new(struct store_redis *store, struct str identity, const struct bucket_ask *ask,
+redis_call_new(struct store_redis *store, struct str identity, const struct bucket_ask *ask, const struct store_look *looks, size_t look_count,
     void (*on_answer)(void *arg, const struct store_answer *answer), void *arg)
 {
 	struct redis_call *call = calloc(1, sizeof(*call));
@@ -122,6 +141,11 @@ redis_call_new(struct store_redis *store, struct str identity, const struct buck
 	call->on_answer = on_answer;
 	call->arg = arg;
 	buf_add(&call->identity, identity);
+	call->looks = calloc(look_count + 1, sizeof(*looks));
+	check(call->looks != NULL);
+	if (look_count > 0)
+		memcpy(call->looks, looks, look_count * sizeof(*looks));
+	call->look_count = look_count;
 	call->next = store->calls;
 	call->self = &store->calls;
 	if (call->next)
@@ -174,17 +198,20 @@ store_redis_ail(struct redis_call *call, const struct redis_reply *reply)
 	store_redis_tell(store, false, reply->kind == REDIS_ERROR ? reply->string.p : "an answer of another shape");
 }
 
-/* The most values of an answer: of 64 members and 32 lanes. */
-#define SCRIPT_VALUES_MAX 400
+/* The most values of an answer: of 64 members and 32 lanes, and lost answers. */
+#define SCRIPT_VALUES_MAX (400 + STORE_LOOKS_MAX)
 
-/* Read the script's answer; false where it is none. */
+/* Read the script's answer; false where it is none. What was looked for comes behind it. */
 static bool
-script_answer(const struct redis_call *call, const struct redis_reply *reply, struct bucket_answer *answer)
+script_answer(const struct redis_call *call, const struct redis_reply *reply, struct bucket_answer *answer, struct str found[STORE_LOOKS_MAX])
 {
 	struct bucket_script_value values[SCRIPT_VALUES_MAX];
+	size_t count = reply->element_count - call->look_count;
 
-	if (reply->kind != REDIS_ARRAY || reply->element_count > SCRIPT_VALUES_MAX)
+	if (reply->kind != REDIS_ARRAY || reply->element_count > SCRIPT_VALUES_MAX || reply->element_count < call->look_count)
 		return false;
+	for (size_t i = 0; i < call->look_count; i++)
+		found[i] = reply->elements[count + i].string;
 	for (size_t i = 0; i < reply->element_count; i++) {
 		const struct redis_reply *e = &reply->elements[i];
 
@@ -192,7 +219,7 @@ script_answer(const struct redis_call *call, const struct redis_reply *reply, st
 			return false;
 		values[i] = (struct bucket_script_value){ e->kind == REDIS_STRING, e->integer, e->string };
 	}
-	return bucket_script_answer(&call->ask, values, reply->element_count, answer);
+	return bucket_script_answer(&call->ask, values, count, answer);
 }
 
 /* The script's answer, or what came in its place. */
@@ -201,6 +228,7 @@ on_script(void *arg, const struct redis_reply *reply)
 {
 	struct redis_call *call = arg;
 	struct store_redis *store = call->store;
+	struct str found[STORE_LOOKS_MAX];
 	struct bucket_answer heard;
 	bool ok;
 
@@ -209,7 +237,7 @@ on_script(void *arg, const struct redis_reply *reply)
 		if (redis_call_send(call, true))
 			return;
 	}
-	ok = script_answer(call, reply, &heard);
+	ok = script_answer(call, reply, &heard, found);
 	if (!ok && reply->kind != REDIS_LOST)
 		store_redis_ail(call, reply);
 	redis_call_unlink(call);	/* a completion may free the store */
@@ -218,7 +246,7 @@ on_script(void *arg, const struct redis_reply *reply)
 		loop_timer_clear(&store->try_again);
 		store_redis_tell(store, true, "answers");
 	}
-	call->on_answer(call->arg, &(struct store_answer){ ok, &call->ask, &heard });
+	call->on_answer(call->arg, &(struct store_answer){ ok, &call->ask, &heard, found, ok ? call->look_count : 0 });
 	redis_call_free(call);
 }
 
@@ -237,7 +265,7 @@ on_try_again(void *arg)
 	struct store_redis *store = arg;
 
 	loop_timer_at(&store->try_again, mono_add(loop_now(store->loop), STORE_TRY_AGAIN_US));
-	redis_call_new(store, buf_str(&store->tried_identity), &store->tried, on_trial, NULL);
+	redis_call_new(store, buf_str(&store->tried_identity), &store->tried, NULL, 0, on_trial, NULL);
 }
 
 /* What the server does when its memory is full; who may not or will not say it is not asked again on this connection. */
@@ -289,11 +317,11 @@ on_redis_state(void *arg, bool up, const char *why)
 
 /* Take, where the store is up. */
 static bool
-store_redis_take(struct store *base, struct str identity, const struct bucket_ask *ask,
+store_redis_take(struct store *base, struct str identity, const struct bucket_ask *ask, const struct store_look *looks, size_t look_count,
     void (*on_answer)(void *arg, const struct store_answer *answer), void *arg)
 {
 	return store_redis_is_up(base)
-	    && redis_call_new((struct store_redis *)base, identity, ask, on_answer, arg);
+	    && redis_call_new((struct store_redis *)base, identity, ask, looks, look_count, on_answer, arg);
 }
 
 /* Show a head, where the store is up. */

@@ -10,6 +10,9 @@
 /* About 1 KB each; a proxy that dies loses as many as the quota lets through in `undelivered`. */
 #define UNDELIVERED_MAX 20000
 
+/* So long the fleet is told that an answer is lost no more: longer than who has seen it in flight looks again. */
+#define UNDELIVERED_OVER_US (10 * (int64_t)CLOCK_SECOND)
+
 struct undelivered {
 	struct undelivered_settings settings;
 	pthread_mutex_t lock;		/* guards what follows */
@@ -21,6 +24,7 @@ struct undelivered_mail {
 	struct mail mail;
 	struct undelivered *undelivered;
 	uint8_t name[CLAIM_DIGEST_BYTES];
+	char tag[LOST_TAG_BYTES];
 	struct lost_who who;
 	struct lost_found found;
 	int64_t keep_us;
@@ -53,10 +57,12 @@ undelivered_free(struct undelivered **undelivered_p)
 }
 
 void
-undelivered_fly(struct undelivered *undelivered, const uint8_t name[CLAIM_DIGEST_BYTES], const char id[CLAIM_ID_BYTES])
+undelivered_fly(struct undelivered *undelivered, struct str tag, const uint8_t name[CLAIM_DIGEST_BYTES], const char id[CLAIM_ID_BYTES],
+    int64_t keep_us)
 {
 	pthread_mutex_lock(&undelivered->lock);
 	lost_fly(undelivered->table, name, id);
+	undelivered->settings.publish(undelivered->settings.arg, tag, name, id, LOST_FLYING, STR(""), keep_us);
 	pthread_mutex_unlock(&undelivered->lock);
 }
 
@@ -80,6 +86,16 @@ undelivered_leave(struct undelivered *undelivered, const uint8_t name[CLAIM_DIGE
 	pthread_mutex_unlock(&undelivered->lock);
 }
 
+void
+undelivered_forget(struct undelivered *undelivered, const uint8_t name[CLAIM_DIGEST_BYTES], const char id[CLAIM_ID_BYTES])
+{
+	struct lost_who joiner;
+
+	pthread_mutex_lock(&undelivered->lock);
+	lost_land(undelivered->table, name, id, LOST_NONE, STR(""), 0, 0, &joiner);
+	pthread_mutex_unlock(&undelivered->lock);
+}
+
 /* Tell who has joined; an answer that it is not there to take is undelivered still. */
 static void
 on_landed(struct mail *mail)
@@ -88,14 +104,14 @@ on_landed(struct mail *mail)
 	struct undelivered *undelivered = m->undelivered;
 
 	if (!undelivered->settings.deliver(undelivered->settings.arg, &m->who, &m->found) && m->found.state == LOST_ANSWERED)
-		undelivered_land(undelivered, m->name, m->found.first, LOST_ANSWERED, buf_str(&m->found.answer), m->keep_us, m->landed);
+		undelivered_land(undelivered, str_from(m->tag), m->name, m->found.first, LOST_ANSWERED, buf_str(&m->found.answer), m->keep_us, m->landed);
 	buf_fini(&m->found.answer);
 	free(m);
 }
 
 /* Post to WHO how what it had joined has landed. */
 static void
-undelivered_post(struct undelivered *undelivered, const struct lost_who *who, const uint8_t name[CLAIM_DIGEST_BYTES],
+undelivered_post(struct undelivered *undelivered, struct str tag, const struct lost_who *who, const uint8_t name[CLAIM_DIGEST_BYTES],
     const char id[CLAIM_ID_BYTES], enum lost_state state, struct str answer, int64_t keep_us, struct mono_time now)
 {
 	struct undelivered_mail *m = calloc(1, sizeof(*m));
@@ -104,6 +120,7 @@ undelivered_post(struct undelivered *undelivered, const struct lost_who *who, co
 	m->mail.run = on_landed;
 	m->undelivered = undelivered;
 	memcpy(m->name, name, sizeof(m->name));
+	memcpy(m->tag, tag.p, tag.n);
 	m->who = *who;
 	m->found.state = state;
 	memcpy(m->found.first, id, sizeof(m->found.first));
@@ -114,18 +131,22 @@ undelivered_post(struct undelivered *undelivered, const struct lost_who *who, co
 }
 
 void
-undelivered_land(struct undelivered *undelivered, const uint8_t name[CLAIM_DIGEST_BYTES], const char id[CLAIM_ID_BYTES],
+undelivered_land(struct undelivered *undelivered, struct str tag, const uint8_t name[CLAIM_DIGEST_BYTES], const char id[CLAIM_ID_BYTES],
     enum lost_state state, struct str answer, int64_t keep_us, struct mono_time now)
 {
 	struct lost_who joiner;
 	bool joined;
 
 	pthread_mutex_lock(&undelivered->lock);
+	check(tag.n < LOST_TAG_BYTES);
 	joined = lost_land(undelivered->table, name, id, state, answer, keep_us, now.us, &joiner);
+	/* What one who has joined is told is lost no more. */
+	undelivered->settings.publish(undelivered->settings.arg, tag, name, id, joined && state == LOST_ANSWERED ? LOST_NONE : state, answer,
+	    state == LOST_NONE || (joined && state == LOST_ANSWERED) ? UNDELIVERED_OVER_US : keep_us);
 	undelivered->counts.remembered += state != LOST_NONE && !(joined && state == LOST_ANSWERED);
 	pthread_mutex_unlock(&undelivered->lock);
 	if (joined)
-		undelivered_post(undelivered, &joiner, name, id, state, answer, keep_us, now);
+		undelivered_post(undelivered, tag, &joiner, name, id, state, answer, keep_us, now);
 }
 
 struct undelivered_counts

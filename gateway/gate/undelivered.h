@@ -15,6 +15,9 @@ struct undelivered_settings {
 	struct loop **loops;		/* of the workers; borrowed until it is freed */
 	/* On who.worker's loop. False: it has gone; an answer is then remembered again. */
 	bool (*deliver)(void *arg, const struct lost_who *who, struct lost_found *found);
+	/* For the fleet: any thread, in the order in which things happen. */
+	void (*publish)(void *arg, struct str tag, const uint8_t name[CLAIM_DIGEST_BYTES], const char id[CLAIM_ID_BYTES], enum lost_state state,
+	    struct str answer, int64_t keep_us);
 	void *arg;
 };
 
@@ -22,13 +25,16 @@ struct undelivered *undelivered_new(const struct undelivered_settings *settings)
 /* After the workers' loops have been freed: no mail is under way any more. */
 void undelivered_free(struct undelivered **undelivered);
 
-/* As lost_fly, lost_look, lost_leave and lost_land, at NOW. */
-void undelivered_fly(struct undelivered *undelivered, const uint8_t name[CLAIM_DIGEST_BYTES], const char id[CLAIM_ID_BYTES]);
+/* As lost_fly, lost_look, lost_leave and lost_land, at NOW. TAG: of the fleet's key (lost_key). KEEP_US of a flight: by when it has landed. */
+void undelivered_fly(struct undelivered *undelivered, struct str tag, const uint8_t name[CLAIM_DIGEST_BYTES], const char id[CLAIM_ID_BYTES],
+    int64_t keep_us);
 void undelivered_look(struct undelivered *undelivered, const uint8_t name[CLAIM_DIGEST_BYTES], const struct lost_who *who, struct mono_time now,
     struct lost_found *found);
 void undelivered_leave(struct undelivered *undelivered, const uint8_t name[CLAIM_DIGEST_BYTES], const char id[CLAIM_ID_BYTES]);
+/* Another instance's has been found: what is known here of the same is over. */
+void undelivered_forget(struct undelivered *undelivered, const uint8_t name[CLAIM_DIGEST_BYTES], const char id[CLAIM_ID_BYTES]);
 /* Whoever has joined is told by mail. */
-void undelivered_land(struct undelivered *undelivered, const uint8_t name[CLAIM_DIGEST_BYTES], const char id[CLAIM_ID_BYTES],
+void undelivered_land(struct undelivered *undelivered, struct str tag, const uint8_t name[CLAIM_DIGEST_BYTES], const char id[CLAIM_ID_BYTES],
     enum lost_state state, struct str answer, int64_t keep_us, struct mono_time now);
 
 struct undelivered_counts {

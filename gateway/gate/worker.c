@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "gate/steps.h"
+#include "gate/undelivered.h"
 
 /* A client that takes its answer slower than this holds memory for nothing. */
 #define WORKER_WRITE_TIMEOUT_US (30 * (int64_t)CLOCK_SECOND)
@@ -301,18 +302,35 @@ worker_ticket(struct worker *worker, const struct request *request)
 	return ticket;
 }
 
+/* An answer that was taken for one who has gone is lost again. */
+static void
+worker_lose_again(struct worker *worker, struct str tag, const uint8_t name[CLAIM_DIGEST_BYTES], struct str text)
+{
+	struct lost_text lost;
+
+	if (lost_text_read(text, &lost) && lost.state == LOST_ANSWERED)
+		undelivered_land(worker->shared->undelivered, tag, name, lost.first.p, LOST_ANSWERED, lost.answer,
+		    worker->config->idempotency.undelivered_us, loop_now(worker->loop));
+}
+
 void
 worker_on_limiter(struct worker *worker, const struct limiter_event *event)
 {
 	struct request *request = event->ticket.slot < worker->slot_count ? worker->slots[event->ticket.slot] : NULL;
 
-	if (request == NULL || request->ticket.generation != event->ticket.generation || !request->asked)
+	if (request == NULL || request->ticket.generation != event->ticket.generation || !request->asked) {
+		if (event->verdict == LIMITER_LOST)
+			worker_lose_again(worker, str_from(event->lost_tag), event->lost_name, event->lost);
 		return;		/* it crossed a cancel on its way */
+	}
 	if (event->verdict == LIMITER_NEXT) {
 		request->said_next = true;
 	} else if (event->verdict == LIMITER_GRANTED) {
 		request->granted = true;
 		request->token_asked_at = event->asked_at;
+	} else if (event->verdict == LIMITER_LOST) {
+		request->asked = false;
+		lost_hear(request, false, event->lost);
 	} else {
 		request->limiter_final = true;
 		request->final = *event;
@@ -350,6 +368,20 @@ worker_on_claims(struct worker *worker, struct claims_event *event)
 	request->claim_said = true;
 	request->claim_event = *event;
 	request->claim_event.answer = buf_take(&event->answer);
+	request_make_ready(request);
+}
+
+void
+worker_on_found(struct worker *worker, const struct claims_found *found)
+{
+	struct request *request = found->who.slot < worker->slot_count ? worker->slots[found->who.slot] : NULL;
+
+	if (request == NULL || !request->lost_asked || memcmp(request->id, found->who.id, sizeof(found->who.id)) != 0
+	    || request->state != REQUEST_CLAIMING || request->client_gone) {
+		worker_lose_again(worker, str_from(found->tag), found->name, found->text);
+		return;
+	}
+	lost_hear(request, found->away, found->text);
 	request_make_ready(request);
 }
 

@@ -112,6 +112,8 @@ void worker_abort(struct worker *worker);	/* time is up: record what is open as 
 void worker_on_limiter(struct worker *worker, const struct limiter_event *event);
 /* The same of its claim's; takes the event's answer. */
 void worker_on_claims(struct worker *worker, struct claims_event *event);
+/* What the fleet has of what a request looks for; an answer that nobody is there for is lost again. */
+void worker_on_found(struct worker *worker, const struct claims_found *found);
 /* What WHO had joined has landed; false where it has gone. Takes the answer. */
 bool worker_on_landed(struct worker *worker, const struct lost_who *who, struct lost_found *found);
 

@@ -22,7 +22,7 @@
 #include "base/check.h"
 #include "io/loop_event.h"
 
-#define REDIS_ARGUMENTS_MAX 2560		/* the bucket script has 2,469 at the most, some thirty as a rule */
+#define REDIS_ARGUMENTS_MAX 3072		/* the bucket script has 2,981 at the most, some thirty as a rule */
 #define REDIS_BACKOFF_MIN_US (50 * CLOCK_MS)
 #define REDIS_BACKOFF_MAX_US (1 * CLOCK_SECOND)	/* nothing is sent while it lasts, and one attempt a second harms nobody */
 #define REDIS_STEADY_US (1 * CLOCK_SECOND)	/* up for less than that: the back-off goes on growing */

@@ -11,7 +11,7 @@
 #include "io/redis.h"
 
 #define REDIS_REPLY_ELEMENTS_MAX 1024	/* ours have two; ROLE of a primary has one for each replica, nested */
-#define REDIS_REPLY_BYTES_MAX 65536	/* unparsed: one reply that is not complete */
+#define REDIS_REPLY_BYTES_MAX (2 << 20)	/* unparsed: one reply that is not complete; 256 lost answers of 4 KB are the most */
 
 struct redis_parser;
 

@@ -1,7 +1,8 @@
 -- The bucket of an identity as a Redis script: rules/bucket*.c in Lua, function by function, atomic, on the server's own clock.
 -- What it does and why stands in rules/bucket.h; random walks hold both to each other (tests/unit/test_bucket_script.c).
 --
--- KEYS[1] is the bucket, PREFIX:3:{IDENTITY}:bucket (3 is the layout's version; the braces keep an identity in one slot).
+-- KEYS[1] is the bucket, PREFIX:3:{IDENTITY}:bucket (3 is the layout's version; the braces keep an identity in one slot); what more
+-- there may be is below.
 -- ARGV and the answer are in the order of rules/bucket_script.c. ARGV[1] is a time, "" in production: only tests say what time it
 -- is. Every number is an integer below 2^53, which Lua's doubles hold exactly.
 local floor, min, max = math.floor, math.min, math.max
@@ -34,6 +35,24 @@ for i = 1, number() do
 end
 for i = 1, number() do ask.own[i] = {ago = number(), out = number(), bursts = number()} end
 for i = 1, number() do ask.peers[i] = {id = text(), heard_ago = number(), share = number()} end
+
+-- KEYS[2] and on: lost answers (rules/lost.h) that are looked for, each for one who is ready in the lane that stands behind all else.
+-- Whoever finds one needs no token; an answer (A) is for one alone.
+local found = {}
+for i = 2, #KEYS do
+  local lane, value = ask.lanes[number() + 1], redis.call('GET', KEYS[i])
+  if value and value:sub(1, 1) ~= 'N' then
+    if value:sub(1, 1) == 'A' then redis.call('SET', KEYS[i], 'N' .. value:sub(2, 37), 'PX', 10000) end
+    lane.ready, lane.waiting = max(lane.ready - 1, 0), max(lane.waiting - 1, 0)
+    found[i - 1] = value
+  else
+    found[i - 1] = ''
+  end
+end
+local function with_found(answer)
+  for _, value in ipairs(found) do answer[#answer + 1] = value end
+  return answer
+end
 
 local b
 do
@@ -550,11 +569,11 @@ if not me or ask.leave then
     closed = CROWDED
   end
   keep()
-  return {b.epoch, b.number, b.version, 0, 1000000, 0, 1, ask.slot * (SLOTS + 1), 0, 1, 0, 0, 0, 0, 0, closed, unpack((function()
+  return with_found({b.epoch, b.number, b.version, 0, 1000000, 0, 1, ask.slot * (SLOTS + 1), 0, 1, 0, 0, 0, 0, 0, closed, unpack((function()
     local none = {}
     for i = 1, 3 * #ask.lanes + 2 do none[i] = 0 end
     return none
-  end)())}
+  end)())})
 end
 review()
 ease()
@@ -583,4 +602,4 @@ for _, m in ipairs(listed and b.members or {}) do
 end
 drop()
 keep()
-return answer
+return with_found(answer)

@@ -194,6 +194,42 @@ lost_land(struct lost_table *table, const uint8_t name[CLAIM_DIGEST_BYTES], cons
 	return joined;
 }
 
+void
+lost_key(struct buf *out, struct str prefix, struct str tag, const uint8_t name[CLAIM_DIGEST_BYTES])
+{
+	char hex[2 * CLAIM_DIGEST_BYTES];
+
+	str_hex_encode(name, CLAIM_DIGEST_BYTES, hex);
+	buf_printf(out, "%.*s:lost1:{%.*s}:%.*s", STR_ARG(prefix), STR_ARG(tag), (int)sizeof(hex), hex);
+}
+
+static const char lost_letters[] = { [LOST_NONE] = 'N', [LOST_FLYING] = 'F', [LOST_ANSWERED] = 'A', [LOST_UNKNOWN] = 'U' };
+
+void
+lost_text_write(struct buf *out, enum lost_state state, const char id[CLAIM_ID_BYTES], struct str answer)
+{
+	buf_add_char(out, lost_letters[state]);
+	buf_add(out, (struct str){ id, CLAIM_ID_BYTES });
+	if (state == LOST_ANSWERED)
+		buf_add(out, answer);
+}
+
+bool
+lost_text_read(struct str text, struct lost_text *out)
+{
+	*out = (struct lost_text){ .state = LOST_NONE };
+	if (text.n < 1 + CLAIM_ID_BYTES)
+		return false;
+	out->first = str_sub(text, 1, 1 + CLAIM_ID_BYTES);
+	out->answer = str_sub(text, 1 + CLAIM_ID_BYTES, text.n);
+	for (size_t i = 0; i < sizeof(lost_letters); i++)
+		if (text.p[0] == lost_letters[i]) {
+			out->state = (enum lost_state)i;
+			out->was = true;
+		}
+	return out->was;
+}
+
 size_t
 lost_count(const struct lost_table *table)
 {

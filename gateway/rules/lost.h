@@ -50,6 +50,18 @@ void lost_leave(struct lost_table *table, const uint8_t name[CLAIM_DIGEST_BYTES]
 bool lost_land(struct lost_table *table, const uint8_t name[CLAIM_DIGEST_BYTES], const char id[CLAIM_ID_BYTES], enum lost_state state,
     struct str answer, int64_t keep_us, int64_t now_us, struct lost_who *joiner);
 
+/*
+ * The same in Redis, for the other instances: PREFIX:lost1:{TAG}:NAME, a letter, the id, and the answer. TAG is the name of the
+ * bucket, so that the grant's script may look for it. F flying, A answered, U unknown, N: it was, and is no more.
+ */
+#define LOST_TAG_BYTES 160
+struct lost_text { enum lost_state state; bool was; struct str first, answer; };
+
+void lost_key(struct buf *out, struct str prefix, struct str tag, const uint8_t name[CLAIM_DIGEST_BYTES]);
+void lost_text_write(struct buf *out, enum lost_state state, const char id[CLAIM_ID_BYTES], struct str answer);
+/* False where it is none: nothing is known. With N the state is NONE and WAS true. */
+bool lost_text_read(struct str text, struct lost_text *out);
+
 size_t lost_count(const struct lost_table *table);
 
 #endif

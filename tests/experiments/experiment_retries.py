@@ -182,14 +182,14 @@ def case_honest(e):
 def case_steady(e):
     """The same job every 3 minutes (scaled); one client is killed in mid-flight: every later run starts."""
     scale = e.options.scale * e.options.pace
-    sim, gateways = door(e, latency=2 * e.options.scale, undelivered=ms(120 * scale))
+    sim, gateways = door(e, latency=10 * scale, undelivered=ms(120 * scale))
     fresh = 0
 
     async def course():
         nonlocal fresh
         for n in range(6):
             begun = time.monotonic()
-            status, _ = await post(gateways[0].port, b"{}", e.options.scale if n == 1 else 60)
+            status, _ = await post(gateways[0].port, b"{}", 5 * scale if n == 1 else 60)
             fresh += status == 202
             await asyncio.sleep(180 * scale - (time.monotonic() - begun))
     asyncio.run(course())
@@ -222,7 +222,7 @@ def case_committed(e):
 def main():
     with Experiment("retries: jobs that start once, whatever clients repeat", {
             "impatient": case_impatient, "honest": case_honest, "steady": case_steady, "committed": case_committed},
-            jobs=1000, posts=10000, scale=1.0, pace=0.1, at_once=150, instances=1) as e:
+            jobs=1000, posts=10000, scale=1.0, pace=0.1, at_once=150, instances=3) as e:
         e.run_cases()
     sys.exit(e.finish())
 

@@ -281,3 +281,124 @@ def test_who_waited_for_a_token_meanwhile_gets_what_was_lost_since(fleet):
     assert gateway.wait_records("replay", 1)[0]["request_id"] == refused["request_id"]
     assert len(sim.ledger()) == 1
     second.close()
+
+
+# --- over the fleet ---
+
+@pytest.fixture
+def three(fleet):
+    redis = fleet.redis()
+    sim = fleet.simulator("--latency", 600)
+    gateways = [start(fleet, sim, {"store": {"redis": redis.url}}, instance=f"gate{n}") for n in range(3)]
+    return redis, sim, gateways
+
+
+def stored(redis):
+    """The lost answers in the store: what each begins with."""
+    keys = [line for line in redis.command("KEYS", "jobgate:lost1:*").split(b"\r\n") if line.startswith(b"jobgate")]
+    return [redis.command("GET", key.decode()).split(b"\r\n")[1][:1] for key in keys]
+
+
+def test_another_instance_has_lost_it(three):
+    redis, sim, gateways = three
+    lose(gateways[0], sim)
+    outcome = landed(gateways[0])
+    wait_for(lambda: stored(redis) == [b"A"], what="the fleet to be told")
+    check_is_replay_of(run(gateways[1]), outcome)
+    assert stored(redis) == [b"N"]
+    assert len(sim.ledger()) == 1
+    replay = gateways[1].wait_records("replay", 1)[0]
+    assert replay["first_request_id"] == outcome["request_id"]
+    for count, gateway in enumerate(gateways):      # taken by one, it is over for all: for the one that has lost it too
+        assert run(gateway).get("Idempotency-Replayed") is None
+        assert len(sim.ledger()) == 2 + count
+
+
+def test_another_instances_flight_is_waited_for(three):
+    redis, sim, gateways = three
+    lose(gateways[0], sim, ("X-Fabricsim-Latency", "2000"))
+    wait_for(lambda: stored(redis) == [b"F"], what="the fleet to be told")
+    answer = run(gateways[1])
+    check_is_replay_of(answer, landed(gateways[0]))
+    assert len(sim.ledger()) == 1
+    for gateway in gateways:
+        assert run(gateway).get("Idempotency-Replayed") is None
+
+
+def test_another_instances_unknown_outcome(three):
+    redis, sim, gateways = three
+    check_error(run(gateways[0], ("X-Fabricsim-Fault", "drop")), 409, "JobgateOutcomeUnknown")
+    wait_for(lambda: stored(redis) == [b"U"], what="the fleet to be told")
+    for gateway in gateways:
+        answer = run(gateway)
+        check_error(answer, 409, "JobgateOutcomeUnknown", closes=False)
+        assert answer.get("Idempotency-Replayed") == "true"
+    assert len(sim.ledger()) == 1
+
+
+def test_another_instances_run_that_was_not_executed(three):
+    redis, sim, gateways = three
+    lose(gateways[0], sim, ("X-Fabricsim-Fault", "429"), ("X-Fabricsim-Latency", "1500"))
+    wait_for(lambda: stored(redis) == [b"F"], what="the fleet to be told")
+    answer = run(gateways[1])
+    assert answer.status == 202 and answer.get("Idempotency-Replayed") is None
+    assert [e["status"] for e in sim.ledger()] == [429, 202]
+
+
+def test_an_instance_that_dies_with_a_flight(three):
+    """Its caller had gone, so the fleet knows of it; what became of it nobody will say."""
+    redis, sim, gateways = three
+    changed = {**gateways[0].config, "upstream": {**gateways[0].config["upstream"], "timeout": "1s"}}
+    gateways[0].write_config(changed)
+    gateways[0].send_signal(1)
+    gateways[0].wait_event("configuration reloaded")
+    lose(gateways[0], sim, ("X-Fabricsim-Fault", "stall"))
+    wait_for(lambda: stored(redis) == [b"F"], what="the fleet to be told")
+    gateways[0].kill()
+    check_error(run(gateways[1]), 409, "JobgateOutcomeUnknown")
+    assert len(sim.ledger()) == 1
+
+
+def test_one_of_two_that_come_at_once_gets_it(three):
+    redis, sim, gateways = three
+    for turn in range(5):
+        before = len(sim.ledger())
+        lose(gateways[0], sim, body=b'{"executionData": {"turn": %d}}' % turn)
+        outcome = landed(gateways[0], len(gateways[0].records("intent")))
+        wait_for(lambda: b"A" in stored(redis), what="the fleet to be told")
+        connections = [g.connect() for g in gateways[1:]]
+        for connection in connections:
+            connection.send(connection.build("POST", RUN, [JSON, ("X-API-Key", KEY)], b'{"executionData": {"turn": %d}}' % turn))
+        answers = [connection.response("POST") for connection in connections]
+        assert sorted(a.get("Idempotency-Replayed") or "" for a in answers) == ["", "true"]
+        assert len(sim.ledger()) == before + 2
+        assert outcome["location"] in {a.get("Location") for a in answers}
+        for connection in connections:
+            connection.close()
+
+
+def test_with_the_store_away_each_instance_has_its_own(three):
+    redis, sim, gateways = three
+    lose(gateways[0], sim)
+    outcome = landed(gateways[0])
+    redis.stop()
+    for gateway in gateways:
+        gateway.wait_event("spending the share")
+    assert run(gateways[1]).get("Idempotency-Replayed") is None
+    check_is_replay_of(run(gateways[0]), outcome)
+    assert len(sim.ledger()) == 2
+
+
+def test_the_look_up_costs_no_command(three):
+    """Runs one after the other: one call of the grant's script each, and nothing beside."""
+    redis, sim, gateways = three
+
+    def calls():
+        stats = redis.command("INFO", "commandstats").decode()
+        return {line.split(":")[0][8:]: int(line.split("calls=")[1].split(",")[0]) for line in stats.splitlines() if line.startswith("cmdstat_")}
+    before = calls()
+    for _ in range(20):
+        assert run(gateways[0]).status == 202
+    after = calls()
+    assert {name for name in after if after[name] != before.get(name, 0)} <= {"evalsha", "get", "set", "time", "info", "ping", "config|get"}
+    assert len(sim.ledger()) == 20
