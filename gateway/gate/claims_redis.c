@@ -268,13 +268,12 @@ redis_end_send(struct redis_end *end)
 
 	arena_init(&arena);
 	if (end->key.n > 0) {
-		end->sent = redis_command(end->redis->redis, (struct str[]){ STR("SET"), buf_str(&end->key), buf_str(&end->answer), STR("PX"),
-		    arena_printf(&arena, "%" PRId64, end->keep_us / 1000) }, 5, on_end, end);
-		arena_fini(&arena);
-		return;
+		end->sent = redis_command(end->redis->redis, (struct str[]){ STR("SET"), buf_str(&end->key),
+		    buf_str(&end->answer), STR("PX"), arena_printf(&arena, "%" PRId64, end->keep_us / 1000) }, 5, on_end, end);
+	} else {
+		count = claim_script_settle(&arena, end->id, end->fate, buf_str(&end->answer), end->keep_us, arguments);
+		end->sent = claims_redis_send(end->redis, &arena, end->evaluated, end->name, arguments, count, on_end, end);
 	}
-	count = claim_script_settle(&arena, end->id, end->fate, buf_str(&end->answer), end->keep_us, arguments);
-	end->sent = claims_redis_send(end->redis, &arena, end->evaluated, end->name, arguments, count, on_end, end);
 	end->redis->telling_count += end->sent;
 	arena_fini(&arena);
 }
