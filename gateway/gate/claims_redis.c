@@ -11,90 +11,22 @@
  *
  * What is settled waits in order until the store has answered it; on a new connection all of it goes before any claim.
  */
-#include "gate/claims_private.h"
+#include "gate/claims_redis_private.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/queue.h>
 
 #include "base/check.h"
-#include "io/redis.h"
-#include "rules/claim_script.h"
 
-/* Ends that wait for the store; each takes up to 4 KB. */
-#define CLAIMS_UNTOLD_MAX 10000
-/* The connection has room for 1024 commands: three of each claim, where the script has to be loaded, one of each end. */
-#define CLAIMS_ASKED_MAX 200
-#define CLAIMS_TELLING_MAX 400
 /* EVALSHA, the digest, how many keys, the key. */
 #define CLAIMS_WORDS (CLAIM_SCRIPT_ARGUMENTS + 4)
 
-struct redis_claim {
-	TAILQ_ENTRY(redis_claim) link;		/* in the list of its state */
-	struct claims_redis *redis;
-	struct claim_ask ask;
-	claims_heard *on_heard;
-	void *arg;
-	int pending;				/* replies to come */
-	bool evaluated, answered;
-	struct claim_answer answer;		/* its text is kept's */
-	struct buf kept;
-};
-
-TAILQ_HEAD(redis_claims, redis_claim);
-
-/* An end, or (key not empty) a lost answer that is written. */
-struct redis_end {
-	TAILQ_ENTRY(redis_end) link;
-	struct buf key;			/* of a lost answer; its text is answer */
-	struct claims_redis *redis;
-	uint8_t name[CLAIM_DIGEST_BYTES];
-	char id[CLAIM_ID_BYTES];
-	enum claim_fate fate;
-	struct buf answer;
-	int64_t keep_us;
-	struct mono_time made;
-	bool sent, evaluated;
-};
-
-TAILQ_HEAD(redis_ends, redis_end);
-
-/* A lost answer that is looked for: the question is under way. */
-struct redis_look {
-	LIST_ENTRY(redis_look) link;
-	claims_looked *on_found;
-	void *arg;
-};
-
-struct claims_redis {
-	struct loop *loop;
-	struct resolver *resolver;
-	struct config *config;			/* a reference: the store's settings */
-	struct buf password;
-	void (*on_state)(void *arg, bool up, const char *why);
-	void *arg;
-	struct redis *redis;			/* NULL: nobody has asked for anything yet */
-	bool told, told_up;
-	bool replicated;			/* there were replicas on this connection */
-	int64_t replicas;			/* as last heard */
-	bool waiting_under_way, freeing;
-	struct redis_claims queued, asked, gathered, waiting;
-	LIST_HEAD(, redis_look) looks;
-	struct redis_ends ends;
-	size_t asked_count, end_count;
-	size_t telling_count;			/* ends that are sent */
-	uint64_t untold;
-};
-
 static void on_claim(void *arg, const struct redis_reply *reply);
 static void on_role(void *arg, const struct redis_reply *reply);
-static void on_end(void *arg, const struct redis_reply *reply);
 static void on_wait(void *arg, const struct redis_reply *reply);
-static void on_looked(void *arg, const struct redis_reply *reply);
 
-/* Send the script to NAME's key with COUNT arguments: by its digest, or whole. */
-static bool
+bool
 claims_redis_send(struct claims_redis *redis, struct arena *arena, bool whole, const uint8_t *name, const struct str *arguments,
     size_t count, void (*on_reply)(void *arg, const struct redis_reply *reply), void *arg)
 {
@@ -184,8 +116,6 @@ redis_claim_send(struct redis_claim *claim)
 	return true;
 }
 
-static void claims_redis_send_queued(struct claims_redis *redis);
-
 /* A reply to a claim has come: with the last one it is known how it stands. */
 static void
 redis_claim_heard(struct redis_claim *claim)
@@ -248,99 +178,7 @@ on_role(void *arg, const struct redis_reply *reply)
 	redis_claim_heard(claim);
 }
 
-/* Forget an end that was told, or cannot be. */
-static void
-redis_end_drop(struct redis_end *end)
-{
-	TAILQ_REMOVE(&end->redis->ends, end, link);
-	end->redis->end_count--;
-	buf_fini(&end->answer);
-	buf_fini(&end->key);
-	free(end);
-}
-
-/* How long a lost answer is still to be remembered, in milliseconds; the store may have been away since. */
-static int64_t
-redis_end_left_ms(const struct redis_end *end)
-{
-	return (end->keep_us - mono_since(loop_now(end->redis->loop), end->made)) / 1000;
-}
-
-/* Write a lost answer; one that is over by now is gone at once. */
-static void
-redis_end_send_lost(struct redis_end *end)
-{
-	int64_t left_ms = redis_end_left_ms(end);
-	struct arena arena;
-
-	arena_init(&arena);
-	end->sent = redis_command(end->redis->redis, (struct str[]){ STR("SET"), buf_str(&end->key),
-	    buf_str(&end->answer), STR("PX"), arena_printf(&arena, "%" PRId64, left_ms < 1 ? 1 : left_ms) }, 5, on_end, end);
-	end->redis->telling_count += end->sent;
-	arena_fini(&arena);
-}
-
-/* Send an end. */
-static void
-redis_end_send(struct redis_end *end)
-{
-	struct str arguments[CLAIM_SCRIPT_ARGUMENTS];
-	struct arena arena;
-	size_t count;
-
-	if (end->key.n > 0) {
-		redis_end_send_lost(end);
-		return;
-	}
-	arena_init(&arena);
-	count = claim_script_settle(&arena, end->id, end->fate, buf_str(&end->answer), end->keep_us, arguments);
-	end->sent = claims_redis_send(end->redis, &arena, end->evaluated, end->name, arguments, count, on_end, end);
-	end->redis->telling_count += end->sent;
-	arena_fini(&arena);
-}
-
-/* Send the ends that were not, in their order. */
-static void
-claims_redis_flush(struct claims_redis *redis)
-{
-	struct redis_end *end;
-
-	if (redis->redis == NULL || !redis_is_up(redis->redis))
-		return;
-	TAILQ_FOREACH(end, &redis->ends, link) {
-		if (!end->sent && redis->telling_count < CLAIMS_TELLING_MAX)
-			redis_end_send(end);
-		if (!end->sent)
-			return;
-	}
-}
-
-/* The store has taken an end; where the connection was lost, or leads to none that takes any, it is sent again. */
-static void
-on_end(void *arg, const struct redis_reply *reply)
-{
-	struct redis_end *end = arg;
-	struct claims_redis *redis = end->redis;
-
-	redis->telling_count--;
-	if (reply->kind == REDIS_LOST || redis_reply_disowns(reply)) {
-		end->sent = false;
-		return;
-	}
-	if (reply->kind == REDIS_ERROR && str_starts(reply->string, STR("NOSCRIPT")) && !end->evaluated) {
-		end->evaluated = true;
-		redis_end_send(end);
-	} else {
-		if (reply->kind == REDIS_ERROR)
-			redis->untold++;	/* no second attempt would do better; the lease runs out */
-		redis_end_drop(end);
-	}
-	claims_redis_flush(redis);
-	claims_redis_send_queued(redis);
-}
-
-/* Send the claims that have waited for the connection, or for room on it. */
-static void
+void
 claims_redis_send_queued(struct claims_redis *redis)
 {
 	struct redis_claim *claim;
@@ -379,8 +217,7 @@ on_redis_state(void *arg, bool up, const char *why)
 		redis_claim_fail(&redis->gathered, claim);
 }
 
-/* Begin to connect. */
-static void
+void
 claims_redis_open(struct claims_redis *redis)
 {
 	const struct config *config = redis->config;
@@ -444,10 +281,7 @@ claims_redis_free(struct claims_redis **redis_p)
 	claims_redis_fail_all(&redis->asked);
 	claims_redis_fail_all(&redis->gathered);
 	claims_redis_fail_all(&redis->waiting);
-	while (!LIST_EMPTY(&redis->looks))
-		on_looked(LIST_FIRST(&redis->looks), &(struct redis_reply){ .kind = REDIS_LOST });
-	while (!TAILQ_EMPTY(&redis->ends))
-		redis_end_drop(TAILQ_FIRST(&redis->ends));
+	claims_redis_drop_ends(redis);
 	config_unref(&redis->config);
 	buf_wipe(&redis->password);
 	free(redis);
@@ -521,8 +355,7 @@ claims_redis_take(struct claims_redis *redis, const struct claim_ask *ask, claim
 	claims_redis_send_queued(redis);
 }
 
-/* Nothing is sent for a claim that is given back while it waits for its connection; false where none of that id does. */
-static bool
+bool
 claims_redis_unqueue(struct claims_redis *redis, const char id[CLAIM_ID_BYTES])
 {
 	struct redis_claim *claim;
@@ -533,88 +366,6 @@ claims_redis_unqueue(struct claims_redis *redis, const char id[CLAIM_ID_BYTES])
 			return true;
 		}
 	return false;
-}
-
-/* Put an end behind the others, and send what can be. */
-static void
-claims_redis_put(struct claims_redis *redis, struct redis_end *end)
-{
-	struct redis_end *oldest;
-
-	end->redis = redis;
-	end->made = loop_now(redis->loop);
-	TAILQ_INSERT_TAIL(&redis->ends, end, link);
-	if (++redis->end_count > CLAIMS_UNTOLD_MAX && (oldest = TAILQ_FIRST(&redis->ends)) != NULL && !oldest->sent) {
-		redis->untold++;
-		redis_end_drop(oldest);
-	}
-	if (redis->redis == NULL)
-		claims_redis_open(redis);
-	claims_redis_flush(redis);
-}
-
-void
-claims_redis_settle(struct claims_redis *redis, const struct claim_ask *ask, enum claim_fate fate, struct str answer)
-{
-	struct redis_end *end;
-
-	if (claims_redis_unqueue(redis, ask->id))
-		return;
-	end = calloc(1, sizeof(*end));
-	check(end != NULL);
-	memcpy(end->name, ask->name, sizeof(end->name));
-	memcpy(end->id, ask->id, sizeof(end->id));
-	end->fate = fate;
-	end->keep_us = ask->keep_us;
-	buf_add(&end->answer, answer);
-	claims_redis_put(redis, end);
-}
-
-void
-claims_redis_publish(struct claims_redis *redis, struct str tag, const uint8_t *name, struct str text, int64_t keep_us)
-{
-	struct redis_end *end = calloc(1, sizeof(*end));
-
-	check(end != NULL);
-	lost_key(&end->key, redis->config->store.prefix, tag, name);
-	buf_add(&end->answer, text);
-	end->keep_us = keep_us;
-	claims_redis_put(redis, end);
-}
-
-/* Take an answer for one alone, as the grant's script does. */
-#define CLAIMS_LOOK_SCRIPT \
-	"local v = redis.call('GET', KEYS[1]) " \
-	"if v and v:sub(1, 1) == 'A' then redis.call('SET', KEYS[1], 'N' .. v:sub(2, 37), 'PX', 10000) end " \
-	"return v or ''"
-
-/* The store has said what it has of a lost answer. */
-static void
-on_looked(void *arg, const struct redis_reply *reply)
-{
-	struct redis_look *look = arg;
-
-	LIST_REMOVE(look, link);
-	look->on_found(look->arg, reply->kind != REDIS_STRING, reply->kind == REDIS_STRING ? reply->string : STR(""));
-	free(look);
-}
-
-void
-claims_redis_look(struct claims_redis *redis, struct str tag, const uint8_t *name, claims_looked *on_found, void *arg)
-{
-	struct redis_look *look = calloc(1, sizeof(*look));
-	struct buf key = BUF_EMPTY;
-
-	check(look != NULL);
-	look->on_found = on_found;
-	look->arg = arg;
-	LIST_INSERT_HEAD(&redis->looks, look, link);
-	if (redis->redis == NULL)
-		claims_redis_open(redis);
-	lost_key(&key, redis->config->store.prefix, tag, name);
-	if (!redis_command(redis->redis, (struct str[]){ STR("EVAL"), STR(CLAIMS_LOOK_SCRIPT), STR("1"), buf_str(&key) }, 4, on_looked, look))
-		on_looked(look, &(struct redis_reply){ .kind = REDIS_LOST });
-	buf_fini(&key);
 }
 
 uint64_t
