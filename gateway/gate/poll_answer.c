@@ -74,6 +74,26 @@ poll_answer_new(const struct upstream_response *response, enum operation operati
 }
 
 struct poll_answer *
+poll_answer_restore(struct str bytes, int64_t head_bytes, struct mono_time came, int64_t stands_us)
+{
+	struct upstream_response response;
+	struct poll_answer *answer;
+	struct http1_head head;
+
+	if (head_bytes < 0 || (uint64_t)head_bytes > bytes.n || bytes.n > UINT32_MAX
+	    || http1_parse_response(str_sub(bytes, 0, (size_t)head_bytes), STR("GET"), &limits, &head) != HTTP1_OK || head.status != 200)
+		return NULL;
+	answer = malloc(sizeof(*answer) + bytes.n);
+	check(answer != NULL);
+	response = (struct upstream_response){ .head = &head, .body = str_sub(bytes, (size_t)head_bytes, bytes.n) };
+	*answer = (struct poll_answer){ .refs = 1, .status = 200, .head_bytes = (uint32_t)head_bytes,
+		.body_bytes = (uint32_t)response.body.n, .state = answer_state(&response, OPERATION_GET), .sent = came, .came = came,
+		.stands_us = stands_us };
+	memcpy(answer->bytes, bytes.p, bytes.n);
+	return answer;
+}
+
+struct poll_answer *
 poll_answer_ref(struct poll_answer *answer)
 {
 	check(atomic_fetch_add(&answer->refs, 1) > 0);

@@ -155,6 +155,8 @@ table_evict(struct poll_table *table)
 
 	for (entry = TAILQ_FIRST(&table->used); entry && atomic_load(&table->bytes) > table->max_bytes; entry = next) {
 		next = TAILQ_NEXT(entry, used);
+		if (entry->answer && table->on_evicted)
+			table->on_evicted(table->arg, entry);
 		table_drop_answer(table, entry);
 		if (entry->busy == NULL)
 			table_remove(table, entry);

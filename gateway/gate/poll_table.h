@@ -42,6 +42,8 @@ struct poll_table {
 	struct poll_used used;
 	size_t swept;			/* the chain that is looked at next */
 	int64_t max_bytes;
+	void (*on_evicted)(void *arg, const struct poll_entry *entry);	/* its answer goes for want of room; may be NULL */
+	void *arg;
 	atomic_size_t answers;
 	atomic_llong bytes;
 };

@@ -28,7 +28,7 @@ on_sweep_due(void *arg)
 }
 
 struct polls *
-polls_new(const struct polls_settings *settings, const struct config *config)
+polls_new(const struct polls_settings *settings, struct config *config, struct str password)
 {
 	struct polls *polls = calloc(1, sizeof(*polls));
 
@@ -42,7 +42,9 @@ polls_new(const struct polls_settings *settings, const struct config *config)
 	atomic_store(&polls->refs, 1);
 	poll_table_init(&polls->table);
 	loop_timer_init(&polls->sweep, polls->loops[0], on_sweep_due, polls);
-	polls_take_config(polls, config->polls.keep_us, config->polls.max_bytes);
+	polls->resolver = settings->resolver;
+	buf_add(&polls->owner, settings->member);
+	polls_take_config(polls, config, password);
 	on_sweep_due(polls);
 	return polls;
 }
@@ -56,9 +58,13 @@ polls_free(struct polls **polls_p)
 		return;
 	*polls_p = NULL;
 	atomic_store(&polls->closed, true);
+	polls_share_free(&polls->share);
 	polls_forget_all(polls);
 	loop_timer_fini(&polls->sweep);
 	poll_table_fini(&polls->table);
+	config_unref(&polls->config);
+	buf_wipe(&polls->password);
+	buf_fini(&polls->owner);
 	free(polls->loops);
 	polls->loops = NULL;
 	polls_unref(polls);		/* mails that nobody has read yet hold it */
@@ -67,7 +73,8 @@ polls_free(struct polls **polls_p)
 struct polls_counts
 polls_counts(const struct polls *polls)
 {
-	return (struct polls_counts){ atomic_load(&polls->table.answers), (int64_t)atomic_load(&polls->table.bytes) };
+	return (struct polls_counts){ .answers = atomic_load(&polls->table.answers),
+		.bytes = (int64_t)atomic_load(&polls->table.bytes), .shared = atomic_load(&polls->share_up) };
 }
 
 /* The time on the loop. */
@@ -123,6 +130,7 @@ polls_waits_on(struct polls_waiter *waiter, const struct poll_answer *answer)
 		return false;
 	waiter->saw = true;
 	waiter->seen = state->status;
+	waiter->rounds = 0;
 	return true;
 }
 
@@ -134,7 +142,7 @@ static void
 polls_arm(struct polls *polls, struct poll_entry *entry, bool at_once)
 {
 	struct polls_busy *busy = entry->busy;
-	struct polls_waiter *first = TAILQ_FIRST(&busy->waiters);
+	struct polls_waiter *first = polls_first_patient(busy);
 	struct mono_time now = polls_now(polls), due;
 
 	if (first == NULL || !TAILQ_EMPTY(&busy->flights))
@@ -159,9 +167,8 @@ polls_joinable(const struct polls_waiter *waiter, struct mono_time now)
 	return NULL;
 }
 
-/* Answer WAITER with what is kept, or have it join or lead a call. */
-static void
-polls_consider(struct polls *polls, struct polls_waiter *waiter)
+void
+polls_decide(struct polls *polls, struct polls_waiter *waiter)
 {
 	struct mono_time now = polls_now(polls);
 	struct poll_answer *known = polls_may(waiter, now) ? polls_known(waiter->entry, &waiter->ask, now) : NULL;
@@ -186,6 +193,17 @@ polls_consider(struct polls *polls, struct polls_waiter *waiter)
 		polls_lead(waiter);
 }
 
+/* The same, once what instances share was looked at; what is final here is final everywhere. */
+static void
+polls_consider(struct polls *polls, struct polls_waiter *waiter)
+{
+	struct mono_time now = polls_now(polls);
+	struct poll_answer *known = polls_may(waiter, now) ? polls_known(waiter->entry, &waiter->ask, now) : NULL;
+
+	if ((known && known->state.terminal && polls_stands(known, &waiter->ask, now)) || !polls_fleet_look(polls, waiter))
+		polls_decide(polls, waiter);
+}
+
 void
 polls_take_ask(struct polls *polls, const struct polls_ask *ask)
 {
@@ -207,27 +225,6 @@ polls_tell_last(struct polls *polls, struct polls_waiter *waiter)
 		polls_end(polls, waiter, POLLS_ANSWER, mono_since(now, known->came) < known->stands_us ? POLLS_HIT : POLLS_STALE, known);
 }
 
-void
-polls_take_leave(struct polls *polls, struct limiter_ticket ticket, bool at_once)
-{
-	struct polls_waiter *waiter = polls_find(polls, ticket);
-	struct mono_time now = polls_now(polls);
-
-	if (waiter == NULL || (waiter->flight && waiter->flight->leader == waiter))
-		return;		/* it was told meanwhile */
-	waiter->overdue = true;
-	if (at_once || waiter->flight == NULL || !waiter->flight->sent
-	    || (waiter->ask.changes && polls_may(waiter, now) && polls_known(waiter->entry, &waiter->ask, now)))
-		polls_tell_last(polls, waiter);
-}
-
-/* Whether WAITER has seen a state and waits for another: it is in no hurry. */
-static bool
-polls_is_patient(const struct polls_waiter *waiter)
-{
-	return waiter->ask.changes && waiter->saw && !waiter->overdue;
-}
-
 /* Have those who are in no call any more look again; the first of them leads the next. */
 static void
 polls_consider_all(struct polls *polls, struct poll_entry *entry)
@@ -237,7 +234,7 @@ polls_consider_all(struct polls *polls, struct poll_entry *entry)
 
 	for (waiter = TAILQ_FIRST(&busy->waiters); waiter; waiter = next) {
 		next = TAILQ_NEXT(waiter, link);
-		if (waiter->flight == NULL && !polls_is_patient(waiter))
+		if (waiter->flight == NULL && !waiter->looks && !polls_is_patient(waiter))
 			polls_consider(polls, waiter);
 	}
 }
@@ -249,6 +246,7 @@ polls_give_up(struct polls *polls, struct polls_waiter *waiter, bool wants_last)
 	struct poll_entry *entry = waiter->entry;
 
 	polls_hold(entry);
+	polls_fleet_release(polls, waiter->flight, false);
 	polls_land(waiter->flight);
 	if (wants_last)
 		polls_tell_last(polls, waiter);
@@ -257,6 +255,25 @@ polls_give_up(struct polls *polls, struct polls_waiter *waiter, bool wants_last)
 	polls_consider_all(polls, entry);
 	polls_arm(polls, entry, true);
 	polls_release(polls, entry);
+}
+
+void
+polls_take_leave(struct polls *polls, struct limiter_ticket ticket, bool at_once)
+{
+	struct polls_waiter *waiter = polls_find(polls, ticket);
+	struct mono_time now = polls_now(polls);
+
+	if (waiter == NULL)
+		return;		/* it was told meanwhile */
+	waiter->overdue = true;
+	if (waiter->flight && waiter->flight->leader == waiter) {
+		if (waiter->flight->stage == POLLS_LEASING)	/* else it is told by then that it leads, or soon what came of it */
+			polls_give_up(polls, waiter, true);
+		return;
+	}
+	if (at_once || waiter->flight == NULL || !waiter->flight->sent
+	    || (waiter->ask.changes && polls_may(waiter, now) && polls_known(waiter->entry, &waiter->ask, now)))
+		polls_tell_last(polls, waiter);
 }
 
 void
@@ -299,12 +316,16 @@ polls_take_unsent(struct polls *polls, struct limiter_ticket ticket, bool wants_
 		polls_give_up(polls, waiter, wants_last);
 }
 
-/* Whether KEPT says more than ANSWER: its call was sent later, or it is a state that does not change. */
-static bool
+bool
 polls_is_newer(const struct poll_answer *kept, const struct poll_answer *answer)
 {
-	return kept && kept != answer
-	    && (mono_since(kept->sent, answer->sent) > 0 || (kept->state.terminal && !answer->state.terminal));
+	if (kept == NULL || kept == answer)
+		return false;
+	if (kept->state.terminal && !answer->state.terminal)
+		return true;
+	if (kept->number > 0 && answer->number > 0)
+		return kept->number > answer->number;
+	return mono_since(kept->sent, answer->sent) > 0;
 }
 
 /* Keep what LEADER's call has brought, unless it says less than what is kept. */
@@ -361,7 +382,7 @@ polls_settle_all(struct polls *polls, struct poll_entry *entry, const struct pol
 
 	for (waiter = TAILQ_FIRST(&busy->waiters); waiter; waiter = next) {
 		next = TAILQ_NEXT(waiter, link);
-		if (waiter->flight != NULL || (news->answer->status != 200 && polls_is_patient(waiter)))
+		if (waiter->flight != NULL || waiter->looks || (news->answer->status != 200 && polls_is_patient(waiter)))
 			continue;
 		if (polls_concerns(waiter, news, now))
 			polls_settle(polls, waiter, news);
@@ -371,27 +392,61 @@ polls_settle_all(struct polls *polls, struct poll_entry *entry, const struct pol
 }
 
 void
-polls_take_result(struct polls *polls, struct limiter_ticket ticket, struct poll_answer *answer)
+polls_take_off(struct polls *polls, struct polls_flight *flight)
 {
-	struct polls_waiter *leader = polls_leader(polls, ticket);
-	struct polls_news news = { .answer = answer, .leader = ticket };
-	struct poll_entry *entry;
+	flight->stage = POLLS_UNDER_WAY;
+	polls_tell(polls, &(struct polls_event){ .ticket = flight->leader->ask.ticket, .word = POLLS_FETCH, .how = POLLS_MISS });
+}
 
-	if (leader == NULL)
-		return;
-	entry = leader->entry;
+void
+polls_again(struct polls *polls, struct polls_flight *flight)
+{
+	struct polls_waiter *leader = flight->leader;
+	struct poll_entry *entry = leader->entry;
+
+	polls_hold(entry);
+	polls_land(flight);
+	if (polls_is_patient(leader))	/* the others of its kind hear of what it finds */
+		polls_consider(polls, leader);
+	polls_consider_all(polls, entry);
+	polls_arm(polls, entry, false);
+	polls_release(polls, entry);
+}
+
+void
+polls_finish(struct polls *polls, struct polls_flight *flight, struct poll_answer *answer)
+{
+	struct polls_waiter *leader = flight->leader;
+	struct polls_news news = { .answer = answer, .leader = leader->ask.ticket };
+	struct poll_entry *entry = leader->entry;
+
+	poll_answer_ref(answer);	/* it may be the flight's */
 	memcpy(news.token, leader->ask.token, sizeof(news.token));
 	polls_hold(entry);
 	if (answer->status == 200)
 		polls_keep(polls, leader, answer);
 	else if (answer->status < 500 && answer->status != 429)
 		poll_table_revoke(&polls->table, entry, leader->ask.token);
-	polls_land(leader->flight);
+	polls_land(flight);
 	if (answer->status != 200)
 		polls_forget(polls, leader);
 	polls_settle_all(polls, entry, &news);
 	polls_arm(polls, entry, false);
 	polls_release(polls, entry);
+	poll_answer_unref(&answer);
+}
+
+void
+polls_take_result(struct polls *polls, struct limiter_ticket ticket, struct poll_answer *answer)
+{
+	struct polls_waiter *leader = polls_leader(polls, ticket);
+
+	if (leader == NULL)
+		return;
+	if (answer->status == 200 && polls_fleet_put(polls, leader->flight, answer))
+		return;
+	polls_fleet_release(polls, leader->flight, answer->status >= 400 && answer->status < 500 && answer->status != 429);
+	polls_finish(polls, leader->flight, answer);
 }
 
 void
@@ -408,11 +463,12 @@ polls_take_failed(struct polls *polls, struct limiter_ticket ticket, enum refusa
 	busy = entry->busy;
 	memcpy(event.message, message, sizeof(event.message));
 	polls_hold(entry);
+	polls_fleet_release(polls, leader->flight, false);
 	polls_land(leader->flight);
 	polls_forget(polls, leader);
 	for (waiter = TAILQ_FIRST(&busy->waiters); waiter; waiter = next) {
 		next = TAILQ_NEXT(waiter, link);
-		if (waiter->flight != NULL || polls_is_patient(waiter))
+		if (waiter->flight != NULL || waiter->looks || polls_is_patient(waiter))
 			continue;
 		event.ticket = waiter->ask.ticket;
 		polls_tell(polls, &event);
@@ -443,12 +499,14 @@ on_outdated(void *arg, struct poll_entry *entry)
 void
 polls_take_invalidate(struct polls *polls, const uint8_t resource[POLL_DIGEST_BYTES])
 {
+	polls_fleet_change(polls, resource);
 	poll_table_each(&polls->table, resource, on_outdated, polls);
 }
 
 void
-polls_take_config(struct polls *polls, int64_t keep_us, int64_t max_bytes)
+polls_take_config(struct polls *polls, struct config *config, struct str password)
 {
-	polls->keep_us = keep_us;
-	poll_table_bound(&polls->table, max_bytes);
+	polls->keep_us = config->polls.keep_us;
+	polls_fleet_open(polls, config, password);
+	poll_table_bound(&polls->table, config->polls.max_bytes);
 }

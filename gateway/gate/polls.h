@@ -14,6 +14,8 @@
  * Rights: where the identity's credential is the gateway's, policy has decided before an ask. Else a kept answer, and a call to join,
  * is only for whose own token has succeeded at that very resource within `grant`; the others' tokens are put to the upstream.
  *
+ * Instances share (polls_fleet.c) where there is a Redis: then one of them makes the call.
+ *
  * Order: an answer never takes the place of one whose call was sent later, nor of a terminal state that is still kept.
  */
 #ifndef JOBGATE_GATE_POLLS_H
@@ -29,6 +31,7 @@ struct polls_ask {
 	struct limiter_ticket ticket;
 	struct poll_id id;
 	uint8_t token[POLL_DIGEST_BYTES];	/* the hash of what would go upstream as Authorization */
+	bool fleet;				/* instances share its answer */
 	bool shared;				/* the credential is the gateway's: no token counts */
 	bool peek;				/* a HEAD: PASS in place of FETCH */
 	bool changes;				/* it prefers to wait until the status changes; such of an item's list is never told so */
@@ -65,17 +68,19 @@ struct polls_settings {
 	size_t loop_count;
 	void (*deliver)(void *arg, const struct polls_event *event);	/* on the loop of ticket.worker */
 	void *arg;
+	struct resolver *resolver;
+	struct str member;		/* this instance among those that share: its journal's UUID */
 };
 
-/* Called before the workers run. */
-struct polls *polls_new(const struct polls_settings *settings, const struct config *config);
+/* Called before the workers run; CONFIG is referenced. PASSWORD: that of polls_store as read by gate, or empty. */
+struct polls *polls_new(const struct polls_settings *settings, struct config *config, struct str password);
 /* After the workers have ended. */
 void polls_free(struct polls **polls);
 
 /* --- any thread, by mail --- */
 
 /* Take other bounds. What is kept stays: its key says as whom it was asked for, and who may see it is asked each time. */
-void polls_reload(struct polls *polls, const struct config *config);
+void polls_reload(struct polls *polls, struct config *config, struct str password);
 
 void polls_ask(struct polls *polls, const struct polls_ask *ask);
 /* The time is up: be told what is known, or wait on for a call that was sent; AT_ONCE: do not. */
@@ -95,7 +100,7 @@ void polls_failed(struct polls *polls, struct limiter_ticket ticket, enum refusa
 /* What is kept of these resources is out of date (a cancel, a submission), and so is what calls under way will bring. */
 void polls_invalidate(struct polls *polls, const uint8_t resource[POLL_DIGEST_BYTES]);
 
-struct polls_counts { size_t answers; int64_t bytes; };
+struct polls_counts { size_t answers; int64_t bytes; bool shared; };
 struct polls_counts polls_counts(const struct polls *polls);
 
 #endif

@@ -98,7 +98,7 @@ polls_forget(struct polls *polls, struct polls_waiter *waiter)
 	wait_rest(polls, entry);
 }
 
-struct polls_flight *
+void
 polls_lead(struct polls_waiter *waiter)
 {
 	struct polls_busy *busy = waiter->entry->busy;
@@ -108,10 +108,12 @@ polls_lead(struct polls_waiter *waiter)
 	flight->leader = waiter;
 	memcpy(flight->token, waiter->ask.token, sizeof(flight->token));
 	flight->shared = waiter->ask.shared;
+	flight->common = waiter->ask.shared
+	    || poll_table_granted(waiter->entry, waiter->ask.token, loop_now(busy->polls->loops[0]));
+	flight->id = ++busy->polls->flight_id;
 	waiter->flight = flight;
 	TAILQ_INSERT_TAIL(&busy->flights, flight, link);
-	polls_tell(busy->polls, &(struct polls_event){ .ticket = waiter->ask.ticket, .word = POLLS_FETCH, .how = POLLS_MISS });
-	return flight;
+	polls_fleet_lead(busy->polls, flight);
 }
 
 void
@@ -137,7 +139,26 @@ polls_land(struct polls_flight *flight)
 		if (waiter->flight == flight)
 			waiter->flight = NULL;
 	TAILQ_REMOVE(&busy->flights, flight, link);
+	loop_timer_fini(&flight->timer);
+	poll_answer_unref(&flight->result);
 	free(flight);
+}
+
+bool
+polls_is_patient(const struct polls_waiter *waiter)
+{
+	return waiter->flight == NULL && !waiter->looks && waiter->ask.changes && waiter->saw && !waiter->overdue;
+}
+
+struct polls_waiter *
+polls_first_patient(const struct polls_busy *busy)
+{
+	struct polls_waiter *waiter;
+
+	TAILQ_FOREACH(waiter, &busy->waiters, link)
+		if (polls_is_patient(waiter))
+			return waiter;
+	return NULL;
 }
 
 /* The answer is due again: the first who waits for a change looks, unless somebody does. */
@@ -149,9 +170,9 @@ on_due(void *arg)
 
 	if (!TAILQ_EMPTY(&busy->flights))
 		return;		/* all who wait hear of its end */
-	waiter = TAILQ_FIRST(&busy->waiters);
-	check(waiter != NULL && waiter->flight == NULL);
-	polls_lead(waiter);
+	waiter = polls_first_patient(busy);
+	if (waiter)
+		polls_lead(waiter);
 }
 
 void

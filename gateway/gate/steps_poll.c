@@ -76,6 +76,7 @@ poll_ask(struct request *request)
 	struct request_poll *poll = &request->poll;
 	struct polls_ask ask = {
 		.id = poll->id,
+		.fleet = request->route.operation == OPERATION_GET,
 		.shared = authorize_is_ours(request),
 		.peek = str_eq(request->method, STR("HEAD")),
 		.changes = poll->changes,

@@ -392,6 +392,7 @@ config_finish(struct config_reader *r)
 	finish_limits(r);
 	finish_keys(r);
 	check_addresses(r);
+	config_finish_polls(r);
 	if (r->error_count == 0)
 		config_warn_all(r);
 }

@@ -235,19 +235,6 @@ static const struct config_rule audit_rules[] = {
 	CONFIG_END,
 };
 
-/*
- * Fabric looks at a job about once a minute: who sees a state five minutes late polls for nothing. Below a second no-cache would be
- * the way round the quota; a token that was revoked hours ago must not be believed.
- */
-static const struct config_rule polls_rules[] = {
-	CONFIG_KEY("refresh", config_read_duration, struct config, polls.refresh_us, 0, 5 * CONFIG_MINUTE),
-	CONFIG_KEY("min_refresh", config_read_duration, struct config, polls.min_refresh_us, CONFIG_SECOND, 5 * CONFIG_MINUTE),
-	CONFIG_KEY("keep", config_read_duration, struct config, polls.keep_us, CONFIG_SECOND, CONFIG_DAY),
-	CONFIG_KEY("grant", config_read_duration, struct config, polls.grant_us, 0, CONFIG_HOUR),
-	CONFIG_KEY("max_bytes", config_read_bytes, struct config, polls.max_bytes, CONFIG_MB, 1024 * CONFIG_MB),
-	CONFIG_END,
-};
-
 static const struct config_rule drain_rules[] = {
 	CONFIG_KEY("delay", config_read_duration, struct config, drain_delay_us, 0, 10 * CONFIG_MINUTE),
 	/* The longest a request can take: its wait and its time upstream. */
@@ -289,7 +276,7 @@ const struct config_rule config_rules[] = {
 	CONFIG_SECTION("wait", wait_rules, false),
 	CONFIG_SECTION("limits", limits_rules, false),
 	CONFIG_SECTION("audit", audit_rules, false),
-	CONFIG_SECTION("polls", polls_rules, false),
+	CONFIG_SECTION("polls", config_polls_rules, false),
 	CONFIG_SECTION("drain", drain_rules, false),
 	CONFIG_SECTION("log", log_rules, false),
 	CONFIG_END,

@@ -77,7 +77,8 @@ FULL = {
                "idle_timeout": "1m"},
     "audit": {"directory": "audit", "refusals": 5, "digest_key": {"file": "digest-key"},
               "retention": {"age": "400d", "size": "10GB", "collected": "collected.json"}, "warn_free": "2GB"},
-    "polls": {"refresh": "30s", "min_refresh": "2s", "keep": "1h", "grant": "5m", "max_bytes": "64MB"},
+    "polls": {"refresh": "30s", "min_refresh": "2s", "keep": "1h", "grant": "5m", "max_bytes": "64MB",
+              "redis": "rediss://localhost:6380/1", "ca_file": "ca.pem", "username": "u", "password": {"env": "PP"}},
     "drain": {"delay": "1s", "timeout": "10s"},
     "log": {"level": "debug"},
 }

@@ -51,9 +51,12 @@ open_polls(void **state)
 	loop = loop_new();
 	config = calloc(1, sizeof(*config));
 	assert_non_null(config);
+	config->refs = 1;
+	arena_init(&config->arena);
 	config->polls = (struct config_polls){ .refresh_us = 15 * POLL_S, .min_refresh_us = MS(40), .keep_us = 600 * POLL_S,
 		.grant_us = 60 * POLL_S, .max_bytes = 1 << 20 };
-	polls = polls_new(&(struct polls_settings){ .loops = &loop, .loop_count = 1, .deliver = on_event, .arg = events }, config);
+	polls = polls_new(&(struct polls_settings){ .loops = &loop, .loop_count = 1, .deliver = on_event, .arg = events,
+		.member = STR("m") }, config, STR(""));
 	event_count = 0;
 	return 0;
 }
@@ -67,7 +70,7 @@ close_polls(void **state)
 	polls_free(&polls);
 	assert_null(polls);
 	loop_free(&loop);
-	free(config);
+	config_unref(&config);
 	return 0;
 }
 
