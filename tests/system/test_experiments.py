@@ -23,6 +23,8 @@ SHORT = {
     "slow": ["--clients", "40", "--seconds", "8", "--latency", "1500", "--cut", "4", "--wait", "1", "--window", "2",
              "--queue", "8", "--timeout", "2", "--longest", "5", "--drain", "2"],
     "year": ["--bytes", "3000000"],
+    "polls": ["--pollers", "30", "--jobs", "6", "--seconds", "14", "--refresh", "2", "--job", "8", "--spread", "2", "--window", "30",
+              "--wait", "4", "--delay", "2000"],
     "mixed": ["--window", "2", "--seconds", "40", "--wait", "1", "--times", "3", "--back", "5", "--health", "500",
               "--slack", "2"],
 }
