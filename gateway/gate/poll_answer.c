@@ -48,7 +48,7 @@ answer_state(const struct upstream_response *response, enum operation operation)
 	if (operation != OPERATION_GET || response->head->status != 200
 	    || (coding && !str_eq_nocase(coding->value, STR("identity"))))
 		return (struct poll_state){ 0 };
-	return poll_read_state(response->body);
+	return poll_read_state(response->body, clock_now_wall());
 }
 
 struct poll_answer *

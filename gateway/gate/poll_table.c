@@ -9,6 +9,7 @@
 /* What malloc adds to each piece, rounded up. */
 #define TABLE_PIECE_BYTES 16
 #define TABLE_SWEEP_CHAINS 1024
+#define TABLE_FAILURES_US (60 * (int64_t)CLOCK_SECOND)
 
 /* The chain of a resource. */
 static struct poll_entry **
@@ -143,7 +144,7 @@ poll_table_get(struct poll_table *table, const struct poll_id *id)
 void
 poll_table_put(struct poll_table *table, struct poll_entry *entry)
 {
-	if (entry->answer == NULL && entry->grants == NULL && entry->busy == NULL)
+	if (entry->answer == NULL && entry->grants == NULL && entry->busy == NULL && entry->failures == 0)
 		table_remove(table, entry);
 }
 
@@ -244,6 +245,8 @@ table_sweep(struct poll_table *table, struct poll_entry *entry, struct mono_time
 	if (entry->answer && mono_since(now, entry->answer->came) > keep_us)
 		table_drop_answer(table, entry);
 	table_trim_grants(table, entry, now, POLL_GRANTS_MAX);
+	if (mono_since(now, entry->paused) > TABLE_FAILURES_US)
+		entry->failures = 0;
 	poll_table_put(table, entry);
 }
 

@@ -33,6 +33,8 @@ struct poll_entry {
 	struct poll_answer *answer;	/* a reference, or NULL */
 	struct poll_grant *grants;	/* owned */
 	void *busy;			/* of who waits here; not the table's */
+	struct mono_time paused;	/* nothing is asked for before; it is remembered for a minute after */
+	unsigned failures;		/* in a row, that led to that */
 };
 
 TAILQ_HEAD(poll_used, poll_entry);

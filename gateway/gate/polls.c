@@ -126,6 +126,10 @@ polls_waits_on(struct polls_waiter *waiter, const struct poll_answer *answer)
 
 	if (!waiter->ask.changes || waiter->overdue || !state->known || state->terminal)
 		return false;
+	if (state->brief) {	/* it says nothing yet */
+		waiter->saw = true;
+		return true;
+	}
 	if (waiter->saw && waiter->seen != state->status)
 		return false;
 	waiter->saw = true;
@@ -267,7 +271,7 @@ polls_take_leave(struct polls *polls, struct limiter_ticket ticket, bool at_once
 		return;		/* it was told meanwhile */
 	waiter->overdue = true;
 	if (waiter->flight && waiter->flight->leader == waiter) {
-		if (waiter->flight->stage == POLLS_LEASING)	/* else it is told by then that it leads, or soon what came of it */
+		if (waiter->flight->stage <= POLLS_LEASING)	/* else it is told by then that it leads, or soon what came of it */
 			polls_give_up(polls, waiter, true);
 		return;
 	}
@@ -337,7 +341,7 @@ polls_keep(struct polls *polls, struct polls_waiter *leader, struct poll_answer 
 
 	if (!leader->ask.shared)
 		poll_table_grant(&polls->table, entry, leader->ask.token, now, mono_add(now, leader->ask.config.grant_us));
-	if (leader->flight->outdated || polls_is_newer(polls_known(entry, &leader->ask, now), answer))
+	if (leader->flight->outdated || answer->state.brief || polls_is_newer(polls_known(entry, &leader->ask, now), answer))
 		return;
 	poll_table_set(&polls->table, entry, answer->body_bytes <= leader->ask.keep_bytes ? answer : NULL);
 }
@@ -391,6 +395,21 @@ polls_settle_all(struct polls *polls, struct poll_entry *entry, const struct pol
 	}
 }
 
+/* Have the next call for what is not there, or does not work, wait the longer the more of them have found that. */
+static void
+polls_count_failure(struct polls *polls, const struct polls_waiter *leader, const struct poll_answer *answer)
+{
+	struct poll_entry *entry = leader->entry;
+	bool failed = answer->state.brief || answer->status == 404 || answer->status == 410 || answer->status >= 500;
+
+	if (answer->status == 200 && !answer->state.brief)
+		entry->failures = 0;
+	if (!failed)
+		return;
+	entry->failures++;
+	entry->paused = mono_add(polls_now(polls), poll_pause_us(&leader->ask.config, entry->failures));
+}
+
 void
 polls_take_off(struct polls *polls, struct polls_flight *flight)
 {
@@ -401,10 +420,13 @@ polls_take_off(struct polls *polls, struct polls_flight *flight)
 void
 polls_again(struct polls *polls, struct polls_flight *flight)
 {
-	struct polls_waiter *leader = flight->leader;
+	struct polls_waiter *leader = flight->leader, *waiter;
 	struct poll_entry *entry = leader->entry;
 
 	polls_hold(entry);
+	TAILQ_FOREACH(waiter, &((struct polls_busy *)entry->busy)->waiters, link)
+		if (waiter->flight == flight)
+			waiter->ask.max_age_us = INT64_MAX;	/* it is newer than what they asked anew for */
 	polls_land(flight);
 	if (polls_is_patient(leader))	/* the others of its kind hear of what it finds */
 		polls_consider(polls, leader);
@@ -423,6 +445,7 @@ polls_finish(struct polls *polls, struct polls_flight *flight, struct poll_answe
 	poll_answer_ref(answer);	/* it may be the flight's */
 	memcpy(news.token, leader->ask.token, sizeof(news.token));
 	polls_hold(entry);
+	polls_count_failure(polls, leader, answer);
 	if (answer->status == 200)
 		polls_keep(polls, leader, answer);
 	else if (answer->status < 500 && answer->status != 429)
@@ -443,7 +466,7 @@ polls_take_result(struct polls *polls, struct limiter_ticket ticket, struct poll
 
 	if (leader == NULL)
 		return;
-	if (answer->status == 200 && polls_fleet_put(polls, leader->flight, answer))
+	if (answer->status == 200 && !answer->state.brief && polls_fleet_put(polls, leader->flight, answer))
 		return;
 	polls_fleet_release(polls, leader->flight, answer->status >= 400 && answer->status < 500 && answer->status != 429);
 	polls_finish(polls, leader->flight, answer);

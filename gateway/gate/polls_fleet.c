@@ -302,6 +302,19 @@ on_told(void *arg, const struct redis_reply *reply)
 	(void)reply;
 }
 
+/* Have FLIGHT leased, where instances share, or take off. */
+static void
+fleet_go_on(struct polls *polls, struct polls_flight *flight)
+{
+	const struct polls_waiter *leader = flight->leader;
+
+	flight->stage = POLLS_LEASING;
+	if (leader->ask.fleet && polls_fleet_is_up(polls) && leader->rounds < FLEET_ROUNDS_MAX)
+		fleet_lease(polls, flight);
+	else
+		polls_take_off(polls, flight);
+}
+
 /* Renew the lease of FLIGHT. */
 static void
 fleet_renew(struct polls *polls, struct polls_flight *flight)
@@ -321,7 +334,9 @@ on_flight_due(void *arg)
 	struct polls_flight *flight = arg;
 	struct polls *polls = ((struct polls_busy *)flight->leader->entry->busy)->polls;
 
-	if (flight->stage == POLLS_LEASING)
+	if (flight->stage == POLLS_PUT_OFF)
+		fleet_go_on(polls, flight);
+	else if (flight->stage == POLLS_LEASING)
 		fleet_lease(polls, flight);
 	else
 		fleet_renew(polls, flight);
@@ -330,13 +345,13 @@ on_flight_due(void *arg)
 void
 polls_fleet_lead(struct polls *polls, struct polls_flight *flight)
 {
-	struct polls_waiter *leader = flight->leader;
+	const struct poll_entry *entry = flight->leader->entry;
 
 	loop_timer_init(&flight->timer, polls->loops[0], on_flight_due, flight);
-	if (leader->ask.fleet && polls_fleet_is_up(polls) && leader->rounds < FLEET_ROUNDS_MAX)
-		fleet_lease(polls, flight);
+	if (entry->failures > 0 && mono_since(entry->paused, loop_now(polls->loops[0])) > 0)
+		loop_timer_at(&flight->timer, entry->paused);
 	else
-		polls_take_off(polls, flight);
+		fleet_go_on(polls, flight);
 }
 
 /* FLIGHT has its lease and its number. */
@@ -401,7 +416,7 @@ polls_fleet_release(struct polls *polls, const struct polls_flight *flight, bool
 	char hex[POLLS_HEX_BYTES], token[POLLS_HEX_BYTES];
 	struct str arguments[3] = { buf_str(&polls->owner), fleet_lease_name(flight, hex) };
 
-	if (flight->number == 0 && flight->stage != POLLS_LEASING)
+	if (flight->stage == POLLS_PUT_OFF || (flight->number == 0 && flight->stage != POLLS_LEASING))
 		return;
 	arguments[2] = revoke && !flight->shared ? fleet_hex(flight->token, token) : (struct str){ "", 0 };
 	polls_share_call(polls->share, &flight->leader->entry->id, "release", polls->keep_us, arguments, 3, on_told, NULL);
@@ -442,6 +457,8 @@ on_put(void *arg, const struct redis_reply *reply)
 
 	if (reply->kind == REDIS_ERROR && str_starts(reply->string, STR("OOM")) && !atomic_load(&call->polls->closed))
 		fleet_is_full(call->polls);
+	if (flight && reply->kind == REDIS_ERROR)
+		polls_fleet_release(call->polls, flight, false);
 	if (flight && flight->stage == POLLS_PUTTING) {
 		if (str_eq(word, STR("outdated")))
 			flight->outdated = true;

@@ -15,8 +15,8 @@
 /* What is shared among instances, head included. */
 #define POLLS_SHARE_BYTES (2 * POLL_INSTANCE_BYTES)
 
-/* A call is leased among instances, then its leader is told, and what came of it is put where they share. */
-enum polls_stage { POLLS_LEASING, POLLS_UNDER_WAY, POLLS_PUTTING };
+/* A call is put off where the last ones have found nothing, leased among instances, then its leader is told, and what came of it is put where they share. */
+enum polls_stage { POLLS_PUT_OFF, POLLS_LEASING, POLLS_UNDER_WAY, POLLS_PUTTING };
 
 /* One upstream call, that of its leader. */
 struct polls_flight {
@@ -110,7 +110,7 @@ void polls_fleet_open(struct polls *polls, struct config *config, struct str pas
 bool polls_fleet_is_up(const struct polls *polls);
 /* True where WAITER will be decided on once the shared answer was looked at. */
 bool polls_fleet_look(struct polls *polls, struct polls_waiter *waiter);
-/* Have FLIGHT take off once no other instance makes the same call. */
+/* Have FLIGHT take off once the pause of its entry is over, and no other instance makes the same call. */
 void polls_fleet_lead(struct polls *polls, struct polls_flight *flight);
 /* True where FLIGHT is finished, or done again, once ANSWER was put. */
 bool polls_fleet_put(struct polls *polls, struct polls_flight *flight, struct poll_answer *answer);

@@ -47,14 +47,23 @@ struct poll_state {
 	bool known;		/* the body is an instance's, with a status */
 	bool terminal;		/* Completed, Failed, Cancelled, Deduped; what is not known is not terminal */
 	uint64_t status;	/* of two bodies equal where their statuses are; 0: not known */
+	/* Fabric has not found yet what it has just accepted (its failureReason says NotFound): that passes, and is not kept. */
+	bool brief;
 };
-struct poll_state poll_read_state(struct str body);
+/* NOW: what the instance's startTimeUtc is compared with; an instance older than a minute is told of as it is. */
+struct poll_state poll_read_state(struct str body, struct wall_time now);
 
 /*
  * How long an answer stands: of a terminal state `keep`; else `refresh`, or Retry-After where that is shorter and over 0 (a 0 says
  * nothing: Fabric's real ones mean no haste).
  */
 int64_t poll_stands_us(const struct config_polls *polls, bool terminal, struct str retry_after);
+
+/*
+ * What is no 200 is not kept; but who asks for what is not there does not get the quota for it. How long after the COUNTth such answer in
+ * a row the next call waits: half a second, then twice as long each time, up to `min_refresh`.
+ */
+int64_t poll_pause_us(const struct config_polls *polls, unsigned count);
 
 /*
  * Write over FIELDS of a kept answer what it says of its time at AGE_US: Age (with the upstream's own added), and Retry-After in

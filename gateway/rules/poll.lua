@@ -74,26 +74,32 @@ if op == 'release' then
   return 1
 end
 
-if op == 'put' then
-  -- ARGV[3]: owner; [4]: lease; [5]: number; [6]: version; [7]: stands; [8]: terminal; [9]: head; [10]: bytes ('': not kept);
-  -- [11]: token, or ''; [12]: ms of its grant. Out: 'stored', or 'newer', or 'outdated'
-  local q, terminal = tonumber(ARGV[5]), tonumber(ARGV[8])
-  release(ARGV[3], ARGV[4])
-  if ARGV[11] ~= '' and tonumber(ARGV[12]) > 0 then
-    redis.call('HSET', entry, 'g:' .. ARGV[11], string.format('%.0f', now + tonumber(ARGV[12])))
-    lives()
-  end
+-- Keep what ARGV has, unless it is outdated or something newer is kept; what is said of it.
+local function put(q, terminal)
   if tonumber(ARGV[6]) ~= version then return 'outdated' end
   local kept = newest()
   if kept > q or (kept > 0 and number('t') == 1 and terminal == 0) then return 'newer' end
   if ARGV[10] == '' then
     redis.call('HDEL', entry, 'b', 'h', 'c', 's', 'q', 'v', 't')
-    return 'stored'
+  else
+    redis.call('HSET', entry, 'b', ARGV[10], 'h', ARGV[9], 'c', string.format('%.0f', now), 's', ARGV[7],
+      'q', ARGV[5], 'v', ARGV[6], 't', ARGV[8])
+    lives()
   end
-  redis.call('HSET', entry, 'b', ARGV[10], 'h', ARGV[9], 'c', string.format('%.0f', now), 's', ARGV[7],
-    'q', ARGV[5], 'v', ARGV[6], 't', ARGV[8])
-  lives()
   return 'stored'
+end
+
+if op == 'put' then
+  -- ARGV[3]: owner; [4]: lease; [5]: number; [6]: version; [7]: stands; [8]: terminal; [9]: head; [10]: bytes ('': not kept);
+  -- [11]: token, or ''; [12]: ms of its grant. Out: 'stored', or 'newer', or 'outdated'
+  -- The lease last: behind a first write that frees memory a full server would let all others pass.
+  local said = put(tonumber(ARGV[5]), tonumber(ARGV[8]))
+  if ARGV[11] ~= '' and tonumber(ARGV[12]) > 0 then
+    redis.call('HSET', entry, 'g:' .. ARGV[11], string.format('%.0f', now + tonumber(ARGV[12])))
+    lives()
+  end
+  release(ARGV[3], ARGV[4])
+  return said
 end
 
 -- change: KEYS[1] is not used

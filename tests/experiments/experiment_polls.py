@@ -9,10 +9,12 @@ import sys
 import time
 
 from bench import CALLERS, Experiment, callers_config, key_of, ms, percentile, show_quota, simulator, start_gateways
-from harness import BASE, parse_time
+from harness import BASE, ITEM, WS, parse_time
 from load import RUN, Client
 
 OWN = [("Authorization", "Bearer own")]
+# An item forgets ended jobs beyond its last hundred.
+OTHER_RUN = RUN.replace(ITEM, WS)
 RANK = {"NotStarted": 0, "InProgress": 1, "Completed": 2}
 
 
@@ -49,8 +51,8 @@ class Job:
         self.name, self.target = name, f"{BASE}/instances/{name}"
 
 
-async def submit(client, fates):
-    fate = await client.request("POST", RUN, b"{}", OWN)
+async def submit(client, fates, target=RUN):
+    fate = await client.request("POST", target, b"{}", OWN)
     fates.append(fate)
     return Job(fate.headers.get("x-ms-job-id", ""))
 
@@ -59,9 +61,28 @@ async def keep_submitting(clients, rate, end, fates):
     """RATE submissions a second, each on its own."""
     tasks, clients = [], itertools.cycle(clients)
     while time.time() < end:
-        tasks.append(asyncio.create_task(submit(next(clients), fates)))
+        tasks.append(asyncio.create_task(submit(next(clients), fates, OTHER_RUN)))
         await asyncio.sleep(1 / rate)
     await asyncio.gather(*tasks)
+
+
+class Revoked(Poller):
+    """A poller whose token is revoked on the way; what it was told later than its grant."""
+
+    def __init__(self, clients, job, file, at, grant):
+        super().__init__(clients, job)
+        self.file, self.at, self.grant, self.late = file, at, grant, []
+
+    async def run(self, end, delay):
+        while time.time() < end:
+            if time.time() > self.at and not self.file.exists():
+                self.file.write_text("Bearer revoked\n")
+            sent = time.time()
+            fate = await next(self.clients).request("GET", self.job.target, None, [("Authorization", "Bearer revoked")])
+            self.fates.append(fate)
+            if fate.status == 200 and self.file.exists() and sent > self.at + self.grant + 1:
+                self.late.append(fate)
+            await asyncio.sleep(0.5)
 
 
 class Stranger:
@@ -94,7 +115,8 @@ async def load(e, gateways):
     pollers = [Poller(clients[CALLERS[n % len(CALLERS)]][n % len(ports):] + clients[CALLERS[n % len(CALLERS)]][:n % len(ports)],
                       jobs[n % o.jobs]) for n in range(o.pollers)]
     stranger = Stranger(ports, jobs)
-    await asyncio.gather(keep_submitting(clients["finance"], o.rate, end, submissions), stranger.run(end),
+    stranger.revoked = Revoked(clients["adhoc"], jobs[0], e.revoked, begin + o.seconds / 4, o.grant)
+    await asyncio.gather(stranger.revoked.run(end, 0), keep_submitting(clients["finance"], o.rate, end, submissions), stranger.run(end),
                          *(p.run(end, n / o.pollers) for n, p in enumerate(pollers)))
     for one in clients.values():
         for client in one:
@@ -105,12 +127,13 @@ async def load(e, gateways):
 def run_phase(e, refresh):
     """One run; its ledger, pollers, submissions, stranger and begin."""
     o = e.options
+    e.revoked = e.fleet.folder / "revoked"
     sim = simulator(e, o.quota, o.window, "sliding", "--job-seconds", o.job, "--latency", 50, "--retry-after", 60,
-                    "--require-authorization")
+                    "--require-authorization", "--revoked", e.revoked)
     redis = e.fleet.redis()
     callers = callers_config() + [dict(callers_config(["runner"])[0], allow=[{"operations": ["run"]}])]
     gateways = start_gateways(e, sim, redis, o.quota, o.window, callers=callers, wait=o.wait,
-                              polls={"refresh": ms(refresh), "min_refresh": "1s"}, log={"level": "info"})
+                              polls={"refresh": ms(refresh), "min_refresh": "1s", "grant": ms(o.grant)}, log={"level": "info"})
     pollers, submissions, stranger, begin = asyncio.run(load(e, gateways))
     kinds = {}
     for gateway in gateways:
@@ -158,7 +181,9 @@ def show_sights(e, pollers, stranger, late_at_most=None):
     e.shows("pollers that had not seen it by then", unseen, **({} if late_at_most is None else {"exactly": 0}))
     e.none("states that went back for a poller", [f for p in pollers for f in p.back], shows=True)
     e.figure("asked by strangers", len(stranger.fates), at_least=1)
-    e.none("answers to strangers", [f for f in stranger.fates if f.status not in (401, 403)], shows=True)
+    e.figure("answers to a token before it was revoked", sum(f.status == 200 for f in stranger.revoked.fates), at_least=1)
+    e.none("answers to it later than its grant", stranger.revoked.late, shows=True)
+    e.none("answers to strangers", [f for f in stranger.fates if f.status == 200], shows=True)
 
 
 def show_phase(e, refresh):
@@ -193,7 +218,8 @@ def run_off(e):
 def main():
     # 2 submissions a second and a GET per job every 15 s are 320 calls a minute.
     with Experiment("polls: one call for all who ask, and none kept", {"on": run_on, "off": run_off}, pollers=500, jobs=50, seconds=180.0,
-                    rate=2.0, refresh=15.0, quota=400, window=60.0, job=130.0, spread=30.0, wait=20.0, delay=200.0) as e:
+                    rate=2.0, refresh=15.0, quota=400, window=60.0, job=130.0, spread=30.0, wait=20.0, delay=200.0,
+                    grant=20.0) as e:
         e.run_cases()
     sys.exit(e.finish())
 

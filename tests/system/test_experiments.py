@@ -24,7 +24,7 @@ SHORT = {
              "--queue", "8", "--timeout", "2", "--longest", "5", "--drain", "2"],
     "year": ["--bytes", "3000000"],
     "polls": ["--pollers", "30", "--jobs", "6", "--seconds", "14", "--refresh", "2", "--job", "8", "--spread", "2", "--window", "30",
-              "--wait", "4", "--delay", "2000"],
+              "--wait", "4", "--delay", "2000", "--grant", "2"],
     "mixed": ["--window", "2", "--seconds", "40", "--wait", "1", "--times", "3", "--back", "5", "--health", "500",
               "--slack", "2"],
 }

@@ -230,20 +230,34 @@ def test_only_whose_token_has_succeeded_shares(fleet):
     assert gateway.request("GET", target, OTHER).get("Age") is None and len(gets(sim, target)) == 5, "that was long ago"
 
 
-def test_a_refused_token_shares_no_more(fleet):
-    """It was revoked: its first own call after that tells, and so does every later one."""
-    sim = fleet.simulator("--job-seconds", "60")
-    gateway = fleet.gateway(sim, polls=polls(min_refresh="1s"))
+def test_a_revoked_token_shares_no_more_after_its_grant(fleet, tmp_path):
+    """What its last success was worth ends by itself; its next call is its own, and tells."""
+    revoked = tmp_path / "revoked"
+    sim = fleet.simulator("--job-seconds", "60", "--retry-after", "60", "--revoked", revoked)
+    gateway = fleet.gateway(sim, polls=polls(grant="2s", min_refresh="1s"))
     target = start(gateway)
-    assert gateway.request("GET", target, OWN).status == 200
-    assert gateway.request("GET", target, OTHER).status == 200
-    time.sleep(1.1)
-    refused = [*OTHER, ("Cache-Control", "no-cache"), ("traceparent", "x")]
-    sim.stop()
-    sim = fleet.simulator("--fault", "401:1", port=sim.port, ledger="second.jsonl")
-    assert gateway.request("GET", target, refused).status == 401
+    for headers in (OWN, OTHER):
+        assert gateway.request("GET", target, headers).status == 200
+    revoked.write_text(OTHER[0][1] + "\n")
+    assert gateway.request("GET", target, OTHER).status == 200, "within the short time it cannot be known"
+    time.sleep(2.1)
+    assert gateway.request("GET", target, OWN).status == 200, "fresh for those who may"
+    assert gateway.request("GET", target, OTHER).status == 401
     assert gateway.request("GET", target, OTHER).status == 401
     assert gateway.request("GET", target, OWN).get("Age") is not None, "another's token is another matter"
+
+
+def test_a_refused_token_shares_no_more_at_once(fleet, tmp_path):
+    revoked = tmp_path / "revoked"
+    sim = fleet.simulator("--job-seconds", "60", "--retry-after", "60", "--revoked", revoked)
+    gateway = fleet.gateway(sim, polls=polls(min_refresh="1s"))
+    target = start(gateway)
+    for headers in (OWN, OTHER):
+        assert gateway.request("GET", target, headers).status == 200
+    revoked.write_text(OTHER[0][1] + "\n")
+    time.sleep(1.1)
+    assert gateway.request("GET", target, [*OTHER, ("Cache-Control", "no-cache")]).status == 401
+    assert gateway.request("GET", target, OTHER).status == 401, "its own call has shown that"
 
 
 def test_joined_calls_are_told_only_what_is_theirs(fleet):

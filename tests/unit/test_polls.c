@@ -5,59 +5,14 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "gate/polls.h"
-#include "poll_maker.h"
-
-#define EVENTS 64
-#define MS(n) ((int64_t)(n) * CLOCK_MS)
-
-static struct loop *loop;
-static struct polls *polls;
-static struct polls_event events[EVENTS];
-static size_t event_count;
-static struct config *config;
-
-static void
-on_event(void *arg, const struct polls_event *event)
-{
-	assert_ptr_equal(arg, events);
-	assert_true(event_count < EVENTS);
-	events[event_count++] = *event;
-}
-
-static void
-on_too_long(void *arg)
-{
-	(void)arg;
-	loop_stop(loop);
-}
-
-/* Run for so long: mails are read and events delivered. */
-static void
-run(int64_t for_us)
-{
-	struct loop_timer timer;
-
-	loop_timer_init(&timer, loop, on_too_long, NULL);
-	loop_timer_at(&timer, mono_add(loop_now(loop), for_us));
-	loop_run(loop);
-	loop_timer_fini(&timer);
-}
+#include "polls_fixture.h"
 
 static int
 open_polls(void **state)
 {
 	(void)state;
-	loop = loop_new();
-	config = calloc(1, sizeof(*config));
-	assert_non_null(config);
-	config->refs = 1;
-	arena_init(&config->arena);
-	config->polls = (struct config_polls){ .refresh_us = 15 * POLL_S, .min_refresh_us = MS(40), .keep_us = 600 * POLL_S,
-		.grant_us = 60 * POLL_S, .max_bytes = 1 << 20 };
-	polls = polls_new(&(struct polls_settings){ .loops = &loop, .loop_count = 1, .deliver = on_event, .arg = events,
-		.member = STR("m") }, config, STR(""));
-	event_count = 0;
+	open_loop();
+	polls = make_polls("m");
 	return 0;
 }
 
@@ -65,112 +20,10 @@ static int
 close_polls(void **state)
 {
 	(void)state;
-	for (size_t i = 0; i < event_count; i++)
-		poll_answer_unref(&events[i].answer);
 	polls_free(&polls);
 	assert_null(polls);
-	loop_free(&loop);
-	config_unref(&config);
+	close_loop();
 	return 0;
-}
-
-static struct limiter_ticket
-ticket(uint32_t slot)
-{
-	return (struct limiter_ticket){ 0, slot, 7 };
-}
-
-/* What SLOT asks for: the entry 1 of resource 1, with the gateway's credential. */
-static struct polls_ask
-ask_of(uint32_t slot)
-{
-	return (struct polls_ask){ .ticket = ticket(slot), .id = id_make(1, 1), .shared = true, .max_age_us = INT64_MAX,
-		.keep_bytes = 4096, .changes_max = 100, .config = config->polls };
-}
-
-static void
-ask(uint32_t slot)
-{
-	struct polls_ask a = ask_of(slot);
-
-	polls_ask(polls, &a);
-	run(MS(2));
-}
-
-/* The same with a token of the caller's own. */
-static void
-ask_with(uint32_t slot, uint8_t token)
-{
-	struct polls_ask a = ask_of(slot);
-
-	a.shared = false;
-	a.token[0] = token;
-	polls_ask(polls, &a);
-	run(MS(2));
-}
-
-/* The same, and it waits for a change. */
-static void
-ask_change(uint32_t slot)
-{
-	struct polls_ask a = ask_of(slot);
-
-	a.changes = true;
-	polls_ask(polls, &a);
-	run(MS(2));
-}
-
-/* SLOT's call, sent AGO_US before now, has brought STATUS. */
-static void
-result_at(uint32_t slot, int http_status, const char *status, int64_t ago_us)
-{
-	struct mono_time now = loop_now(loop);
-
-	polls_result(polls, ticket(slot), answer_make(http_status, status, mono_add(now, -ago_us), now));
-	run(MS(2));
-}
-
-static void
-result(uint32_t slot, const char *status)
-{
-	result_at(slot, 200, status, 0);
-}
-
-/* SLOT's last event, which must be WORD; NULL where WORD is -1: there is none since the last look. */
-static const struct polls_event *
-expect(uint32_t slot, int word)
-{
-	const struct polls_event *found = NULL;
-
-	for (size_t i = 0; i < event_count; i++)
-		if (events[i].ticket.slot == slot)
-			found = &events[i];
-	if (word < 0) {
-		assert_null(found);
-		return NULL;
-	}
-	assert_non_null(found);
-	assert_int_equal(found->word, word);
-	return found;
-}
-
-/* The same of an answer that says STATUS, and where it came from. */
-static void
-expect_answer(uint32_t slot, const char *status, enum polls_how how)
-{
-	const struct polls_event *event = expect(slot, POLLS_ANSWER);
-
-	assert_int_equal(event->how, how);
-	assert_non_null(memmem(event->answer->bytes, event->answer->head_bytes + event->answer->body_bytes, status, strlen(status)));
-}
-
-/* Forget the events. */
-static void
-forget(void)
-{
-	for (size_t i = 0; i < event_count; i++)
-		poll_answer_unref(&events[i].answer);
-	event_count = 0;
 }
 
 /* The first leads, the others join, all are told; who comes later is told what is kept. */
@@ -290,12 +143,47 @@ test_other_statuses(void **state)
 	for (uint32_t i = 0; i < 4; i++) {
 		ask(10 * i + 1);
 		ask(10 * i + 2);
+		run(MS(60));	/* the next call is put off for what the last has found */
 		expect(10 * i + 1, POLLS_FETCH);
 		result_at(10 * i + 1, statuses[i], "Completed", 0);
 		expect(10 * i + 1, POLLS_FETCH);	/* the leader knows */
 		assert_int_equal(expect(10 * i + 2, POLLS_ANSWER)->answer->status, statuses[i]);
 	}
 	assert_int_equal(polls_counts(polls).answers, 0);
+}
+
+/* What is not there, or said not to be yet, is asked for ever more slowly; a leader that is put off can leave. */
+static void
+test_put_off(void **state)
+{
+	struct polls_ask a = ask_of(3);
+
+	(void)state;
+	ask(1);
+	result_at(1, 404, "", 0);
+	ask(2);
+	expect(2, -1);
+	polls_leave(polls, ticket(2), false);
+	run(MS(2));
+	expect(2, POLLS_NOTHING);
+	polls_ask(polls, &a);
+	run(MS(60));
+	expect(3, POLLS_FETCH);
+	polls_result(polls, ticket(3), answer_brief(loop_now(loop)));
+	run(MS(2));
+	expect_answer(3, "NotFound", POLLS_MISS);
+	assert_int_equal(polls_counts(polls).answers, 0);
+	ask_change(4);
+	run(MS(60));
+	expect(4, POLLS_FETCH);
+	polls_result(polls, ticket(4), answer_brief(loop_now(loop)));
+	run(MS(10));
+	expect(4, POLLS_FETCH);		/* it says nothing yet: it waits on */
+	run(MS(80));
+	result(4, "NotStarted");
+	expect_answer(4, "NotStarted", POLLS_MISS);
+	ask(5);
+	expect_answer(5, "NotStarted", POLLS_HIT);
 }
 
 /* A call that was sent earlier and ends later says nothing new; a terminal state is final. */
@@ -501,7 +389,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = { TEST(test_join_and_hit), TEST(test_ages_and_peeks), TEST(test_leaders_that_end),
-		TEST(test_leaving), TEST(test_other_statuses), TEST(test_order), TEST(test_rights), TEST(test_another_tokens_401),
+		TEST(test_leaving), TEST(test_other_statuses), TEST(test_put_off), TEST(test_order), TEST(test_rights), TEST(test_another_tokens_401),
 		TEST(test_invalidation), TEST(test_changes), TEST(test_changes_that_do_not_wait), TEST(test_bodies_are_bounded) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
