@@ -74,7 +74,8 @@ struct polls_counts
 polls_counts(const struct polls *polls)
 {
 	return (struct polls_counts){ .answers = atomic_load(&polls->table.answers),
-		.bytes = (int64_t)atomic_load(&polls->table.bytes), .shared = atomic_load(&polls->share_up) };
+		.bytes = (int64_t)atomic_load(&polls->table.bytes), .waiting = atomic_load(&polls->waiting),
+		.shared = atomic_load(&polls->share_up) };
 }
 
 /* The time on the loop. */

@@ -100,7 +100,8 @@ void polls_failed(struct polls *polls, struct limiter_ticket ticket, enum refusa
 /* What is kept of these resources is out of date (a cancel, a submission), and so is what calls under way will bring. */
 void polls_invalidate(struct polls *polls, const uint8_t resource[POLL_DIGEST_BYTES]);
 
-struct polls_counts { size_t answers; int64_t bytes; bool shared; };
+/* WAITING: who is to be told something, leaders too. */
+struct polls_counts { size_t answers, waiting; int64_t bytes; bool shared; };
 struct polls_counts polls_counts(const struct polls *polls);
 
 #endif

@@ -70,6 +70,7 @@ struct polls {
 	struct polls_waiter *waiters[POLLS_WAITER_CHAINS];
 	size_t changes;			/* how many wait for a change, or lead the call that looks */
 	struct loop_timer sweep;
+	atomic_size_t waiting;
 	uint64_t flight_id;		/* the newest */
 	struct resolver *resolver;
 	struct config *config;		/* a reference: where they share */

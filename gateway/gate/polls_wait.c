@@ -59,6 +59,7 @@ polls_wait(struct polls *polls, const struct polls_ask *ask, struct poll_entry *
 	waiter->ask = *ask;
 	waiter->ask.changes = ask->changes && polls->changes < ask->changes_max;
 	polls->changes += waiter->ask.changes;
+	atomic_fetch_add_explicit(&polls->waiting, 1, memory_order_relaxed);
 	waiter->entry = entry;
 	waiter->table_next = *chain;
 	*chain = waiter;
@@ -94,6 +95,7 @@ polls_forget(struct polls *polls, struct polls_waiter *waiter)
 	*link = waiter->table_next;
 	TAILQ_REMOVE(&busy->waiters, waiter, link);
 	polls->changes -= waiter->ask.changes;
+	atomic_fetch_sub_explicit(&polls->waiting, 1, memory_order_relaxed);
 	free(waiter);
 	wait_rest(polls, entry);
 }

@@ -44,6 +44,11 @@ def together(count, ask):
     return answers
 
 
+def wait_polls(gateway, count):
+    """Wait until so many polls wait at a gateway, leaders too."""
+    wait_for(lambda: gateway.metrics()["jobgate_polls_waiting"] == count, what=f"{count} polls that wait")
+
+
 def log_of(gateway, answer):
     """The log line of an answer."""
     name = answer.get("X-Request-Id")
@@ -294,7 +299,7 @@ def test_the_upstream_dies_during_a_joined_call(fleet):
     for thread in threads:
         thread.start()
     wait_for(lambda: gateway.metrics()['jobgate_grants_total{identity="default"}'] >= 2, what="the poll's grant")
-    time.sleep(0.5)
+    wait_polls(gateway, 10)
     sim.kill()
     for thread in threads:
         thread.join()
@@ -316,7 +321,7 @@ def test_the_leader_goes_and_another_leads(fleet):
         threads = [threading.Thread(target=lambda: answers.append(gateway.request("GET", target, OWN))) for _ in range(5)]
         for thread in threads:
             thread.start()
-        time.sleep(0.2)
+        wait_polls(gateway, 6)
     for thread in threads:
         thread.join()
     assert [a.status for a in answers] == [200] * 5 and len(gets(sim, target)) == 1
@@ -372,7 +377,7 @@ def test_who_waits_for_a_change_holds_nothing_up(fleet, how):
     gateway.request("GET", target, OWN)
     with gateway.connect() as waiting:
         waiting.send(waiting.build("GET", target, [*OWN, ("X-API-Key", KEY), ("Prefer", "wait=20")]))
-        time.sleep(0.3)
+        wait_polls(gateway, 1)
         if how == "gone":
             waiting.close()
             wait_for(lambda: [e for e in gateway.events("request") if e["error_code"] == "JobgateCallerGone"], what="its end")

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from harness import BASE, KEY
-from test_polls import OTHER, OWN, gets, log_of, polls, start, together
+from test_polls import OTHER, OWN, gets, log_of, polls, start, together, wait_polls
 from wire import wait_for
 
 
@@ -79,7 +79,7 @@ def test_a_leader_that_dies_is_followed(fleet):
         leader.send(leader.build("GET", target, [*OWN, ("X-API-Key", KEY)]))
         wait_for(lambda: one.metrics()['jobgate_grants_total{identity="default"}'] >= 2, what="the leader's grant")
         other.send(other.build("GET", target, [*OWN, ("X-API-Key", KEY)]))
-        time.sleep(0.3)
+        wait_polls(two, 1)
         one.kill()
         began = time.monotonic()
         answer = other.response()
