@@ -208,7 +208,8 @@ poll_table_revoke(struct poll_table *table, struct poll_entry *entry, const uint
 }
 
 void
-poll_table_grant(struct poll_table *table, struct poll_entry *entry, const uint8_t token[POLL_DIGEST_BYTES], struct mono_time now,
+poll_table_grant(struct poll_table *table, struct poll_entry *entry, const uint8_t token[POLL_DIGEST_BYTES],
+    struct mono_time now,
     struct mono_time until)
 {
 	struct poll_grant *grant;
@@ -227,7 +228,8 @@ poll_table_grant(struct poll_table *table, struct poll_entry *entry, const uint8
 }
 
 void
-poll_table_each(struct poll_table *table, const uint8_t *resource, void (*each)(void *arg, struct poll_entry *entry), void *arg)
+poll_table_each(struct poll_table *table, const uint8_t *resource, void (*each)(void *arg, struct poll_entry *entry),
+    void *arg)
 {
 	struct poll_entry *entry = *table_chain(table, resource), *next;
 

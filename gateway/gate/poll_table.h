@@ -44,7 +44,8 @@ struct poll_table {
 	struct poll_used used;
 	size_t swept;			/* the chain that is looked at next */
 	int64_t max_bytes;
-	void (*on_evicted)(void *arg, const struct poll_entry *entry);	/* its answer goes for want of room; may be NULL */
+	/* Its answer goes for want of room; may be NULL. */
+	void (*on_evicted)(void *arg, const struct poll_entry *entry);
 	void *arg;
 	atomic_size_t answers;
 	atomic_llong bytes;
@@ -60,20 +61,28 @@ struct poll_entry *poll_table_get(struct poll_table *table, const struct poll_id
 /* Free ENTRY where nothing is left in it. */
 void poll_table_put(struct poll_table *table, struct poll_entry *entry);
 
-/* Keep ANSWER (a reference is taken; NULL: none) in place of what there is; others go where the bytes are too many, and it may itself. */
+/*
+ * Keep ANSWER (a reference is taken; NULL: none) in place of what there is; others go where the bytes are too many, and
+ * it may itself.
+ */
 void poll_table_set(struct poll_table *table, struct poll_entry *entry, struct poll_answer *answer);
 void poll_table_bound(struct poll_table *table, int64_t max_bytes);
 
 /* Whether TOKEN may share ENTRY's answers at NOW; let it, until UNTIL; forget it. */
 bool poll_table_granted(const struct poll_entry *entry, const uint8_t token[POLL_DIGEST_BYTES], struct mono_time now);
-void poll_table_grant(struct poll_table *table, struct poll_entry *entry, const uint8_t token[POLL_DIGEST_BYTES], struct mono_time now,
+void poll_table_grant(struct poll_table *table, struct poll_entry *entry, const uint8_t token[POLL_DIGEST_BYTES],
+    struct mono_time now,
     struct mono_time until);
 void poll_table_revoke(struct poll_table *table, struct poll_entry *entry, const uint8_t token[POLL_DIGEST_BYTES]);
 
 /* Call EACH for every entry of RESOURCE; it may put the entry. */
-void poll_table_each(struct poll_table *table, const uint8_t *resource, void (*each)(void *arg, struct poll_entry *entry), void *arg);
+void poll_table_each(struct poll_table *table, const uint8_t *resource, void (*each)(void *arg,
+    struct poll_entry *entry), void *arg);
 
-/* Look at some chains, all of them within about a minute where it is called once a second: forget answers older than KEEP_US. */
+/*
+ * Look at some chains, all of them within about a minute where it is called once a second: forget answers older than
+ * KEEP_US.
+ */
 void poll_table_sweep(struct poll_table *table, struct mono_time now, int64_t keep_us);
 
 #endif

@@ -112,7 +112,8 @@ polls_stands(const struct poll_answer *answer, const struct polls_ask *ask, stru
 
 /* Tell WAITER, and forget it. */
 static void
-polls_end(struct polls *polls, struct polls_waiter *waiter, enum polls_word word, enum polls_how how, struct poll_answer *answer)
+polls_end(struct polls *polls, struct polls_waiter *waiter, enum polls_word word, enum polls_how how,
+    struct poll_answer *answer)
 {
 	polls_tell(polls, &(struct polls_event){ .ticket = waiter->ask.ticket, .word = word, .how = how,
 		.answer = answer ? poll_answer_ref(answer) : NULL });
@@ -140,8 +141,8 @@ polls_waits_on(struct polls_waiter *waiter, const struct poll_answer *answer)
 }
 
 /*
- * Where someone waits for a change and nobody looks, have somebody look when the answer is due; AT_ONCE: now, where it does not
- * stand any more.
+ * Where someone waits for a change and nobody looks, have somebody look when the answer is due; AT_ONCE: now, where it
+ * does not stand any more.
  */
 static void
 polls_arm(struct polls *polls, struct poll_entry *entry, bool at_once)
@@ -205,7 +206,8 @@ polls_consider(struct polls *polls, struct polls_waiter *waiter)
 	struct mono_time now = polls_now(polls);
 	struct poll_answer *known = polls_may(waiter, now) ? polls_known(waiter->entry, &waiter->ask, now) : NULL;
 
-	if ((known && known->state.terminal && polls_stands(known, &waiter->ask, now)) || !polls_fleet_look(polls, waiter))
+	if ((known && known->state.terminal && polls_stands(known, &waiter->ask, now))
+	    || !polls_fleet_look(polls, waiter))
 		polls_decide(polls, waiter);
 }
 
@@ -227,7 +229,8 @@ polls_tell_last(struct polls *polls, struct polls_waiter *waiter)
 	if (known == NULL)
 		polls_end(polls, waiter, POLLS_NOTHING, POLLS_NONE, NULL);
 	else
-		polls_end(polls, waiter, POLLS_ANSWER, mono_since(now, known->came) < known->stands_us ? POLLS_HIT : POLLS_STALE, known);
+		polls_end(polls, waiter, POLLS_ANSWER,
+		    mono_since(now, known->came) < known->stands_us ? POLLS_HIT : POLLS_STALE, known);
 }
 
 /* Have those who are in no call any more look again; the first of them leads the next. */
@@ -272,7 +275,8 @@ polls_take_leave(struct polls *polls, struct limiter_ticket ticket, bool at_once
 		return;		/* it was told meanwhile */
 	waiter->overdue = true;
 	if (waiter->flight && waiter->flight->leader == waiter) {
-		if (waiter->flight->stage <= POLLS_LEASING)	/* else it is told by then that it leads, or soon what came of it */
+		/* Later it is told by then that it leads, or soon what came of it. */
+		if (waiter->flight->stage <= POLLS_LEASING)
 			polls_give_up(polls, waiter, true);
 		return;
 	}
@@ -341,8 +345,10 @@ polls_keep(struct polls *polls, struct polls_waiter *leader, struct poll_answer 
 	struct mono_time now = polls_now(polls);
 
 	if (!leader->ask.shared)
-		poll_table_grant(&polls->table, entry, leader->ask.token, now, mono_add(now, leader->ask.config.grant_us));
-	if (leader->flight->outdated || answer->state.brief || polls_is_newer(polls_known(entry, &leader->ask, now), answer))
+		poll_table_grant(&polls->table, entry, leader->ask.token, now,
+		    mono_add(now, leader->ask.config.grant_us));
+	if (leader->flight->outdated || answer->state.brief
+	    || polls_is_newer(polls_known(entry, &leader->ask, now), answer))
 		return;
 	poll_table_set(&polls->table, entry, answer->body_bytes <= leader->ask.keep_bytes ? answer : NULL);
 }
@@ -354,7 +360,10 @@ struct polls_news {
 	struct limiter_ticket leader;
 };
 
-/* Whether the news is for WAITER: with the same token it would have been told the same, or it may see what others are told. */
+/*
+ * Whether the news is for WAITER: with the same token it would have been told the same, or it may see what others are
+ * told.
+ */
 static bool
 polls_concerns(const struct polls_waiter *waiter, const struct polls_news *news, struct mono_time now)
 {
@@ -370,7 +379,8 @@ polls_settle(struct polls *polls, struct polls_waiter *waiter, const struct poll
 {
 	struct mono_time now = polls_now(polls);
 	struct poll_answer *known = polls_may(waiter, now) ? polls_known(waiter->entry, &waiter->ask, now) : NULL;
-	struct poll_answer *best = news->answer->status == 200 && polls_is_newer(known, news->answer) ? known : news->answer;
+	bool old = news->answer->status == 200 && polls_is_newer(known, news->answer);
+	struct poll_answer *best = old ? known : news->answer;
 	bool leads = polls_same_ticket(waiter->ask.ticket, news->leader);
 
 	if (best->status != 200 || !polls_waits_on(waiter, best))
@@ -387,7 +397,8 @@ polls_settle_all(struct polls *polls, struct poll_entry *entry, const struct pol
 
 	for (waiter = TAILQ_FIRST(&busy->waiters); waiter; waiter = next) {
 		next = TAILQ_NEXT(waiter, link);
-		if (waiter->flight != NULL || waiter->looks || (news->answer->status != 200 && polls_is_patient(waiter)))
+		if (waiter->flight != NULL || waiter->looks
+		    || (news->answer->status != 200 && polls_is_patient(waiter)))
 			continue;
 		if (polls_concerns(waiter, news, now))
 			polls_settle(polls, waiter, news);
@@ -415,7 +426,8 @@ void
 polls_take_off(struct polls *polls, struct polls_flight *flight)
 {
 	flight->stage = POLLS_UNDER_WAY;
-	polls_tell(polls, &(struct polls_event){ .ticket = flight->leader->ask.ticket, .word = POLLS_FETCH, .how = POLLS_MISS });
+	polls_tell(polls, &(struct polls_event){ .ticket = flight->leader->ask.ticket, .word = POLLS_FETCH,
+	    .how = POLLS_MISS });
 }
 
 void
@@ -469,7 +481,8 @@ polls_take_result(struct polls *polls, struct limiter_ticket ticket, struct poll
 		return;
 	if (answer->status == 200 && !answer->state.brief && polls_fleet_put(polls, leader->flight, answer))
 		return;
-	polls_fleet_release(polls, leader->flight, answer->status >= 400 && answer->status < 500 && answer->status != 429);
+	polls_fleet_release(polls, leader->flight, answer->status >= 400 && answer->status < 500
+	    && answer->status != 429);
 	polls_finish(polls, leader->flight, answer);
 }
 

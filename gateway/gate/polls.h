@@ -1,18 +1,21 @@
 /*
  * Polls: one upstream GET for all who ask the same at the same time, and its answer for who asks until it is due again.
  *
- * One per instance, on worker 0's loop; requests speak to it by mail, and go upstream themselves: who is told FETCH leads,
- * goes through the limiter like every request and hands over what came of it; the others of that call are told then.
+ * One per instance, on worker 0's loop; requests speak to it by mail, and go upstream themselves: who is told FETCH
+ * leads, goes through the limiter like every request and hands over what came of it; the others of that call are told
+ * then.
  *
  *   ask ──► ANSWER (kept, and it still stands)
  *    ├────► FETCH ──► result, unsent or failed ──► ANSWER (the leader of a 200 as well)
  *    └────► joined: ANSWER or FAILED when the leader's call ends, or FETCH where it was never sent
  *
- * Who prefers to wait for a change is told when the status is another, or leads the call that looks again when the answer is due.
- * Exactly one of ANSWER, NOTHING and FAILED follows an ask, a result of status 200 and a leave; FETCH may come before; PASS ends it.
+ * Who prefers to wait for a change is told when the status is another, or leads the call that looks again when the
+ * answer is due. Exactly one of ANSWER, NOTHING and FAILED follows an ask, a result of status 200 and a leave; FETCH
+ * may come before; PASS ends it.
  *
- * Rights: where the identity's credential is the gateway's, policy has decided before an ask. Else a kept answer, and a call to join,
- * is only for whose own token has succeeded at that very resource within `grant`; the others' tokens are put to the upstream.
+ * Rights: where the identity's credential is the gateway's, policy has decided before an ask. Else a kept answer, and a
+ * call to join, is only for whose own token has succeeded at that very resource within `grant`; the others' tokens are
+ * put to the upstream.
  *
  * Instances share (polls_fleet.c) where there is a Redis: then one of them makes the call.
  *
@@ -34,7 +37,7 @@ struct polls_ask {
 	bool fleet;				/* instances share its answer */
 	bool shared;				/* the credential is the gateway's: no token counts */
 	bool peek;				/* a HEAD: PASS in place of FETCH */
-	bool changes;				/* it prefers to wait until the status changes; such of an item's list is never told so */
+	bool changes;				/* it prefers to wait until the status changes */
 	int64_t max_age_us;
 	size_t keep_bytes;			/* of a body: more is not kept */
 	size_t changes_max;			/* who comes when so many wait for a change is answered at once */
@@ -79,7 +82,9 @@ void polls_free(struct polls **polls);
 
 /* --- any thread, by mail --- */
 
-/* Take other bounds. What is kept stays: its key says as whom it was asked for, and who may see it is asked each time. */
+/*
+ * Take other bounds. What is kept stays: its key says as whom it was asked for, and who may see it is asked each time.
+ */
 void polls_reload(struct polls *polls, struct config *config, struct str password);
 
 void polls_ask(struct polls *polls, const struct polls_ask *ask);
@@ -97,7 +102,9 @@ void polls_unsent(struct polls *polls, struct limiter_ticket ticket, bool wants_
 /* There is no answer: who has joined is told so. */
 void polls_failed(struct polls *polls, struct limiter_ticket ticket, enum refusal refusal, struct str message);
 
-/* What is kept of these resources is out of date (a cancel, a submission), and so is what calls under way will bring. */
+/*
+ * What is kept of these resources is out of date (a cancel, a submission), and so is what calls under way will bring.
+ */
 void polls_invalidate(struct polls *polls, const uint8_t resource[POLL_DIGEST_BYTES]);
 
 /* WAITING: who is to be told something, leaders too. */

@@ -1,7 +1,8 @@
 /*
- * What instances share of polls: before a waiter is answered the shared answer is looked at, before a call is made it is leased, and
- * what it brought is put there before anybody is told. So a poller that goes from one instance to another sees no state go back, and all
- * instances together make one call. Where Redis is away, or full, an instance goes on by itself.
+ * What instances share of polls: before a waiter is answered the shared answer is looked at, before a call is made it
+ * is leased, and what it brought is put there before anybody is told. So a poller that goes from one instance to
+ * another sees no state go back, and all instances together make one call. Where Redis is away, or full, an instance
+ * goes on by itself.
  */
 #include "gate/polls_private.h"
 
@@ -136,8 +137,8 @@ fleet_look(struct polls *polls, struct poll_entry *entry)
 	arguments[0] = fleet_decimal(entry->answer ? entry->answer->number : 0, number);
 	for (size_t i = 0; i < call->token_count; i++)
 		arguments[1 + i] = fleet_hex(call->tokens[i], hex[i]);
-	busy->looking = polls_share_call(polls->share, &entry->id, "look", polls->keep_us, arguments, 1 + call->token_count, on_look,
-	    call);
+	busy->looking = polls_share_call(polls->share, &entry->id, "look", polls->keep_us, arguments,
+	    1 + call->token_count, on_look, call);
 	if (!busy->looking)
 		free(call);
 }
@@ -185,7 +186,8 @@ fleet_take_answer(struct polls *polls, struct poll_entry *entry, const struct re
 	if (!fleet_number(reply, 1, &number) || !fleet_number(reply, 2, &age_ms) || !fleet_number(reply, 3, &stands_ms)
 	    || !fleet_number(reply, 5, &head_bytes) || number == 0 || reply->elements[6].string.n == 0)
 		return false;
-	answer = poll_answer_restore(reply->elements[6].string, head_bytes, mono_add(now, -age_ms * CLOCK_MS), stands_ms * CLOCK_MS);
+	answer = poll_answer_restore(reply->elements[6].string, head_bytes, mono_add(now, -age_ms * CLOCK_MS),
+	    stands_ms * CLOCK_MS);
 	if (answer == NULL)
 		return false;
 	answer->number = number;
@@ -210,11 +212,15 @@ fleet_learn(const struct fleet_call *call, struct poll_entry *entry, const struc
 	fleet_heed_version(call->polls, entry, version);
 	for (size_t i = 0; i < call->token_count; i++)
 		if (fleet_number(reply, FLEET_LOOK_VALUES + i, &grant_ms) && grant_ms > 0)
-			poll_table_grant(&call->polls->table, entry, call->tokens[i], now, mono_add(now, grant_ms * CLOCK_MS));
+			poll_table_grant(&call->polls->table, entry, call->tokens[i], now,
+			    mono_add(now, grant_ms * CLOCK_MS));
 	return fleet_take_answer(call->polls, entry, reply, version);
 }
 
-/* Go on with those who have waited for look NUMBER, and, where that has brought something NEW, with those who wait for a change. */
+/*
+ * Go on with those who have waited for look NUMBER, and, where that has brought something NEW, with those who wait for
+ * a change.
+ */
 static void
 fleet_looked(struct polls *polls, struct poll_entry *entry, uint64_t number, bool new)
 {
@@ -285,7 +291,8 @@ fleet_lease(struct polls *polls, struct polls_flight *flight)
 	struct fleet_call *call = fleet_call_new(polls, entry, flight->id);
 	char hex[POLLS_HEX_BYTES], ms[POLLS_NUMBER_BYTES], known[POLLS_NUMBER_BYTES];
 	struct str arguments[5] = { buf_str(&polls->owner), fleet_lease_name(flight, hex),
-		fleet_decimal(FLEET_LEASE_US / CLOCK_MS, ms), fleet_decimal(entry->answer ? entry->answer->number : 0, known) };
+		fleet_decimal(FLEET_LEASE_US / CLOCK_MS, ms),
+		fleet_decimal(entry->answer ? entry->answer->number : 0, known) };
 
 	arguments[4] = flight->common ? (struct str){ "", 0 } : arguments[1];
 	if (polls_share_call(polls->share, &entry->id, "lease", polls->keep_us, arguments, 5, on_lease, call))
@@ -323,7 +330,8 @@ fleet_renew(struct polls *polls, struct polls_flight *flight)
 	struct str arguments[3] = { buf_str(&polls->owner), fleet_lease_name(flight, hex),
 		fleet_decimal(FLEET_LEASE_US / CLOCK_MS, ms) };
 
-	polls_share_call(polls->share, &flight->leader->entry->id, "renew", polls->keep_us, arguments, 3, on_told, NULL);
+	polls_share_call(polls->share, &flight->leader->entry->id, "renew", polls->keep_us, arguments, 3, on_told,
+	    NULL);
 	loop_timer_at(&flight->timer, mono_add(loop_now(polls->loops[0]), FLEET_RENEW_US));
 }
 
@@ -419,7 +427,8 @@ polls_fleet_release(struct polls *polls, const struct polls_flight *flight, bool
 	if (flight->stage == POLLS_PUT_OFF || (flight->number == 0 && flight->stage != POLLS_LEASING))
 		return;
 	arguments[2] = revoke && !flight->shared ? fleet_hex(flight->token, token) : (struct str){ "", 0 };
-	polls_share_call(polls->share, &flight->leader->entry->id, "release", polls->keep_us, arguments, 3, on_told, NULL);
+	polls_share_call(polls->share, &flight->leader->entry->id, "release", polls->keep_us, arguments, 3, on_told,
+	    NULL);
 }
 
 /* --- answers --- */
@@ -479,19 +488,22 @@ polls_fleet_put(struct polls *polls, struct polls_flight *flight, struct poll_an
 	char hex[POLLS_HEX_BYTES], token[POLLS_HEX_BYTES], number[POLLS_NUMBER_BYTES], version[POLLS_NUMBER_BYTES],
 	    stands[POLLS_NUMBER_BYTES], head[POLLS_NUMBER_BYTES], grant[POLLS_NUMBER_BYTES];
 	struct str bytes = { answer->bytes, answer->head_bytes + answer->body_bytes };
-	struct str arguments[10] = { buf_str(&polls->owner), fleet_lease_name(flight, hex), fleet_decimal(flight->number, number),
+	struct str arguments[10] = { buf_str(&polls->owner), fleet_lease_name(flight, hex),
+		fleet_decimal(flight->number, number),
 		fleet_decimal(flight->version, version), fleet_decimal(answer->stands_us / CLOCK_MS, stands),
 		answer->state.terminal ? STR("1") : STR("0"), fleet_decimal(answer->head_bytes, head),
 		bytes.n <= POLLS_SHARE_BYTES && !flight->outdated ? bytes : (struct str){ "", 0 },
 		flight->shared ? (struct str){ "", 0 } : fleet_hex(flight->token, token),
 		fleet_decimal(ask->config.grant_us / CLOCK_MS, grant) };
 
-	if (flight->number == 0 || !polls_fleet_is_up(polls) || mono_since(polls->full_until, loop_now(polls->loops[0])) > 0)
+	if (flight->number == 0 || !polls_fleet_is_up(polls)
+	    || mono_since(polls->full_until, loop_now(polls->loops[0])) > 0)
 		return false;
 	call = fleet_call_new(polls, flight->leader->entry, flight->id);
 	answer->number = flight->number;
 	answer->version = flight->version;
-	if (!polls_share_call(polls->share, &flight->leader->entry->id, "put", polls->keep_us, arguments, 10, on_put, call)) {
+	if (!polls_share_call(polls->share, &flight->leader->entry->id, "put", polls->keep_us, arguments, 10, on_put,
+	    call)) {
 		free(call);
 		return false;
 	}
@@ -569,5 +581,6 @@ polls_fleet_open(struct polls *polls, struct config *config, struct str password
 	polls->table.on_evicted = on_evicted;
 	polls->table.arg = polls;
 	if (store->redis)
-		polls->share = polls_share_new(polls->loops[0], polls->resolver, store, password, on_share_state, polls);
+		polls->share = polls_share_new(polls->loops[0], polls->resolver, store, password, on_share_state,
+		    polls);
 }

@@ -15,7 +15,10 @@
 /* What is shared among instances, head included. */
 #define POLLS_SHARE_BYTES (2 * POLL_INSTANCE_BYTES)
 
-/* A call is put off where the last ones have found nothing, leased among instances, then its leader is told, and what came of it is put where they share. */
+/*
+ * A call is put off where the last ones have found nothing, leased among instances, then its leader is told, and what
+ * came of it is put where they share.
+ */
 enum polls_stage { POLLS_PUT_OFF, POLLS_LEASING, POLLS_UNDER_WAY, POLLS_PUTTING };
 
 /* One upstream call, that of its leader. */

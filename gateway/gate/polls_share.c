@@ -38,7 +38,8 @@ polls_share_new(struct loop *loop, struct resolver *resolver, const struct confi
 {
 	struct redis_settings settings = {
 		.host = store->host, .port = store->port, .db = store->db, .service = store->service, .tls = store->tls,
-		.ca_file = store->ca_file, .username = store->username, .password = password, .timeout_us = store->timeout_us,
+		.ca_file = store->ca_file, .username = store->username, .password = password,
+		    .timeout_us = store->timeout_us,
 	};
 	struct polls_share *share = calloc(1, sizeof(*share));
 	struct redis_endpoint *sentinels = calloc(store->sentinel_count + 1, sizeof(*sentinels));
@@ -146,7 +147,8 @@ on_script(void *arg, const struct redis_reply *reply)
 
 /* Fill in the words of a call. */
 static void
-share_call_fill(struct share_call *call, const struct poll_id *id, const char *op, int64_t keep_us, const struct str *arguments,
+share_call_fill(struct share_call *call, const struct poll_id *id, const char *op, int64_t keep_us,
+    const struct str *arguments,
     size_t count)
 {
 	call->count = SHARE_WORDS + count;
@@ -164,7 +166,8 @@ share_call_fill(struct share_call *call, const struct poll_id *id, const char *o
 }
 
 bool
-polls_share_call(struct polls_share *share, const struct poll_id *id, const char *op, int64_t keep_us, const struct str *arguments,
+polls_share_call(struct polls_share *share, const struct poll_id *id, const char *op, int64_t keep_us,
+    const struct str *arguments,
     size_t count, void (*on_reply)(void *arg, const struct redis_reply *reply), void *arg)
 {
 	struct share_call *call;
@@ -173,7 +176,8 @@ polls_share_call(struct polls_share *share, const struct poll_id *id, const char
 		return false;
 	call = calloc(1, sizeof(*call));
 	check(call != NULL);
-	*call = (struct share_call){ .next = share->calls, .self = &share->calls, .share = share, .on_reply = on_reply, .arg = arg };
+	*call = (struct share_call){ .next = share->calls, .self = &share->calls, .share = share, .on_reply = on_reply,
+		.arg = arg };
 	if (call->next)
 		call->next->self = &call->next;
 	share->calls = call;

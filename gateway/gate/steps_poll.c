@@ -30,7 +30,8 @@ poll_begin(struct request *request)
 		return;
 	poll->phase = POLL_NEW;
 	poll->max_age_us = wish.max_age_us;
-	poll->changes = request->route.operation == OPERATION_GET && request->prefer_wait_s > 0 && str_eq(request->method, STR("GET"));
+	poll->changes = request->route.operation == OPERATION_GET && request->prefer_wait_s > 0
+	    && str_eq(request->method, STR("GET"));
 }
 
 /* The hash of what goes upstream as Authorization, of no use to whoever would try tokens at another entry. */
@@ -135,14 +136,16 @@ poll_refuse(struct request *request)
 {
 	const struct config_identity *identity = &request->config->identities[request->caller->identity];
 	int64_t refresh_s = request->config->polls.refresh_us / CLOCK_SECOND;
+	int64_t later_s = refresh_s > POLL_RETRY_AFTER_MAX_S ? POLL_RETRY_AFTER_MAX_S : refresh_s;
 
 	request->wait_ended = loop_now(request->worker->loop);
 	if (request->retry_after_s == 0)
-		request->retry_after_s = refresh_s < 1 ? 1 : refresh_s > POLL_RETRY_AFTER_MAX_S ? POLL_RETRY_AFTER_MAX_S : refresh_s;
+		request->retry_after_s = later_s > 0 ? later_s : 1;
 	if (request->draining)
 		request_refuse(request, REFUSAL_UNAVAILABLE, "This instance is shutting down; nothing was sent.");
 	else
-		request_refuse(request, REFUSAL_QUOTA, "Identity %.*s has no call left in time (%lld calls per %lld s for all "
+		request_refuse(request, REFUSAL_QUOTA,
+		    "Identity %.*s has no call left in time (%lld calls per %lld s for all "
 		    "callers), and no earlier answer is known; retry in %d s.", STR_ARG(identity->name),
 		    (long long)identity->quota.requests, (long long)(identity->quota.window_us / CLOCK_SECOND),
 		    (int)request->retry_after_s);
@@ -260,7 +263,8 @@ poll_keep(struct request *request, const struct upstream_response *response)
 		return;
 	request->received = loop_now(request->worker->loop);
 	poll_answer_unref(&poll->result);
-	poll->result = poll_answer_new(response, request->route.operation, &request->config->polls, request->sent, request->received);
+	poll->result = poll_answer_new(response, request->route.operation, &request->config->polls, request->sent,
+	    request->received);
 }
 
 bool

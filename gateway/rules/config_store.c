@@ -211,12 +211,13 @@ const struct config_rule config_store_rules[] = {
 };
 
 /*
- * Fabric looks at a job about once a minute: who sees a state five minutes late polls for nothing. Below a second no-cache would be
- * the way round the quota; a token that was revoked hours ago must not be believed.
+ * Fabric looks at a job about once a minute: who sees a state five minutes late polls for nothing. Below a second
+ * no-cache would be the way round the quota; a token that was revoked hours ago must not be believed.
  */
 const struct config_rule config_polls_rules[] = {
 	CONFIG_KEY("refresh", config_read_duration, struct config, polls.refresh_us, 0, 5 * CONFIG_MINUTE),
-	CONFIG_KEY("min_refresh", config_read_duration, struct config, polls.min_refresh_us, CONFIG_SECOND, 5 * CONFIG_MINUTE),
+	CONFIG_KEY("min_refresh", config_read_duration, struct config, polls.min_refresh_us, CONFIG_SECOND,
+	    5 * CONFIG_MINUTE),
 	CONFIG_KEY("keep", config_read_duration, struct config, polls.keep_us, CONFIG_SECOND, CONFIG_DAY),
 	CONFIG_KEY("grant", config_read_duration, struct config, polls.grant_us, 0, CONFIG_HOUR),
 	CONFIG_KEY("max_bytes", config_read_bytes, struct config, polls.max_bytes, CONFIG_MB, 1024 * CONFIG_MB),
@@ -234,7 +235,8 @@ config_finish_polls(struct config_reader *r)
 	    && (own->ca_file.n || own->username.n || own->password_secret.file.n || own->password_secret.env.n)) {
 		size_t mark = config_enter(r, STR("polls"));
 
-		config_error(r, "has \"ca_file\", \"username\" or \"password\", which are for its own \"redis\", and that is missing");
+		config_error(r,
+		    "has \"ca_file\", \"username\" or \"password\", which are for its own \"redis\", and that is missing");
 		config_leave(r, mark);
 	}
 	if (!own->redis) {

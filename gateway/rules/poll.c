@@ -13,15 +13,16 @@
 #define POLL_KEY_BYTES 64
 
 /* Who calls, which call it is, and what is of the message alone: none of it changes what an instance is. */
-static const struct str harmless_names[] = { STR_INIT("Authorization"), STR_INIT("User-Agent"), STR_INIT("x-ms-useragent"),
-	STR_INIT("Date"), STR_INIT("From"), STR_INIT("Referer"), STR_INIT("Cache-Control"), STR_INIT("Pragma"), STR_INIT("Via"),
-	STR_INIT("Content-Type"), STR_INIT("traceparent"), STR_INIT("tracestate"), STR_INIT("baggage"), STR_INIT("Request-Id"),
-	STR_INIT("Correlation-Context"), STR_INIT("Correlation-Id"), STR_INIT("ms-cv"), STR_INIT("ActivityId"),
-	STR_INIT("x-ms-client-request-id"), STR_INIT("x-ms-client-session-id"), STR_INIT("x-ms-correlation-id"),
-	STR_INIT("x-ms-correlation-request-id"), STR_INIT("x-ms-request-id") };
+static const struct str harmless_names[] = { STR_INIT("Authorization"), STR_INIT("User-Agent"), STR_INIT("Date"),
+	STR_INIT("From"), STR_INIT("Referer"), STR_INIT("Cache-Control"), STR_INIT("Pragma"), STR_INIT("Via"),
+	STR_INIT("Content-Type"), STR_INIT("traceparent"), STR_INIT("tracestate"), STR_INIT("baggage"),
+	STR_INIT("Request-Id"), STR_INIT("Correlation-Context"), STR_INIT("Correlation-Id"), STR_INIT("ms-cv"),
+	STR_INIT("ActivityId"), STR_INIT("x-ms-useragent"), STR_INIT("x-ms-client-request-id"),
+	STR_INIT("x-ms-client-session-id"), STR_INIT("x-ms-correlation-id"), STR_INIT("x-ms-correlation-request-id"),
+	STR_INIT("x-ms-request-id") };
 
-static const struct str condition_names[] = { STR_INIT("If-Match"), STR_INIT("If-None-Match"), STR_INIT("If-Modified-Since"),
-	STR_INIT("If-Unmodified-Since"), STR_INIT("If-Range"), STR_INIT("Range") };
+static const struct str condition_names[] = { STR_INIT("If-Match"), STR_INIT("If-None-Match"),
+	STR_INIT("If-Modified-Since"), STR_INIT("If-Unmodified-Since"), STR_INIT("If-Range"), STR_INIT("Range") };
 
 static const struct str terminal_names[] = { STR_INIT("Completed"), STR_INIT("Failed"), STR_INIT("Cancelled"),
 	STR_INIT("Deduped") };
@@ -169,7 +170,10 @@ read_reason(struct json_scan *s, enum json_token token, bool *found)
 	return token == JSON_OBJECT_END;
 }
 
-/* When an instance began: "2026-08-01T12:34:56.1234567", UTC with up to 7 digits of a fraction (fabric.md 2); 0: not known. */
+/*
+ * When an instance began: "2026-08-01T12:34:56.1234567", UTC with up to 7 digits of a fraction (fabric.md 2); 0: not
+ * known.
+ */
 static struct wall_time
 read_start(const struct json_scan *s)
 {
@@ -189,7 +193,8 @@ struct reading { struct poll_state state; struct wall_time start; bool not_found
 
 /* Take the member KEY whose value's first token is TOKEN; false on a fault. */
 static bool
-read_member(struct json_scan *s, struct reading *reading, bool is_status, bool is_start, bool is_reason, enum json_token token)
+read_member(struct json_scan *s, struct reading *reading, bool is_status, bool is_start, bool is_reason,
+    enum json_token token)
 {
 	if (is_status && token == JSON_STRING)
 		take_status(s, &reading->state);
@@ -240,7 +245,8 @@ poll_stands_us(const struct config_polls *polls, bool terminal, struct str retry
 
 	if (terminal)
 		return polls->keep_us;
-	if (!str_to_u64(retry_after, &seconds) || seconds == 0 || seconds > (uint64_t)(polls->refresh_us / CLOCK_SECOND))
+	if (!str_to_u64(retry_after, &seconds) || seconds == 0
+	    || seconds > (uint64_t)(polls->refresh_us / CLOCK_SECOND))
 		return polls->refresh_us;
 	return (int64_t)seconds * CLOCK_SECOND;
 }

@@ -1,7 +1,8 @@
--- A kept answer to polls, for all instances: rules/poll_script.h says what goes in and out. Atomic, on the server's own clock.
+-- A kept answer to polls, for all instances (rules/poll_script.h). Atomic, on the server's own clock.
 --
 -- KEYS[1] is the entry, a hash:  b head and body, h bytes of the head, c when it came (ms), s how long it stands (ms),
---   q the number of the call that brought it, v the resource's version then, t 1 where it is terminal, n the newest number given,
+--   q the number of the call that brought it, v the resource's version then, t 1 where it is terminal, n the newest
+--   number that was given,
 --   l:NAME and u:NAME whose the lease NAME is, and until when (ms), g:TOKEN until when a token is known to succeed (ms)
 -- KEYS[2] is the version of its resource: a change (a cancel) makes all of before outdated.
 -- ARGV[1] says what is done; ARGV[2] is how long anything is kept (ms).
@@ -21,7 +22,8 @@ end
 local function lives() redis.call('PEXPIRE', entry, keep) end
 
 if op == 'look' then
-  -- ARGV[3]: the number that is known already; then tokens. Out: version, number, age, stands, terminal, head, bytes, ms of each token's grant
+  -- ARGV[3]: the number that is known already; then tokens.
+  -- Out: version, number, age, stands, terminal, head, bytes, ms of each token's grant
   local q = newest()
   local out = {version, string.format('%.0f', q), 0, 0, 0, 0, ''}
   if q > 0 then
@@ -36,17 +38,13 @@ if op == 'look' then
 end
 
 if op == 'lease' then
-  -- ARGV[3]: owner; [4]: name ('' none: a number alone); [5]: for how long; [6]: the number that is known; [7]: a token, or ''
+  -- ARGV[3]: owner; [4]: name; [5]: for how long; [6]: the number that is known; [7]: a token, or ''
   -- Out: 'leased', number, version; or 'held', ms; or 'changed'
   local owner, name, ms = ARGV[3], ARGV[4], tonumber(ARGV[5])
-  if name ~= '' then
-    if newest() > tonumber(ARGV[6]) then
-      if ARGV[7] == '' or number('g:' .. ARGV[7]) > now then return {'changed'} end
-    end
-    local holder = redis.call('HGET', entry, 'l:' .. name)
-    if holder and holder ~= owner and number('u:' .. name) > now then return {'held', number('u:' .. name) - now} end
-    redis.call('HSET', entry, 'l:' .. name, owner, 'u:' .. name, string.format('%.0f', now + ms))
-  end
+  if newest() > tonumber(ARGV[6]) and (ARGV[7] == '' or number('g:' .. ARGV[7]) > now) then return {'changed'} end
+  local holder = redis.call('HGET', entry, 'l:' .. name)
+  if holder and holder ~= owner and number('u:' .. name) > now then return {'held', number('u:' .. name) - now} end
+  redis.call('HSET', entry, 'l:' .. name, owner, 'u:' .. name, string.format('%.0f', now + ms))
   -- By the clock, so that an entry that was lost goes on above what was given before.
   local n = math.max(number('n') + 1, number('q') + 1, now)
   redis.call('HSET', entry, 'n', string.format('%.0f', n))
@@ -55,7 +53,7 @@ if op == 'lease' then
 end
 
 local function release(owner, name)
-  if name ~= '' and redis.call('HGET', entry, 'l:' .. name) == owner then
+  if redis.call('HGET', entry, 'l:' .. name) == owner then
     redis.call('HDEL', entry, 'l:' .. name, 'u:' .. name)
   end
 end
@@ -90,8 +88,8 @@ local function put(q, terminal)
 end
 
 if op == 'put' then
-  -- ARGV[3]: owner; [4]: lease; [5]: number; [6]: version; [7]: stands; [8]: terminal; [9]: head; [10]: bytes ('': not kept);
-  -- [11]: token, or ''; [12]: ms of its grant. Out: 'stored', or 'newer', or 'outdated'
+  -- ARGV[3]: owner; [4]: lease; [5]: number; [6]: version; [7]: stands; [8]: terminal; [9]: head;
+  -- [10]: bytes ('': not kept); [11]: token, or ''; [12]: ms of its grant. Out: 'stored', or 'newer', or 'outdated'
   -- The lease last: behind a first write that frees memory a full server would let all others pass.
   local said = put(tonumber(ARGV[5]), tonumber(ARGV[8]))
   if ARGV[11] ~= '' and tonumber(ARGV[12]) > 0 then
