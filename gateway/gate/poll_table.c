@@ -65,6 +65,14 @@ table_drop_grant(struct poll_table *table, struct poll_grant **link)
 	table_count(table, -TABLE_GRANT_BYTES);
 }
 
+/* Whether there is nothing to be known of GRANT any more. */
+static bool
+table_grant_is_over(const struct poll_grant *grant, struct mono_time now)
+{
+	return mono_since(grant->until, now) <= 0
+	    && (grant->failures == 0 || mono_since(now, grant->paused) > TABLE_FAILURES_US);
+}
+
 /* Forget grants that are over at NOW, and all beyond the newest MOST. */
 static void
 table_trim_grants(struct poll_table *table, struct poll_entry *entry, struct mono_time now, size_t most)
@@ -73,7 +81,7 @@ table_trim_grants(struct poll_table *table, struct poll_entry *entry, struct mon
 	size_t count = 0;
 
 	while (*link)
-		if (mono_since((*link)->until, now) <= 0 || count == most) {
+		if (table_grant_is_over(*link, now) || count == most) {
 			table_drop_grant(table, link);
 		} else {
 			count++;
@@ -144,7 +152,7 @@ poll_table_get(struct poll_table *table, const struct poll_id *id)
 void
 poll_table_put(struct poll_table *table, struct poll_entry *entry)
 {
-	if (entry->answer == NULL && entry->grants == NULL && entry->busy == NULL && entry->failures == 0)
+	if (entry->answer == NULL && entry->grants == NULL && entry->busy == NULL)
 		table_remove(table, entry);
 }
 
@@ -187,44 +195,101 @@ poll_table_bound(struct poll_table *table, int64_t max_bytes)
 	table_evict(table);
 }
 
-bool
-poll_table_granted(const struct poll_entry *entry, const uint8_t token[POLL_DIGEST_BYTES], struct mono_time now)
-{
-	for (const struct poll_grant *grant = entry->grants; grant; grant = grant->next)
-		if (memcmp(grant->token, token, POLL_DIGEST_BYTES) == 0)
-			return mono_since(grant->until, now) > 0;
-	return false;
-}
-
-void
-poll_table_revoke(struct poll_table *table, struct poll_entry *entry, const uint8_t token[POLL_DIGEST_BYTES])
+/* Where what is known of TOKEN stands, or ends. */
+static struct poll_grant **
+table_grant(struct poll_entry *entry, const uint8_t token[POLL_DIGEST_BYTES])
 {
 	struct poll_grant **link = &entry->grants;
 
 	while (*link && memcmp((*link)->token, token, POLL_DIGEST_BYTES) != 0)
 		link = &(*link)->next;
-	if (*link)
-		table_drop_grant(table, link);
+	return link;
+}
+
+/* What is known of TOKEN, or NULL. */
+static const struct poll_grant *
+table_find_grant(const struct poll_entry *entry, const uint8_t token[POLL_DIGEST_BYTES])
+{
+	const struct poll_grant *grant = entry->grants;
+
+	while (grant && memcmp(grant->token, token, POLL_DIGEST_BYTES) != 0)
+		grant = grant->next;
+	return grant;
+}
+
+/* The record of TOKEN as the newest, made where there is none. */
+static struct poll_grant *
+table_renew_grant(struct poll_table *table, struct poll_entry *entry, const uint8_t token[POLL_DIGEST_BYTES],
+    struct mono_time now)
+{
+	struct poll_grant **link = table_grant(entry, token), *grant = *link;
+
+	if (grant) {
+		*link = grant->next;
+	} else {
+		table_trim_grants(table, entry, now, POLL_GRANTS_MAX - 1);
+		grant = calloc(1, sizeof(*grant));
+		check(grant != NULL);
+		memcpy(grant->token, token, POLL_DIGEST_BYTES);
+		table_count(table, TABLE_GRANT_BYTES);
+	}
+	grant->next = entry->grants;
+	entry->grants = grant;
+	return grant;
+}
+
+bool
+poll_table_granted(const struct poll_entry *entry, const uint8_t token[POLL_DIGEST_BYTES], struct mono_time now)
+{
+	const struct poll_grant *grant = table_find_grant(entry, token);
+
+	return grant && mono_since(grant->until, now) > 0;
 }
 
 void
 poll_table_grant(struct poll_table *table, struct poll_entry *entry, const uint8_t token[POLL_DIGEST_BYTES],
-    struct mono_time now,
-    struct mono_time until)
+    struct mono_time now, struct mono_time until)
 {
 	struct poll_grant *grant;
 
-	poll_table_revoke(table, entry, token);
-	table_trim_grants(table, entry, now, POLL_GRANTS_MAX - 1);
-	if (mono_since(until, now) <= 0)
+	if (mono_since(until, now) <= 0) {
+		if (*table_grant(entry, token))
+			table_drop_grant(table, table_grant(entry, token));
 		return;
-	grant = calloc(1, sizeof(*grant));
-	check(grant != NULL);
-	memcpy(grant->token, token, POLL_DIGEST_BYTES);
+	}
+	grant = table_renew_grant(table, entry, token, now);
 	grant->until = until;
-	grant->next = entry->grants;
-	entry->grants = grant;
-	table_count(table, TABLE_GRANT_BYTES);
+	grant->failures = 0;
+}
+
+void
+poll_table_revoke(struct poll_table *table, struct poll_entry *entry, const uint8_t token[POLL_DIGEST_BYTES])
+{
+	struct poll_grant **link = table_grant(entry, token);
+
+	if (*link == NULL)
+		return;
+	(*link)->until.us = 0;
+	if ((*link)->failures == 0)
+		table_drop_grant(table, link);
+}
+
+struct poll_grant *
+poll_table_fail(struct poll_table *table, struct poll_entry *entry, const uint8_t token[POLL_DIGEST_BYTES],
+    struct mono_time now)
+{
+	struct poll_grant *grant = table_renew_grant(table, entry, token, now);
+
+	grant->failures++;
+	return grant;
+}
+
+struct mono_time
+poll_table_paused(const struct poll_entry *entry, const uint8_t token[POLL_DIGEST_BYTES])
+{
+	const struct poll_grant *grant = table_find_grant(entry, token);
+
+	return grant && grant->failures > 0 ? grant->paused : (struct mono_time){ 0 };
 }
 
 void
@@ -247,8 +312,6 @@ table_sweep(struct poll_table *table, struct poll_entry *entry, struct mono_time
 	if (entry->answer && mono_since(now, entry->answer->came) > keep_us)
 		table_drop_answer(table, entry);
 	table_trim_grants(table, entry, now, POLL_GRANTS_MAX);
-	if (mono_since(now, entry->paused) > TABLE_FAILURES_US)
-		entry->failures = 0;
 	poll_table_put(table, entry);
 }
 

@@ -14,16 +14,18 @@
 
 #define POLL_DIGEST_BYTES 16	/* of a SHA-256: nobody finds two alike */
 #define POLL_CHAINS 65536	/* some 100,000 states are kept */
-/* Tokens that may share one entry; a resource that more people look at asks upstream for the rest. */
+/* Tokens that are known at one entry; a resource that more people look at asks upstream for the rest. */
 #define POLL_GRANTS_MAX 64
 
 struct poll_id { uint8_t key[POLL_DIGEST_BYTES], resource[POLL_DIGEST_BYTES]; };
 
-/* A caller's own token that was seen to succeed at the entry, by its hash. */
+/* What is known of a token at the entry, by its hash: until when it was seen to succeed, or how often it was not. */
 struct poll_grant {
 	struct poll_grant *next;
 	uint8_t token[POLL_DIGEST_BYTES];
 	struct mono_time until;
+	struct mono_time paused;	/* nothing is asked with it before; remembered for a minute after */
+	unsigned failures;		/* in a row, that led to that */
 };
 
 struct poll_entry {
@@ -33,8 +35,6 @@ struct poll_entry {
 	struct poll_answer *answer;	/* a reference, or NULL */
 	struct poll_grant *grants;	/* owned */
 	void *busy;			/* of who waits here; not the table's */
-	struct mono_time paused;	/* nothing is asked for before; it is remembered for a minute after */
-	unsigned failures;		/* in a row, that led to that */
 };
 
 TAILQ_HEAD(poll_used, poll_entry);
@@ -68,12 +68,18 @@ void poll_table_put(struct poll_table *table, struct poll_entry *entry);
 void poll_table_set(struct poll_table *table, struct poll_entry *entry, struct poll_answer *answer);
 void poll_table_bound(struct poll_table *table, int64_t max_bytes);
 
-/* Whether TOKEN may share ENTRY's answers at NOW; let it, until UNTIL; forget it. */
+/* Whether TOKEN may share ENTRY's answers at NOW. */
 bool poll_table_granted(const struct poll_entry *entry, const uint8_t token[POLL_DIGEST_BYTES], struct mono_time now);
+/* It has succeeded: it may until UNTIL (NOW or before: it may not), and has not failed. */
 void poll_table_grant(struct poll_table *table, struct poll_entry *entry, const uint8_t token[POLL_DIGEST_BYTES],
-    struct mono_time now,
-    struct mono_time until);
+    struct mono_time now, struct mono_time until);
+/* It may no more. */
 void poll_table_revoke(struct poll_table *table, struct poll_entry *entry, const uint8_t token[POLL_DIGEST_BYTES]);
+/* It has failed once more; the record, whose `paused` is the caller's to set, lives until the entry is changed. */
+struct poll_grant *poll_table_fail(struct poll_table *table, struct poll_entry *entry,
+    const uint8_t token[POLL_DIGEST_BYTES], struct mono_time now);
+/* Until when nothing is to be asked with it; 0 where it has not failed. */
+struct mono_time poll_table_paused(const struct poll_entry *entry, const uint8_t token[POLL_DIGEST_BYTES]);
 
 /* Call EACH for every entry of RESOURCE; it may put the entry. */
 void poll_table_each(struct poll_table *table, const uint8_t *resource, void (*each)(void *arg,

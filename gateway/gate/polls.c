@@ -344,11 +344,10 @@ polls_keep(struct polls *polls, struct polls_waiter *leader, struct poll_answer 
 	struct poll_entry *entry = leader->entry;
 	struct mono_time now = polls_now(polls);
 
-	if (!leader->ask.shared)
-		poll_table_grant(&polls->table, entry, leader->ask.token, now,
-		    mono_add(now, leader->ask.config.grant_us));
-	if (leader->flight->outdated || answer->state.brief
-	    || polls_is_newer(polls_known(entry, &leader->ask, now), answer))
+	/* Where no token counts, it is forgotten that something has failed. */
+	poll_table_grant(&polls->table, entry, leader->ask.token, now,
+	    mono_add(now, leader->ask.shared ? 0 : leader->ask.config.grant_us));
+	if (leader->flight->outdated || polls_is_newer(polls_known(entry, &leader->ask, now), answer))
 		return;
 	poll_table_set(&polls->table, entry, answer->body_bytes <= leader->ask.keep_bytes ? answer : NULL);
 }
@@ -407,19 +406,24 @@ polls_settle_all(struct polls *polls, struct poll_entry *entry, const struct pol
 	}
 }
 
-/* Have the next call for what is not there, or does not work, wait the longer the more of them have found that. */
+/*
+ * Have the next call with LEADER's token wait the longer the more of them in a row have been refused, or have found
+ * nothing, or not yet; where it has failed for want of a call left that says nothing.
+ */
 static void
-polls_count_failure(struct polls *polls, const struct polls_waiter *leader, const struct poll_answer *answer)
+polls_heed_failure(struct polls *polls, const struct polls_waiter *leader, const struct poll_answer *answer)
 {
-	struct poll_entry *entry = leader->entry;
-	bool failed = answer->state.brief || answer->status == 404 || answer->status == 410 || answer->status >= 500;
+	struct mono_time now = polls_now(polls);
+	struct poll_grant *grant;
 
-	if (answer->status == 200 && !answer->state.brief)
-		entry->failures = 0;
-	if (!failed)
+	if (answer->status == 429)
 		return;
-	entry->failures++;
-	entry->paused = mono_add(polls_now(polls), poll_pause_us(&leader->ask.config, entry->failures));
+	if (answer->status >= 400 && answer->status < 500)
+		poll_table_revoke(&polls->table, leader->entry, leader->ask.token);
+	if (answer->status < 400 && !answer->state.brief)
+		return;
+	grant = poll_table_fail(&polls->table, leader->entry, leader->ask.token, now);
+	grant->paused = mono_add(now, poll_pause_us(&leader->ask.config, grant->failures));
 }
 
 void
@@ -458,11 +462,9 @@ polls_finish(struct polls *polls, struct polls_flight *flight, struct poll_answe
 	poll_answer_ref(answer);	/* it may be the flight's */
 	memcpy(news.token, leader->ask.token, sizeof(news.token));
 	polls_hold(entry);
-	polls_count_failure(polls, leader, answer);
-	if (answer->status == 200)
+	if (answer->status == 200 && !answer->state.brief)
 		polls_keep(polls, leader, answer);
-	else if (answer->status < 500 && answer->status != 429)
-		poll_table_revoke(&polls->table, entry, leader->ask.token);
+	polls_heed_failure(polls, leader, answer);
 	polls_land(flight);
 	if (answer->status != 200)
 		polls_forget(polls, leader);

@@ -353,11 +353,11 @@ on_flight_due(void *arg)
 void
 polls_fleet_lead(struct polls *polls, struct polls_flight *flight)
 {
-	const struct poll_entry *entry = flight->leader->entry;
+	struct mono_time paused = poll_table_paused(flight->leader->entry, flight->token);
 
 	loop_timer_init(&flight->timer, polls->loops[0], on_flight_due, flight);
-	if (entry->failures > 0 && mono_since(entry->paused, loop_now(polls->loops[0])) > 0)
-		loop_timer_at(&flight->timer, entry->paused);
+	if (mono_since(paused, loop_now(polls->loops[0])) > 0)
+		loop_timer_at(&flight->timer, paused);
 	else
 		fleet_go_on(polls, flight);
 }

@@ -66,8 +66,9 @@ struct poll_state poll_read_state(struct str body, struct wall_time now);
 int64_t poll_stands_us(const struct config_polls *polls, bool terminal, struct str retry_after);
 
 /*
- * What is no 200 is not kept; but who asks for what is not there does not get the quota for it. How long after the
- * COUNTth such answer in a row the next call waits: half a second, then twice as long each time, up to `min_refresh`.
+ * What is no 200 is not kept; but who asks for what is not there does not get the quota for it, nor who is refused. How
+ * long after the COUNTth such answer in a row the next call waits: half a second, then twice as long each time, up to
+ * `min_refresh`.
  */
 int64_t poll_pause_us(const struct config_polls *polls, unsigned count);
 

@@ -129,6 +129,20 @@ def test_what_is_not_200_is_not_kept(fleet):
     assert len(gets(sim)) == 6 and gateway.metrics()["jobgate_polls_kept"] == 0
 
 
+def test_who_asks_for_what_is_not_there_does_not_eat_the_quota(fleet):
+    """Nothing of it is kept, so that what appears is seen; but calls come ever more slowly, for all who ask together."""
+    sim = fleet.simulator("--job-seconds", "60")
+    gateway = fleet.gateway(sim, polls=polls(min_refresh="2s"))
+    absent, began, count = f"{BASE}/instances/{WS}", time.monotonic(), 0
+    while time.monotonic() - began < 4:
+        assert {a.status for a in together(5, lambda i: gateway.request("GET", absent, OWN))} == {404}
+        count += 5
+    # At 0, 0.5, 1.5, 3.5 seconds, and 5.5 for who began to ask before the end.
+    assert len(gets(sim, absent)) <= 6 < count
+    other, seconds = elapsed(gateway.request, "GET", absent, OTHER)
+    assert other.status == 404 and seconds < 0.5, "whose token has not found that out yet asks at once"
+
+
 def test_no_cache_asks_anew_but_not_too_often(fleet):
     sim = fleet.simulator("--retry-after", "60", "--job-seconds", "60")
     gateway = fleet.gateway(sim, polls=polls(min_refresh="1s"))

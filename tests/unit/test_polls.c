@@ -238,10 +238,15 @@ test_rights(void **state)
 	ask_with(4, 2);
 	result_at(4, 403, "", 0);
 	ask_with(5, 2);
-	expect(5, POLLS_FETCH);
+	expect(5, -1);
+	run(MS(50));
+	expect(5, POLLS_FETCH);		/* behind a pause: it was refused */
+	config->polls.grant_us = MS(300);
+	ask_with(8, 1);
+	result(8, "InProgress");
 	ask_with(6, 1);
 	expect_answer(6, "InProgress", POLLS_HIT);
-	run(MS(100));
+	run(MS(320));
 	ask_with(7, 1);
 	expect(7, POLLS_FETCH);
 	assert_int_equal(polls_counts(polls).answers, 1);
