@@ -60,7 +60,7 @@ open_loop(void)
 	assert_non_null(config);
 	config->refs = 1;
 	arena_init(&config->arena);
-	config->polls = (struct config_polls){ .refresh_us = 15 * POLL_S, .min_refresh_us = MS(40), .keep_us = 600 * POLL_S,
+	config->polls = (struct config_polls){ .refresh_us = 15 * POLL_S, .min_refresh_us = MS(150), .keep_us = 600 * POLL_S,
 		.grant_us = 60 * POLL_S, .max_bytes = 1 << 20 };
 	event_count = 0;
 }

@@ -146,7 +146,7 @@ test_order(void **state)
 	result_from(one, 1, "NotStarted");
 	ask_at(two, 2, false);
 	expect_answer(2, "NotStarted", POLLS_HIT);
-	run(MS(60));
+	run(MS(200));
 	ask_at(one, 3, true);
 	expect(3, POLLS_FETCH);
 	result_from(one, 3, "InProgress");
@@ -170,7 +170,7 @@ test_terminal(void **state)
 	(void)state;
 	ask_at(one, 1, false);
 	result_from(one, 1, "Completed");
-	run(MS(60));
+	run(MS(200));
 	ask_at(two, 2, true);
 	expect(2, POLLS_FETCH);
 	result_from(two, 2, "InProgress");
@@ -185,7 +185,7 @@ test_change(void **state)
 	ask_at(one, 1, false);
 	result_from(one, 1, "InProgress");
 	ask_at(two, 2, false);
-	run(MS(60));
+	run(MS(200));
 	ask_at(two, 3, true);
 	expect(3, POLLS_FETCH);
 	polls_invalidate(one, id_make(1, 1).resource);
@@ -280,7 +280,7 @@ test_full(void **state)
 	ask_at(one, 1, false);
 	result_from(one, 1, "InProgress");
 	ask_at(two, 2, true);
-	run(MS(60));
+	run(MS(200));
 	ask_at(two, 3, true);
 	redis_ask(fd, reply, "CONFIG", "SET", "maxmemory", "1");
 	ask_at(one, 4, true);
