@@ -1,5 +1,6 @@
 """Polls of several instances: one call for all, in one order, with the same rights, whatever Redis does."""
 
+import signal
 import time
 
 import pytest
@@ -103,6 +104,25 @@ def test_without_redis_each_goes_by_itself(fleet):
     second = start(two)
     two.request("GET", second, OWN)
     assert one.request("GET", second, OWN).get("Age") is not None and len(gets(sim, second)) == 1
+
+
+def test_a_reload_moves_what_is_shared(fleet):
+    """Another server from the next poll on; nobody who waits is forgotten, and what is kept here is kept."""
+    sim = fleet.simulator("--job-seconds", "60", "--retry-after", "60")
+    first, second = fleet.redis(), fleet.redis()
+    one, two = instances(fleet, sim, first, 2)
+    target = start(one)
+    one.request("GET", target, OWN)
+    for gateway in (one, two):
+        gateway.write_config({**gateway.config, "polls": polls(redis=second.url)})
+        gateway.send_signal(signal.SIGHUP)
+        gateway.wait_event("configuration reloaded")
+        gateway.wait_event("polls shared", count=2)
+    assert one.request("GET", target, OWN).get("Age") is not None
+    other = start(two)
+    two.request("GET", other, OWN)
+    assert one.request("GET", other, OWN).get("Age") is not None and len(gets(sim, other)) == 1
+    assert second.command("DBSIZE") != b":0\r\n"
 
 
 def test_a_full_redis_loses_polls_and_nothing_else(fleet):
