@@ -378,11 +378,15 @@ polls_settle(struct polls *polls, struct polls_waiter *waiter, const struct poll
 {
 	struct mono_time now = polls_now(polls);
 	struct poll_answer *known = polls_may(waiter, now) ? polls_known(waiter->entry, &waiter->ask, now) : NULL;
+	/* Thrown back by the upstream is as not admitted: the last that is known is better than nothing. */
+	bool last = known && news->answer->status == 429;
 	bool old = news->answer->status == 200 && polls_is_newer(known, news->answer);
 	struct poll_answer *best = old ? known : news->answer;
 	bool leads = polls_same_ticket(waiter->ask.ticket, news->leader);
 
-	if (best->status != 200 || !polls_waits_on(waiter, best))
+	if (last)
+		polls_tell_last(polls, waiter);
+	else if (best->status != 200 || !polls_waits_on(waiter, best))
 		polls_end(polls, waiter, POLLS_ANSWER, leads ? POLLS_MISS : POLLS_JOIN, best);
 }
 
@@ -466,7 +470,7 @@ polls_finish(struct polls *polls, struct polls_flight *flight, struct poll_answe
 		polls_keep(polls, leader, answer);
 	polls_heed_failure(polls, leader, answer);
 	polls_land(flight);
-	if (answer->status != 200)
+	if (!polls_tells_leader(answer->status))
 		polls_forget(polls, leader);
 	polls_settle_all(polls, entry, &news);
 	polls_arm(polls, entry, false);

@@ -10,7 +10,7 @@
  *    └────► joined: ANSWER or FAILED when the leader's call ends, or FETCH where it was never sent
  *
  * Who prefers to wait for a change is told when the status is another, or leads the call that looks again when the
- * answer is due. Exactly one of ANSWER, NOTHING and FAILED follows an ask, a result of status 200 and a leave; FETCH
+ * answer is due. Exactly one of ANSWER, NOTHING and FAILED follows an ask, a result of which the leader is told, and a leave; FETCH
  * may come before; PASS ends it.
  *
  * Rights: where the identity's credential is the gateway's, policy has decided before an ask. Else a kept answer, and a
@@ -95,7 +95,12 @@ void polls_cancel(struct polls *polls, struct limiter_ticket ticket);
 
 /* --- of leaders --- */
 void polls_sent(struct polls *polls, struct limiter_ticket ticket);
-/* The upstream has answered; ANSWER's reference is taken. Of another status than 200 the leader is told nothing. */
+/* The upstream has answered; ANSWER's reference is taken. The leader is told something in turn where this says so. */
+static inline bool
+polls_tells_leader(int status)
+{
+	return status == 200 || status == 429;
+}
 void polls_result(struct polls *polls, struct limiter_ticket ticket, struct poll_answer *answer);
 /* It was not sent and will not be; another leads. WANTS_LAST: it asks what is known, else it is told nothing. */
 void polls_unsent(struct polls *polls, struct limiter_ticket ticket, bool wants_last);

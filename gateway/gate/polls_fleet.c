@@ -18,8 +18,9 @@
 #define FLEET_RENEW_US (1 * (int64_t)CLOCK_SECOND)
 /* How often who waits for another instance's call looks whether it has ended. */
 #define FLEET_LOOK_US (100 * (int64_t)CLOCK_MS)
-/* A Redis without room is left alone for so long. */
+/* A Redis without room, or one that answers errors, is left alone for so long. */
 #define FLEET_FULL_US (10 * (int64_t)CLOCK_SECOND)
+#define FLEET_ILL_US (10 * (int64_t)CLOCK_SECOND)
 /* Tokens that one look asks for. */
 #define FLEET_TOKENS_MAX 64
 /* A waiter that has looked so often goes by itself: whatever Redis says leads nowhere. */
@@ -99,7 +100,34 @@ fleet_word(const struct redis_reply *reply)
 bool
 polls_fleet_is_up(const struct polls *polls)
 {
-	return polls_share_is_up(polls->share);
+	return polls_share_is_up(polls->share) && mono_since(polls->ill_until, loop_now(polls->loops[0])) <= 0;
+}
+
+/* It is shared, or not: say so where that has changed. */
+static void
+fleet_tell(struct polls *polls, bool up, const char *why)
+{
+	if (atomic_exchange(&polls->share_up, up) == up && polls->share_told)
+		return;
+	polls->share_told = true;
+	log_line(up ? LOG_INFO : LOG_WARN, up ? "polls shared" : "polls not shared", log_z("reason", why));
+}
+
+/*
+ * A server that answers errors (no right to run scripts, loading, a primary no more) is as good as away, and tried again
+ * in a while; one that is full is another matter.
+ */
+static void
+fleet_heed_error(struct polls *polls, const struct redis_reply *reply)
+{
+	if (atomic_load(&polls->closed) || reply->kind == REDIS_LOST)
+		return;
+	if (reply->kind != REDIS_ERROR) {
+		fleet_tell(polls, true, "answers");
+	} else if (!str_starts(reply->string, STR("OOM"))) {
+		polls->ill_until = mono_add(loop_now(polls->loops[0]), FLEET_ILL_US);
+		fleet_tell(polls, false, reply->string.p);
+	}
 }
 
 /* --- looks --- */
@@ -259,6 +287,7 @@ on_look(void *arg, const struct redis_reply *reply)
 	struct poll_entry *entry = atomic_load(&polls->closed) ? NULL : poll_table_find(&polls->table, &call->id);
 	struct polls_busy *busy = entry ? entry->busy : NULL;
 
+	fleet_heed_error(polls, reply);
 	if (busy && busy->looking && busy->look == call->number) {
 		polls_hold(entry);
 		busy->looking = false;
@@ -413,6 +442,7 @@ on_lease(void *arg, const struct redis_reply *reply)
 	struct fleet_call *call = arg;
 	struct polls_flight *flight = fleet_flight(call);
 
+	fleet_heed_error(call->polls, reply);
 	if (flight && flight->stage == POLLS_LEASING)
 		fleet_lease_told(call->polls, flight, reply);
 	free(call);
@@ -464,6 +494,7 @@ on_put(void *arg, const struct redis_reply *reply)
 	struct polls_flight *flight = fleet_flight(call);
 	struct str word = fleet_word(reply);
 
+	fleet_heed_error(call->polls, reply);
 	if (reply->kind == REDIS_ERROR && str_starts(reply->string, STR("OOM")) && !atomic_load(&call->polls->closed))
 		fleet_is_full(call->polls);
 	if (flight && reply->kind == REDIS_ERROR)
@@ -513,13 +544,52 @@ polls_fleet_put(struct polls *polls, struct polls_flight *flight, struct poll_an
 	return true;
 }
 
+/* Remember that a change of RESOURCE is to be told when that is possible. */
+static void
+fleet_remember_change(struct polls *polls, const uint8_t resource[POLL_DIGEST_BYTES])
+{
+	memcpy(polls->untold[polls->untold_count++ % POLLS_UNTOLD_MAX], resource, POLL_DIGEST_BYTES);
+}
+
+/* A change was told, or is to be told again. */
+static void
+on_change(void *arg, const struct redis_reply *reply)
+{
+	struct fleet_call *call = arg;
+
+	fleet_heed_error(call->polls, reply);
+	if (!atomic_load(&call->polls->closed) && (reply->kind == REDIS_LOST || reply->kind == REDIS_ERROR))
+		fleet_remember_change(call->polls, call->id.resource);
+	free(call);
+}
+
 void
 polls_fleet_change(struct polls *polls, const uint8_t resource[POLL_DIGEST_BYTES])
 {
-	struct poll_id id = { { 0 }, { 0 } };
+	struct poll_entry entry = { .answer = NULL };
+	struct fleet_call *call;
 
-	memcpy(id.resource, resource, sizeof(id.resource));
-	polls_share_call(polls->share, &id, "change", polls->keep_us, NULL, 0, on_told, NULL);
+	if (polls->share == NULL)
+		return;
+	memcpy(entry.id.resource, resource, POLL_DIGEST_BYTES);
+	call = fleet_call_new(polls, &entry, 0);
+	if (polls_share_call(polls->share, &entry.id, "change", polls->keep_us, NULL, 0, on_change, call))
+		return;
+	free(call);
+	fleet_remember_change(polls, resource);
+}
+
+/* Tell the changes that could not be told. */
+static void
+fleet_catch_up(struct polls *polls)
+{
+	size_t count = polls->untold_count < POLLS_UNTOLD_MAX ? polls->untold_count : POLLS_UNTOLD_MAX;
+	uint8_t untold[POLLS_UNTOLD_MAX][POLL_DIGEST_BYTES];
+
+	memcpy(untold, polls->untold, sizeof(untold));
+	polls->untold_count = 0;
+	for (size_t i = 0; i < count; i++)
+		polls_fleet_change(polls, untold[i]);
 }
 
 /* What is forgotten here for want of room is of no use there. */
@@ -538,10 +608,10 @@ on_share_state(void *arg, bool up, const char *why)
 {
 	struct polls *polls = arg;
 
-	if (atomic_exchange(&polls->share_up, up) == up && polls->share_told)
-		return;
-	polls->share_told = true;
-	log_line(up ? LOG_INFO : LOG_WARN, up ? "polls shared" : "polls not shared", log_z("reason", why));
+	polls->ill_until.us = 0;
+	fleet_tell(polls, up, why);
+	if (up)
+		fleet_catch_up(polls);
 }
 
 /* Whether STORE is the one that is in use. */

@@ -51,6 +51,9 @@ struct polls_waiter {
 	uint64_t seen;
 };
 
+/* Changes that could not be told to other instances yet; more than an outage brings. */
+#define POLLS_UNTOLD_MAX 256
+
 /* Of an entry at which somebody waits. */
 struct polls_busy {
 	struct polls *polls;
@@ -81,6 +84,9 @@ struct polls {
 	struct polls_share *share;	/* NULL: nothing is shared */
 	struct buf owner;		/* this instance among those that lease */
 	struct mono_time full_until;	/* nothing is put before */
+	struct mono_time ill_until;	/* nothing is asked before */
+	uint8_t untold[POLLS_UNTOLD_MAX][POLL_DIGEST_BYTES];	/* resources; the newest of them */
+	size_t untold_count;
 	bool share_told;
 	atomic_bool share_up;
 	atomic_bool closed;

@@ -277,7 +277,7 @@ poll_hand_over(struct request *request)
 	check(poll->result != NULL);
 	poll->phase = POLL_OVER;
 	polls_result(request->worker->shared->polls, poll->ticket, poll_answer_ref(poll->result));
-	if (poll->result->status != 200)
+	if (!polls_tells_leader(poll->result->status))
 		return false;
 	upstream_cancel(&request->call);
 	request->borrowed = false;

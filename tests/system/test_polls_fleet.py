@@ -1,12 +1,15 @@
 """Polls of several instances: one call for all, in one order, with the same rights, whatever Redis does."""
 
+import re
 import signal
 import time
+from urllib.parse import quote
 
 import pytest
 
 from harness import BASE, KEY
 from test_polls import OTHER, OWN, gets, log_of, polls, start, together, wait_polls
+from test_store import ACCESS_KEY, readme_acl
 from wire import wait_for
 
 
@@ -123,6 +126,26 @@ def test_a_reload_moves_what_is_shared(fleet):
     two.request("GET", other, OWN)
     assert one.request("GET", other, OWN).get("Age") is not None and len(gets(sim, other)) == 1
     assert second.command("DBSIZE") != b":0\r\n"
+
+
+@pytest.mark.parametrize("missing", ["", "+hget", "+hset", "+hdel", "+incr", "+pexpire"])
+def test_the_readmes_user_may_do_what_is_needed(fleet, missing):
+    """And where it may not, that is said, and each instance goes by itself."""
+    sim = fleet.simulator("--job-seconds", "60", "--retry-after", "60")
+    redis = fleet.redis()
+    rules = [rule for rule in readme_acl() if rule != missing]
+    assert redis.command("ACL", "SETUSER", "jobgate", *rules) == b"+OK\r\n"
+    login = f"redis://jobgate:{quote(ACCESS_KEY, safe='')}@127.0.0.1:{redis.port}"
+    gateway, = instances(fleet, sim, redis, 1, polls=polls(redis=login))
+    target = start(gateway)
+    assert gateway.request("GET", target, OWN).status == 200
+    assert gateway.request("GET", target, OWN).get("Age") is not None and len(gets(sim, target)) == 1
+    assert gateway.request("POST", f"{target}/cancel", OWN, b"").status == 202
+    assert gateway.request("GET", target, OWN).json()["status"] == "Cancelled"
+    assert (redis.command("ACL", "LOG") == b"*0\r\n") == (missing == "")
+    if missing in ("+hget", "+hset", "+pexpire"):
+        assert re.search("NOPERM|can't run this command", gateway.wait_event("polls not shared")["reason"])
+        assert gateway.metrics()["jobgate_store_up"] == 1
 
 
 def test_a_full_redis_loses_polls_and_nothing_else(fleet):

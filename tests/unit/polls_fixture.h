@@ -41,6 +41,9 @@ run(int64_t for_us)
 	loop_timer_at(&timer, mono_add(loop_now(loop), for_us));
 	loop_run(loop);
 	loop_timer_fini(&timer);
+	/* What one mail has led to is another's, and more: on a busy machine the time is up before all are read. */
+	for (size_t i = 0; i < 4; i++)
+		loop_read_mail(loop);
 }
 
 /* Make polls that share where the configuration says so, as MEMBER. */

@@ -146,10 +146,31 @@ test_other_statuses(void **state)
 		run(MS(200));	/* the next call is put off for what the last has found */
 		expect(10 * i + 1, POLLS_FETCH);
 		result_at(10 * i + 1, statuses[i], "Completed", 0);
-		expect(10 * i + 1, POLLS_FETCH);	/* the leader knows */
+		expect(10 * i + 1, statuses[i] == 429 ? POLLS_ANSWER : POLLS_FETCH);	/* else the leader knows */
 		assert_int_equal(expect(10 * i + 2, POLLS_ANSWER)->answer->status, statuses[i]);
 	}
 	assert_int_equal(polls_counts(polls).answers, 0);
+}
+
+/* What the upstream throws back is as not admitted: the last that is known is told, to the leader, too. */
+static void
+test_thrown_back(void **state)
+{
+	struct polls_ask a = ask_of(2);
+
+	(void)state;
+	ask(1);
+	result(1, "InProgress");
+	run(MS(200));
+	a.max_age_us = 0;
+	polls_ask(polls, &a);
+	a.ticket = ticket(3);
+	polls_ask(polls, &a);
+	run(MS(2));
+	expect(2, POLLS_FETCH);
+	result_at(2, 429, "", 0);
+	expect_answer(2, "InProgress", POLLS_HIT);
+	expect_answer(3, "InProgress", POLLS_HIT);
 }
 
 /* What is not there, or said not to be yet, is asked for ever more slowly; a leader that is put off can leave. */
@@ -391,7 +412,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = { TEST(test_join_and_hit), TEST(test_ages_and_peeks), TEST(test_leaders_that_end),
-		TEST(test_leaving), TEST(test_other_statuses), TEST(test_put_off), TEST(test_order), TEST(test_rights), TEST(test_another_tokens_401),
+		TEST(test_leaving), TEST(test_other_statuses), TEST(test_thrown_back), TEST(test_put_off), TEST(test_order), TEST(test_rights), TEST(test_another_tokens_401),
 		TEST(test_invalidation), TEST(test_changes), TEST(test_changes_that_do_not_wait), TEST(test_bodies_are_bounded) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

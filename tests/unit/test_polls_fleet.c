@@ -242,6 +242,30 @@ test_away(void **state)
 	expect_answer(4, "InProgress", POLLS_HIT);
 }
 
+/* A change during an outage is told when that is over. */
+static void
+test_change_while_away(void **state)
+{
+	(void)state;
+	ask_at(one, 1, false);
+	result_from(one, 1, "InProgress");
+	ask_at(two, 2, false);
+	expect_answer(2, "InProgress", POLLS_HIT);
+	kill(server.pid, SIGSTOP);
+	polls_invalidate(one, id_make(1, 1).resource);
+	run(MS(1500));
+	kill(server.pid, SIGCONT);
+	share_both();
+	run(MS(300));
+	ask_at(two, 3, false);
+	expect(3, POLLS_FETCH);
+	ask_at(one, 4, false);
+	expect(4, -1);
+	result_from(two, 3, "Cancelled");
+	run(MS(200));
+	expect_answer(4, "Cancelled", POLLS_HIT);
+}
+
 /* What somebody else has put there is believed only where it can be an answer. */
 static void
 test_odd_content(void **state)
@@ -266,6 +290,7 @@ test_odd_content(void **state)
 	result_from(two, 2, "InProgress");
 	expect_answer(2, "InProgress", POLLS_MISS);
 	expect_answer(3, "InProgress", POLLS_JOIN);
+	assert_false(polls_counts(two).shared);	/* it answers errors */
 	close(fd);
 }
 
@@ -303,7 +328,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = { TEST(test_one_call), TEST(test_leases_end), TEST(test_long_calls), TEST(test_order),
-		TEST(test_terminal), TEST(test_change), TEST(test_rights), TEST(test_away), TEST(test_odd_content), TEST(test_full) };
+		TEST(test_terminal), TEST(test_change), TEST(test_rights), TEST(test_away), TEST(test_change_while_away), TEST(test_odd_content), TEST(test_full) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
