@@ -28,7 +28,7 @@ on_sweep_due(void *arg)
 }
 
 struct polls *
-polls_new(const struct polls_settings *settings, const struct config *config)
+polls_new(const struct polls_settings *settings, struct config *config, struct str password)
 {
 	struct polls *polls = calloc(1, sizeof(*polls));
 
@@ -42,7 +42,9 @@ polls_new(const struct polls_settings *settings, const struct config *config)
 	atomic_store(&polls->refs, 1);
 	poll_table_init(&polls->table);
 	loop_timer_init(&polls->sweep, polls->loops[0], on_sweep_due, polls);
-	polls_take_config(polls, config->polls.keep_us, config->polls.max_bytes);
+	polls->resolver = settings->resolver;
+	buf_add(&polls->owner, settings->member);
+	polls_take_config(polls, config, password);
 	on_sweep_due(polls);
 	return polls;
 }
@@ -56,9 +58,13 @@ polls_free(struct polls **polls_p)
 		return;
 	*polls_p = NULL;
 	atomic_store(&polls->closed, true);
+	polls_share_free(&polls->share);
 	polls_forget_all(polls);
 	loop_timer_fini(&polls->sweep);
 	poll_table_fini(&polls->table);
+	config_unref(&polls->config);
+	buf_wipe(&polls->password);
+	buf_fini(&polls->owner);
 	free(polls->loops);
 	polls->loops = NULL;
 	polls_unref(polls);		/* mails that nobody has read yet hold it */
@@ -67,7 +73,9 @@ polls_free(struct polls **polls_p)
 struct polls_counts
 polls_counts(const struct polls *polls)
 {
-	return (struct polls_counts){ atomic_load(&polls->table.answers), (int64_t)atomic_load(&polls->table.bytes) };
+	return (struct polls_counts){ .answers = atomic_load(&polls->table.answers),
+		.bytes = (int64_t)atomic_load(&polls->table.bytes), .waiting = atomic_load(&polls->waiting),
+		.shared = atomic_load(&polls->share_up) };
 }
 
 /* The time on the loop. */
@@ -104,7 +112,8 @@ polls_stands(const struct poll_answer *answer, const struct polls_ask *ask, stru
 
 /* Tell WAITER, and forget it. */
 static void
-polls_end(struct polls *polls, struct polls_waiter *waiter, enum polls_word word, enum polls_how how, struct poll_answer *answer)
+polls_end(struct polls *polls, struct polls_waiter *waiter, enum polls_word word, enum polls_how how,
+    struct poll_answer *answer)
 {
 	polls_tell(polls, &(struct polls_event){ .ticket = waiter->ask.ticket, .word = word, .how = how,
 		.answer = answer ? poll_answer_ref(answer) : NULL });
@@ -125,25 +134,31 @@ polls_see(struct polls_waiter *waiter, struct poll_answer *answer)
 static bool
 polls_waits_on(struct polls_waiter *waiter, struct poll_answer *answer)
 {
-	const struct poll_state *state = &answer->state;
+	const struct poll_state *state = &answer->state, *saw = waiter->saw ? &waiter->saw->state : NULL;
 
 	if (!waiter->ask.changes || waiter->overdue || !state->known || state->terminal)
 		return false;
-	if (waiter->saw && waiter->saw->state.status != state->status)
+	if (state->brief) {	/* it says nothing yet: whatever else comes is another */
+		if (saw == NULL || saw->brief)
+			polls_see(waiter, answer);
+		return true;
+	}
+	if (saw && (saw->brief || saw->status != state->status))
 		return false;
 	polls_see(waiter, answer);
+	waiter->rounds = 0;
 	return true;
 }
 
 /*
- * Where someone waits for a change and nobody looks, have somebody look when the answer is due; AT_ONCE: now, where it does not
- * stand any more.
+ * Where someone waits for a change and nobody looks, have somebody look when the answer is due; AT_ONCE: now, where it
+ * does not stand any more.
  */
 static void
 polls_arm(struct polls *polls, struct poll_entry *entry, bool at_once)
 {
 	struct polls_busy *busy = entry->busy;
-	struct polls_waiter *first = TAILQ_FIRST(&busy->waiters);
+	struct polls_waiter *first = polls_first_patient(busy);
 	struct mono_time now = polls_now(polls), due;
 
 	if (first == NULL || !TAILQ_EMPTY(&busy->flights))
@@ -171,21 +186,30 @@ polls_joinable(const struct polls_waiter *waiter, struct mono_time now)
 
 /* End the calls that other callers' requests were to make for the same, where those may be told what came instead. */
 static void
-polls_recall(const struct poll_entry *entry, struct mono_time now)
+polls_recall(struct polls *polls, const struct poll_entry *entry)
 {
 	const struct polls_busy *busy = entry->busy;
 	struct polls_flight *flight, *next;
 
 	for (flight = TAILQ_FIRST(&busy->flights); flight; flight = next) {
 		next = TAILQ_NEXT(flight, link);
-		if (!flight->sent && !flight->outdated && !flight->leader->ask.changes && polls_may(flight->leader, now))
-			polls_land(flight);
+		if (flight->sent || flight->outdated || flight->leader->ask.changes
+		    || !polls_may(flight->leader, polls_now(polls)))
+			continue;
+		polls_fleet_release(polls, flight, false);
+		polls_land(flight);
 	}
 }
 
-/* Answer WAITER with what is kept, or have it join or lead a call. */
-static void
-polls_consider(struct polls *polls, struct polls_waiter *waiter)
+/* Whether what WAITER waits behind is of KNOWN's status, or nothing yet. */
+static bool
+polls_saw_no_other(const struct polls_waiter *waiter, const struct poll_answer *known)
+{
+	return waiter->saw == NULL || waiter->saw->state.status == known->state.status;
+}
+
+void
+polls_decide(struct polls *polls, struct polls_waiter *waiter)
 {
 	struct mono_time now = polls_now(polls);
 	struct poll_answer *known = polls_may(waiter, now) ? polls_known(waiter->entry, &waiter->ask, now) : NULL;
@@ -197,7 +221,7 @@ polls_consider(struct polls *polls, struct polls_waiter *waiter)
 			polls_end(polls, waiter, POLLS_ANSWER, POLLS_HIT, known);
 		return;
 	}
-	if (known && waiter->ask.changes && known->state.known)
+	if (known && waiter->ask.changes && known->state.known && polls_saw_no_other(waiter, known))
 		polls_see(waiter, known);	/* it may have been told so before, and waits for another */
 	if (waiter->ask.peek) {
 		polls_end(polls, waiter, POLLS_PASS, POLLS_NONE, NULL);
@@ -206,6 +230,18 @@ polls_consider(struct polls *polls, struct polls_waiter *waiter)
 	waiter->flight = polls_joinable(waiter, now);
 	if (waiter->flight == NULL)
 		polls_lead(waiter);
+}
+
+/* The same, once what instances share was looked at; what is final here is final everywhere. */
+static void
+polls_consider(struct polls *polls, struct polls_waiter *waiter)
+{
+	struct mono_time now = polls_now(polls);
+	struct poll_answer *known = polls_may(waiter, now) ? polls_known(waiter->entry, &waiter->ask, now) : NULL;
+
+	if ((known && known->state.terminal && polls_stands(known, &waiter->ask, now))
+	    || !polls_fleet_look(polls, waiter))
+		polls_decide(polls, waiter);
 }
 
 void
@@ -223,33 +259,13 @@ polls_tell_last(struct polls *polls, struct polls_waiter *waiter)
 	struct mono_time now = polls_now(polls);
 	struct poll_answer *known = polls_may(waiter, now) ? polls_known(waiter->entry, &waiter->ask, now) : NULL;
 
-	if (known == NULL && waiter->saw)
-		polls_end(polls, waiter, POLLS_ANSWER, POLLS_STALE, waiter->saw);	/* kept no longer, or never */
+	if (known == NULL && waiter->saw)	/* kept no longer, or never */
+		polls_end(polls, waiter, POLLS_ANSWER, POLLS_STALE, waiter->saw);
 	else if (known == NULL)
 		polls_end(polls, waiter, POLLS_NOTHING, POLLS_NONE, NULL);
 	else
-		polls_end(polls, waiter, POLLS_ANSWER, mono_since(now, known->came) < known->stands_us ? POLLS_HIT : POLLS_STALE, known);
-}
-
-void
-polls_take_leave(struct polls *polls, struct limiter_ticket ticket, bool at_once)
-{
-	struct polls_waiter *waiter = polls_find(polls, ticket);
-	struct mono_time now = polls_now(polls);
-
-	if (waiter == NULL || (waiter->flight && waiter->flight->leader == waiter))
-		return;		/* it was told meanwhile */
-	waiter->overdue = true;
-	if (at_once || waiter->flight == NULL || !waiter->flight->sent
-	    || (waiter->ask.changes && polls_may(waiter, now) && polls_known(waiter->entry, &waiter->ask, now)))
-		polls_tell_last(polls, waiter);
-}
-
-/* Whether WAITER has seen a state and waits for another: it is in no hurry. */
-static bool
-polls_is_patient(const struct polls_waiter *waiter)
-{
-	return waiter->ask.changes && waiter->saw && !waiter->overdue;
+		polls_end(polls, waiter, POLLS_ANSWER,
+		    mono_since(now, known->came) < known->stands_us ? POLLS_HIT : POLLS_STALE, known);
 }
 
 /* Have those who are in no call any more look again; the first of them leads the next. */
@@ -261,7 +277,7 @@ polls_consider_all(struct polls *polls, struct poll_entry *entry)
 
 	for (waiter = TAILQ_FIRST(&busy->waiters); waiter; waiter = next) {
 		next = TAILQ_NEXT(waiter, link);
-		if (waiter->flight == NULL && !polls_is_patient(waiter))
+		if (waiter->flight == NULL && !waiter->looks && !polls_is_patient(waiter))
 			polls_consider(polls, waiter);
 	}
 }
@@ -273,6 +289,7 @@ polls_give_up(struct polls *polls, struct polls_waiter *waiter, bool wants_last)
 	struct poll_entry *entry = waiter->entry;
 
 	polls_hold(entry);
+	polls_fleet_release(polls, waiter->flight, false);
 	polls_land(waiter->flight);
 	if (wants_last)
 		polls_tell_last(polls, waiter);
@@ -281,6 +298,26 @@ polls_give_up(struct polls *polls, struct polls_waiter *waiter, bool wants_last)
 	polls_consider_all(polls, entry);
 	polls_arm(polls, entry, true);
 	polls_release(polls, entry);
+}
+
+void
+polls_take_leave(struct polls *polls, struct limiter_ticket ticket, bool at_once)
+{
+	struct polls_waiter *waiter = polls_find(polls, ticket);
+	struct mono_time now = polls_now(polls);
+
+	if (waiter == NULL)
+		return;		/* it was told meanwhile */
+	waiter->overdue = true;
+	if (waiter->flight && waiter->flight->leader == waiter) {
+		/* Later it is told by then that it leads, or soon what came of it. */
+		if (waiter->flight->stage <= POLLS_LEASING)
+			polls_give_up(polls, waiter, true);
+		return;
+	}
+	if (at_once || waiter->flight == NULL || !waiter->flight->sent
+	    || (waiter->ask.changes && polls_may(waiter, now) && polls_known(waiter->entry, &waiter->ask, now)))
+		polls_tell_last(polls, waiter);
 }
 
 void
@@ -339,12 +376,16 @@ polls_take_unsent(struct polls *polls, struct limiter_ticket ticket, bool wants_
 		polls_give_up(polls, waiter, wants_last);
 }
 
-/* Whether KEPT says more than ANSWER: its call was sent later, or it is a state that does not change. */
-static bool
+bool
 polls_is_newer(const struct poll_answer *kept, const struct poll_answer *answer)
 {
-	return kept && kept != answer
-	    && (mono_since(kept->sent, answer->sent) > 0 || (kept->state.terminal && !answer->state.terminal));
+	if (kept == NULL || kept == answer)
+		return false;
+	if (kept->state.terminal && !answer->state.terminal)
+		return true;
+	if (kept->number > 0 && answer->number > 0)
+		return kept->number > answer->number;
+	return mono_since(kept->sent, answer->sent) > 0;
 }
 
 /* Whom a newer state of a resource is known to, in whatever representation. */
@@ -370,6 +411,13 @@ on_newer(void *arg, struct poll_entry *entry)
 		poll_table_put(&newer->polls->table, entry);
 }
 
+void
+polls_tell_newer(struct polls *polls, const struct poll_entry *entry)
+{
+	if (entry->answer && entry->answer->state.known)
+		poll_table_each(&polls->table, entry->id.resource, on_newer, &(struct polls_newer){ polls, entry });
+}
+
 /* Keep what LEADER's call has brought, unless it says less than what is kept. */
 static void
 polls_keep(struct polls *polls, struct polls_waiter *leader, struct poll_answer *answer)
@@ -377,13 +425,13 @@ polls_keep(struct polls *polls, struct polls_waiter *leader, struct poll_answer 
 	struct poll_entry *entry = leader->entry;
 	struct mono_time now = polls_now(polls);
 
-	if (!leader->ask.shared)
-		poll_table_grant(&polls->table, entry, leader->ask.token, now, mono_add(now, leader->ask.config.grant_us));
+	/* Where no token counts, it is forgotten that something has failed. */
+	poll_table_grant(&polls->table, entry, leader->ask.token, now,
+	    mono_add(now, leader->ask.shared ? 0 : leader->ask.config.grant_us));
 	if (leader->flight->outdated || polls_is_newer(polls_known(entry, &leader->ask, now), answer))
 		return;
 	poll_table_set(&polls->table, entry, answer->body_bytes <= leader->ask.keep_bytes ? answer : NULL);
-	if (entry->answer && answer->state.known)
-		poll_table_each(&polls->table, entry->id.resource, on_newer, &(struct polls_newer){ polls, entry });
+	polls_tell_newer(polls, entry);
 }
 
 /* What a call has brought, for those who hear of it. */
@@ -393,7 +441,10 @@ struct polls_news {
 	struct limiter_ticket leader;
 };
 
-/* Whether the news is for WAITER: with the same token it would have been told the same, or it may see what others are told. */
+/*
+ * Whether the news is for WAITER: with the same token it would have been told the same, or it may see what others are
+ * told.
+ */
 static bool
 polls_concerns(const struct polls_waiter *waiter, const struct polls_news *news, struct mono_time now)
 {
@@ -409,10 +460,15 @@ polls_settle(struct polls *polls, struct polls_waiter *waiter, const struct poll
 {
 	struct mono_time now = polls_now(polls);
 	struct poll_answer *known = polls_may(waiter, now) ? polls_known(waiter->entry, &waiter->ask, now) : NULL;
-	struct poll_answer *best = news->answer->status == 200 && polls_is_newer(known, news->answer) ? known : news->answer;
+	/* Thrown back by the upstream is as not admitted: the last that is known is better than nothing. */
+	bool last = known && news->answer->status == 429;
+	bool old = news->answer->status == 200 && polls_is_newer(known, news->answer);
+	struct poll_answer *best = old ? known : news->answer;
 	bool leads = polls_same_ticket(waiter->ask.ticket, news->leader);
 
-	if (best->status != 200 || !polls_waits_on(waiter, best))
+	if (last)
+		polls_tell_last(polls, waiter);
+	else if (best->status != 200 || !polls_waits_on(waiter, best))
 		polls_end(polls, waiter, POLLS_ANSWER, leads ? POLLS_MISS : POLLS_JOIN, best);
 }
 
@@ -426,7 +482,8 @@ polls_settle_all(struct polls *polls, struct poll_entry *entry, const struct pol
 
 	for (waiter = TAILQ_FIRST(&busy->waiters); waiter; waiter = next) {
 		next = TAILQ_NEXT(waiter, link);
-		if (waiter->flight != NULL || (news->answer->status != 200 && polls_is_patient(waiter)))
+		if (waiter->flight != NULL || waiter->looks
+		    || (news->answer->status != 200 && polls_is_patient(waiter)))
 			continue;
 		if (polls_concerns(waiter, news, now))
 			polls_settle(polls, waiter, news);
@@ -435,32 +492,89 @@ polls_settle_all(struct polls *polls, struct poll_entry *entry, const struct pol
 	}
 }
 
+/*
+ * Have the next call with LEADER's token wait the longer the more of them in a row have been refused, or have found
+ * nothing, or not yet; where it has failed for want of a call left that says nothing.
+ */
+static void
+polls_heed_failure(struct polls *polls, const struct polls_waiter *leader, const struct poll_answer *answer)
+{
+	struct mono_time now = polls_now(polls);
+	struct poll_grant *grant;
+
+	if (answer->status == 429)
+		return;
+	if (answer->status >= 400 && answer->status < 500)
+		poll_table_revoke(&polls->table, leader->entry, leader->ask.token);
+	if (answer->status < 400 && !answer->state.brief)
+		return;
+	grant = poll_table_fail(&polls->table, leader->entry, leader->ask.token, now);
+	grant->paused = mono_add(now, poll_pause_us(&leader->ask.config, grant->failures));
+}
+
+void
+polls_take_off(struct polls *polls, struct polls_flight *flight)
+{
+	flight->stage = POLLS_UNDER_WAY;
+	polls_tell(polls, &(struct polls_event){ .ticket = flight->leader->ask.ticket, .word = POLLS_FETCH,
+	    .how = POLLS_MISS });
+}
+
+void
+polls_again(struct polls *polls, struct polls_flight *flight)
+{
+	struct polls_waiter *leader = flight->leader, *waiter;
+	struct poll_entry *entry = leader->entry;
+
+	polls_hold(entry);
+	TAILQ_FOREACH(waiter, &((struct polls_busy *)entry->busy)->waiters, link)
+		if (waiter->flight == flight)
+			waiter->ask.max_age_us = INT64_MAX;	/* it is newer than what they asked anew for */
+	polls_land(flight);
+	if (polls_is_patient(leader))	/* the others of its kind hear of what it finds */
+		polls_consider(polls, leader);
+	polls_consider_all(polls, entry);
+	polls_arm(polls, entry, false);
+	polls_release(polls, entry);
+}
+
+void
+polls_finish(struct polls *polls, struct polls_flight *flight, struct poll_answer *answer)
+{
+	struct polls_waiter *leader = flight->leader;
+	struct polls_news news = { .answer = answer, .leader = leader->ask.ticket };
+	struct poll_entry *entry = leader->entry;
+	bool outdated = flight->outdated;
+
+	poll_answer_ref(answer);	/* it may be the flight's */
+	memcpy(news.token, leader->ask.token, sizeof(news.token));
+	polls_hold(entry);
+	if (answer->status == 200 && !answer->state.brief)
+		polls_keep(polls, leader, answer);
+	polls_heed_failure(polls, leader, answer);
+	polls_land(flight);
+	if (!polls_tells_leader(answer->status))
+		polls_forget(polls, leader);
+	if (answer->status == 200 && !answer->state.brief && !outdated)
+		polls_recall(polls, entry);
+	polls_settle_all(polls, entry, &news);
+	polls_arm(polls, entry, outdated);
+	polls_release(polls, entry);
+	poll_answer_unref(&answer);
+}
+
 void
 polls_take_result(struct polls *polls, struct limiter_ticket ticket, struct poll_answer *answer)
 {
 	struct polls_waiter *leader = polls_leader(polls, ticket);
-	struct polls_news news = { .answer = answer, .leader = ticket };
-	struct poll_entry *entry;
-	bool outdated;
 
 	if (leader == NULL)
 		return;
-	entry = leader->entry;
-	outdated = leader->flight->outdated;
-	memcpy(news.token, leader->ask.token, sizeof(news.token));
-	polls_hold(entry);
-	if (answer->status == 200)
-		polls_keep(polls, leader, answer);
-	else if (answer->status < 500 && answer->status != 429)
-		poll_table_revoke(&polls->table, entry, leader->ask.token);
-	polls_land(leader->flight);
-	if (answer->status != 200)
-		polls_forget(polls, leader);
-	else if (!outdated)
-		polls_recall(entry, polls_now(polls));
-	polls_settle_all(polls, entry, &news);
-	polls_arm(polls, entry, outdated);
-	polls_release(polls, entry);
+	if (answer->status == 200 && !answer->state.brief && polls_fleet_put(polls, leader->flight, answer))
+		return;
+	polls_fleet_release(polls, leader->flight, answer->status >= 400 && answer->status < 500
+	    && answer->status != 429);
+	polls_finish(polls, leader->flight, answer);
 }
 
 void
@@ -477,11 +591,12 @@ polls_take_failed(struct polls *polls, struct limiter_ticket ticket, enum refusa
 	busy = entry->busy;
 	memcpy(event.message, message, sizeof(event.message));
 	polls_hold(entry);
+	polls_fleet_release(polls, leader->flight, false);
 	polls_land(leader->flight);
 	polls_forget(polls, leader);
 	for (waiter = TAILQ_FIRST(&busy->waiters); waiter; waiter = next) {
 		next = TAILQ_NEXT(waiter, link);
-		if (waiter->flight != NULL || polls_is_patient(waiter))
+		if (waiter->flight != NULL || waiter->looks || polls_is_patient(waiter))
 			continue;
 		event.ticket = waiter->ask.ticket;
 		polls_tell(polls, &event);
@@ -512,12 +627,14 @@ on_outdated(void *arg, struct poll_entry *entry)
 void
 polls_take_invalidate(struct polls *polls, const uint8_t resource[POLL_DIGEST_BYTES])
 {
+	polls_fleet_change(polls, resource);
 	poll_table_each(&polls->table, resource, on_outdated, polls);
 }
 
 void
-polls_take_config(struct polls *polls, int64_t keep_us, int64_t max_bytes)
+polls_take_config(struct polls *polls, struct config *config, struct str password)
 {
-	polls->keep_us = keep_us;
-	poll_table_bound(&polls->table, max_bytes);
+	polls->keep_us = config->polls.keep_us;
+	polls_fleet_open(polls, config, password);
+	poll_table_bound(&polls->table, config->polls.max_bytes);
 }
