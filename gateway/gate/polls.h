@@ -10,8 +10,8 @@
  *    └────► joined: ANSWER or FAILED when the leader's call ends, or FETCH where it was never sent
  *
  * Who prefers to wait for a change is told when the status is another, or leads the call that looks again when the
- * answer is due. Exactly one of ANSWER, NOTHING and FAILED follows an ask, a result of which the leader is told, and a leave; FETCH
- * may come before; PASS ends it.
+ * answer is due. Exactly one of ANSWER, NOTHING and FAILED follows an ask, a result of which the leader is told, and a
+ * leave; FETCH may come before; PASS ends it.
  *
  * Rights: where the identity's credential is the gateway's, policy has decided before an ask. Else a kept answer, and a
  * call to join, is only for whose own token has succeeded at that very resource within `grant`; the others' tokens are
@@ -108,9 +108,10 @@ void polls_unsent(struct polls *polls, struct limiter_ticket ticket, bool wants_
 void polls_failed(struct polls *polls, struct limiter_ticket ticket, enum refusal refusal, struct str message);
 
 /*
- * What is kept of these resources is out of date (a cancel, a submission), and so is what calls under way will bring.
+ * What is kept of this resource is out of date (a cancel, a submission), and so is what calls under way will bring.
+ * FLEET: other instances are to hear of it.
  */
-void polls_invalidate(struct polls *polls, const uint8_t resource[POLL_DIGEST_BYTES]);
+void polls_invalidate(struct polls *polls, const uint8_t resource[POLL_DIGEST_BYTES], bool fleet);
 
 /* WAITING: who is to be told something, leaders too. */
 struct polls_counts { size_t answers, waiting; int64_t bytes; bool shared; };

@@ -21,6 +21,9 @@
 /* A Redis without room, or one that answers errors, is left alone for so long. */
 #define FLEET_FULL_US (10 * (int64_t)CLOCK_SECOND)
 #define FLEET_ILL_US (10 * (int64_t)CLOCK_SECOND)
+/* How often it is looked how full Redis is; of its memory so many per cent are for others. */
+#define FLEET_MEMORY_US (5 * (int64_t)CLOCK_SECOND)
+#define FLEET_SPARE_PERCENT 10
 /* Tokens that one look asks for. */
 #define FLEET_TOKENS_MAX 64
 /* A waiter that has looked so often goes by itself: whatever Redis says leads nowhere. */
@@ -114,8 +117,8 @@ fleet_tell(struct polls *polls, bool up, const char *why)
 }
 
 /*
- * A server that answers errors (no right to run scripts, loading, a primary no more) is as good as away, and tried again
- * in a while; one that is full is another matter.
+ * A server that answers errors (no right to run scripts, loading, a primary no more) is as good as away, and tried
+ * again in a while; one that is full is another matter.
  */
 static void
 fleet_heed_error(struct polls *polls, const struct redis_reply *reply)
@@ -471,7 +474,8 @@ fleet_is_full(struct polls *polls)
 	struct poll_entry *entry;
 	size_t count = 0;
 
-	log_line(LOG_WARN, "polls' store is full", log_z("message", "what is kept of polls is dropped there"));
+	if (mono_since(polls->full_until, loop_now(polls->loops[0])) <= 0)
+		log_line(LOG_WARN, "polls' store is full", log_z("message", "what is kept of polls is dropped there"));
 	polls->full_until = mono_add(loop_now(polls->loops[0]), FLEET_FULL_US);
 	TAILQ_FOREACH(entry, &polls->table.used, used) {
 		if (entry->answer == NULL || !entry->answer->ours)
@@ -602,6 +606,62 @@ on_evicted(void *arg, const struct poll_entry *entry)
 		polls_share_remove(polls->share, &entry->id, 1);
 }
 
+/* The number behind NAME in the text of INFO; 0 where there is none. */
+static uint64_t
+fleet_info(struct str text, struct str name)
+{
+	struct str line;
+	uint64_t n = 0;
+
+	while (str_next(&text, '\n', &line)) {
+		line = str_sub(line, 0, str_find_char(line, '\r'));
+		if (str_starts(line, name) && str_to_u64(str_sub(line, name.n, line.n), &n))
+			return n;
+	}
+	return 0;
+}
+
+/*
+ * How full Redis is. What is kept of polls goes before it is full: the limiter's buckets may be in the same memory, and
+ * they shall not be the first to hear of that. A server that does not say it is left to say OOM.
+ */
+static void
+on_memory(void *arg, const struct redis_reply *reply)
+{
+	struct polls *polls = arg;
+	uint64_t used, most;
+
+	if (reply->kind != REDIS_STRING)
+		return;
+	used = fleet_info(reply->string, STR("used_memory:"));
+	most = fleet_info(reply->string, STR("maxmemory:"));
+	if (most > 0 && used > most - most / 100 * FLEET_SPARE_PERCENT)
+		fleet_is_full(polls);
+}
+
+/* Look how full it is. */
+static void
+on_memory_due(void *arg)
+{
+	struct polls *polls = arg;
+
+	polls_share_memory(polls->share, on_memory, polls);
+	loop_timer_at(&polls->memory, mono_add(loop_now(polls->loops[0]), FLEET_MEMORY_US));
+}
+
+void
+polls_fleet_init(struct polls *polls)
+{
+	loop_timer_init(&polls->memory, polls->loops[0], on_memory_due, polls);
+}
+
+void
+polls_fleet_close(struct polls *polls)
+{
+	loop_timer_fini(&polls->memory);
+	polls_share_free(&polls->share);
+}
+
 /* The connection is there, or not. */
 static void
 on_share_state(void *arg, bool up, const char *why)
@@ -610,23 +670,34 @@ on_share_state(void *arg, bool up, const char *why)
 
 	polls->ill_until.us = 0;
 	fleet_tell(polls, up, why);
-	if (up)
-		fleet_catch_up(polls);
+	loop_timer_clear(&polls->memory);
+	if (!up)
+		return;
+	fleet_catch_up(polls);
+	on_memory_due(polls);
 }
 
-/* Whether STORE is the one that is in use. */
+/* Whether CONFIG has instances share by something. */
 static bool
-fleet_is_same(const struct polls *polls, const struct config_store *store, struct str password)
+fleet_is_wanted(const struct config *config)
 {
-	const struct config_store *used = polls->config ? &polls->config->polls_store : NULL;
+	return config->polls_store.redis && config->polls.refresh_us > 0;
+}
 
-	if (used == NULL || used->redis != store->redis)
+/* Whether CONFIG, with PASSWORD, has them share by what is in use. */
+static bool
+fleet_is_same(const struct polls *polls, const struct config *config, struct str password)
+{
+	const struct config_store *store = &config->polls_store, *used;
+
+	if (polls->config == NULL || fleet_is_wanted(polls->config) != fleet_is_wanted(config))
 		return false;
-	return !store->redis || (str_eq(used->host, store->host) && used->port == store->port && used->tls == store->tls
-	    && str_eq(used->sentinel_text, store->sentinel_text) && str_eq(used->service, store->service)
-	    && str_eq(used->ca_file, store->ca_file) && used->db == store->db && str_eq(used->username, store->username)
-	    && str_eq(used->prefix, store->prefix) && used->timeout_us == store->timeout_us
-	    && str_eq(buf_str(&polls->password), password));
+	used = &polls->config->polls_store;
+	return !fleet_is_wanted(config) || (str_eq(used->host, store->host) && used->port == store->port
+	    && used->tls == store->tls && str_eq(used->sentinel_text, store->sentinel_text)
+	    && str_eq(used->service, store->service) && str_eq(used->ca_file, store->ca_file) && used->db == store->db
+	    && str_eq(used->username, store->username) && str_eq(used->prefix, store->prefix)
+	    && used->timeout_us == store->timeout_us && str_eq(buf_str(&polls->password), password));
 }
 
 void
@@ -637,7 +708,7 @@ polls_fleet_open(struct polls *polls, struct config *config, struct str password
 
 	if (password.n == 0)
 		password = store->password;	/* of the url */
-	same = fleet_is_same(polls, store, password);
+	same = fleet_is_same(polls, config, password);
 	config_ref(config);
 	config_unref(&polls->config);
 	polls->config = config;
@@ -650,7 +721,7 @@ polls_fleet_open(struct polls *polls, struct config *config, struct str password
 	polls->share_told = false;
 	polls->table.on_evicted = on_evicted;
 	polls->table.arg = polls;
-	if (store->redis)
+	if (fleet_is_wanted(config))
 		polls->share = polls_share_new(polls->loops[0], polls->resolver, store, password, on_share_state,
 		    polls);
 }

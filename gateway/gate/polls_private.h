@@ -84,6 +84,7 @@ struct polls {
 	struct polls_share *share;	/* NULL: nothing is shared */
 	struct buf owner;		/* this instance among those that lease */
 	struct mono_time full_until;	/* nothing is put before */
+	struct loop_timer memory;	/* when to look how full it is */
 	struct mono_time ill_until;	/* nothing is asked before */
 	uint8_t untold[POLLS_UNTOLD_MAX][POLL_DIGEST_BYTES];	/* resources; the newest of them */
 	size_t untold_count;
@@ -102,7 +103,7 @@ void polls_take_sent(struct polls *polls, struct limiter_ticket ticket);
 void polls_take_result(struct polls *polls, struct limiter_ticket ticket, struct poll_answer *answer);
 void polls_take_unsent(struct polls *polls, struct limiter_ticket ticket, bool wants_last);
 void polls_take_failed(struct polls *polls, struct limiter_ticket ticket, enum refusal refusal, const char *message);
-void polls_take_invalidate(struct polls *polls, const uint8_t resource[POLL_DIGEST_BYTES]);
+void polls_take_invalidate(struct polls *polls, const uint8_t resource[POLL_DIGEST_BYTES], bool fleet);
 
 /* Answer WAITER by what is known now, or have it join or lead a call. */
 void polls_decide(struct polls *polls, struct polls_waiter *waiter);
@@ -116,7 +117,9 @@ void polls_again(struct polls *polls, struct polls_flight *flight);
 void polls_finish(struct polls *polls, struct polls_flight *flight, struct poll_answer *answer);
 
 /* polls_fleet.c: what instances share; where they do not, nothing is done */
+void polls_fleet_init(struct polls *polls);
 void polls_fleet_open(struct polls *polls, struct config *config, struct str password);
+void polls_fleet_close(struct polls *polls);
 bool polls_fleet_is_up(const struct polls *polls);
 /* True where WAITER will be decided on once the shared answer was looked at. */
 bool polls_fleet_look(struct polls *polls, struct polls_waiter *waiter);
