@@ -16,7 +16,7 @@ struct poll_answer {
 	int64_t number, version;	/* of the call among instances; 0: it is not shared */
 	bool ours;			/* this instance has put it where they share */
 	int64_t stands_us;		/* so long after it came; 0: it is due at once */
-	char bytes[];			/* a head with the fields that are relayed, its empty line, the body as received */
+	char bytes[];			/* a head with the fields that are relayed, and the body as received */
 };
 
 /*

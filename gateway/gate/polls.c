@@ -44,6 +44,7 @@ polls_new(const struct polls_settings *settings, struct config *config, struct s
 	loop_timer_init(&polls->sweep, polls->loops[0], on_sweep_due, polls);
 	polls->resolver = settings->resolver;
 	buf_add(&polls->owner, settings->member);
+	polls_fleet_init(polls);
 	polls_take_config(polls, config, password);
 	on_sweep_due(polls);
 	return polls;
@@ -58,7 +59,7 @@ polls_free(struct polls **polls_p)
 		return;
 	*polls_p = NULL;
 	atomic_store(&polls->closed, true);
-	polls_share_free(&polls->share);
+	polls_fleet_close(polls);
 	polls_forget_all(polls);
 	loop_timer_fini(&polls->sweep);
 	poll_table_fini(&polls->table);
@@ -625,9 +626,10 @@ on_outdated(void *arg, struct poll_entry *entry)
 }
 
 void
-polls_take_invalidate(struct polls *polls, const uint8_t resource[POLL_DIGEST_BYTES])
+polls_take_invalidate(struct polls *polls, const uint8_t resource[POLL_DIGEST_BYTES], bool fleet)
 {
-	polls_fleet_change(polls, resource);
+	if (fleet)
+		polls_fleet_change(polls, resource);
 	poll_table_each(&polls->table, resource, on_outdated, polls);
 }
 

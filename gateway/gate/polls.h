@@ -114,9 +114,10 @@ void polls_unsent(struct polls *polls, struct limiter_ticket ticket, bool wants_
 void polls_failed(struct polls *polls, struct limiter_ticket ticket, enum refusal refusal, struct str message);
 
 /*
- * What is kept of these resources is out of date (a cancel, a submission), and so is what calls under way will bring.
+ * What is kept of this resource is out of date (a cancel, a submission), and so is what calls under way will bring.
+ * FLEET: other instances are to hear of it.
  */
-void polls_invalidate(struct polls *polls, const uint8_t resource[POLL_DIGEST_BYTES]);
+void polls_invalidate(struct polls *polls, const uint8_t resource[POLL_DIGEST_BYTES], bool fleet);
 
 /* WAITING: who is to be told something, leaders too. */
 struct polls_counts { size_t answers, waiting; int64_t bytes; bool shared; };

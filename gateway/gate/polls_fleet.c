@@ -11,16 +11,12 @@
 #include <string.h>
 
 #include "base/check.h"
-#include "base/log.h"
 
 /* An instance that dies while it leads is waited for so long; the lease is renewed three times within. */
 #define FLEET_LEASE_US (3 * (int64_t)CLOCK_SECOND)
 #define FLEET_RENEW_US (1 * (int64_t)CLOCK_SECOND)
 /* How often who waits for another instance's call looks whether it has ended. */
 #define FLEET_LOOK_US (100 * (int64_t)CLOCK_MS)
-/* A Redis without room, or one that answers errors, is left alone for so long. */
-#define FLEET_FULL_US (10 * (int64_t)CLOCK_SECOND)
-#define FLEET_ILL_US (10 * (int64_t)CLOCK_SECOND)
 /* Tokens that one look asks for. */
 #define FLEET_TOKENS_MAX 64
 /* A waiter that has looked so often goes by itself: whatever Redis says leads nowhere. */
@@ -95,39 +91,6 @@ fleet_word(const struct redis_reply *reply)
 	if (reply->kind == REDIS_ARRAY && reply->element_count > 0)
 		reply = &reply->elements[0];
 	return reply->kind == REDIS_STRING ? reply->string : (struct str){ NULL, 0 };
-}
-
-bool
-polls_fleet_is_up(const struct polls *polls)
-{
-	return polls_share_is_up(polls->share) && mono_since(polls->ill_until, loop_now(polls->loops[0])) <= 0;
-}
-
-/* It is shared, or not: say so where that has changed. */
-static void
-fleet_tell(struct polls *polls, bool up, const char *why)
-{
-	if (atomic_exchange(&polls->share_up, up) == up && polls->share_told)
-		return;
-	polls->share_told = true;
-	log_line(up ? LOG_INFO : LOG_WARN, up ? "polls shared" : "polls not shared", log_z("reason", why));
-}
-
-/*
- * A server that answers errors (no right to run scripts, loading, a primary no more) is as good as away, and tried again
- * in a while; one that is full is another matter.
- */
-static void
-fleet_heed_error(struct polls *polls, const struct redis_reply *reply)
-{
-	if (atomic_load(&polls->closed) || reply->kind == REDIS_LOST)
-		return;
-	if (reply->kind != REDIS_ERROR) {
-		fleet_tell(polls, true, "answers");
-	} else if (!str_starts(reply->string, STR("OOM"))) {
-		polls->ill_until = mono_add(loop_now(polls->loops[0]), FLEET_ILL_US);
-		fleet_tell(polls, false, reply->string.p);
-	}
 }
 
 /* --- looks --- */
@@ -289,7 +252,7 @@ on_look(void *arg, const struct redis_reply *reply)
 	struct poll_entry *entry = atomic_load(&polls->closed) ? NULL : poll_table_find(&polls->table, &call->id);
 	struct polls_busy *busy = entry ? entry->busy : NULL;
 
-	fleet_heed_error(polls, reply);
+	polls_fleet_heed_error(polls, reply);
 	if (busy && busy->looking && busy->look == call->number) {
 		polls_hold(entry);
 		busy->looking = false;
@@ -444,7 +407,7 @@ on_lease(void *arg, const struct redis_reply *reply)
 	struct fleet_call *call = arg;
 	struct polls_flight *flight = fleet_flight(call);
 
-	fleet_heed_error(call->polls, reply);
+	polls_fleet_heed_error(call->polls, reply);
 	if (flight && flight->stage == POLLS_LEASING)
 		fleet_lease_told(call->polls, flight, reply);
 	free(call);
@@ -465,29 +428,6 @@ polls_fleet_release(struct polls *polls, const struct polls_flight *flight, bool
 
 /* --- answers --- */
 
-/* Make room for what matters more: all that this instance has put goes, and for a while nothing is put. */
-static void
-fleet_is_full(struct polls *polls)
-{
-	struct poll_id ids[POLLS_SHARE_BATCH];
-	struct poll_entry *entry;
-	size_t count = 0;
-
-	log_line(LOG_WARN, "polls' store is full", log_z("message", "what is kept of polls is dropped there"));
-	polls->full_until = mono_add(loop_now(polls->loops[0]), FLEET_FULL_US);
-	TAILQ_FOREACH(entry, &polls->table.used, used) {
-		if (entry->answer == NULL || !entry->answer->ours)
-			continue;
-		entry->answer->ours = false;
-		ids[count++] = entry->id;
-		if (count == POLLS_SHARE_BATCH) {
-			polls_share_remove(polls->share, ids, count);
-			count = 0;
-		}
-	}
-	polls_share_remove(polls->share, ids, count);
-}
-
 /* What a flight has brought is shared, or will not be. */
 static void
 on_put(void *arg, const struct redis_reply *reply)
@@ -496,9 +436,9 @@ on_put(void *arg, const struct redis_reply *reply)
 	struct polls_flight *flight = fleet_flight(call);
 	struct str word = fleet_word(reply);
 
-	fleet_heed_error(call->polls, reply);
+	polls_fleet_heed_error(call->polls, reply);
 	if (reply->kind == REDIS_ERROR && str_starts(reply->string, STR("OOM")) && !atomic_load(&call->polls->closed))
-		fleet_is_full(call->polls);
+		polls_fleet_is_full(call->polls);
 	if (flight && reply->kind == REDIS_ERROR)
 		polls_fleet_release(call->polls, flight, false);
 	if (flight && flight->stage == POLLS_PUTTING) {
@@ -544,115 +484,4 @@ polls_fleet_put(struct polls *polls, struct polls_flight *flight, struct poll_an
 	flight->stage = POLLS_PUTTING;
 	flight->result = poll_answer_ref(answer);
 	return true;
-}
-
-/* Remember that a change of RESOURCE is to be told when that is possible. */
-static void
-fleet_remember_change(struct polls *polls, const uint8_t resource[POLL_DIGEST_BYTES])
-{
-	memcpy(polls->untold[polls->untold_count++ % POLLS_UNTOLD_MAX], resource, POLL_DIGEST_BYTES);
-}
-
-/* A change was told, or is to be told again. */
-static void
-on_change(void *arg, const struct redis_reply *reply)
-{
-	struct fleet_call *call = arg;
-
-	fleet_heed_error(call->polls, reply);
-	if (!atomic_load(&call->polls->closed) && (reply->kind == REDIS_LOST || reply->kind == REDIS_ERROR))
-		fleet_remember_change(call->polls, call->id.resource);
-	free(call);
-}
-
-void
-polls_fleet_change(struct polls *polls, const uint8_t resource[POLL_DIGEST_BYTES])
-{
-	struct poll_entry entry = { .answer = NULL };
-	struct fleet_call *call;
-
-	if (polls->share == NULL)
-		return;
-	memcpy(entry.id.resource, resource, POLL_DIGEST_BYTES);
-	call = fleet_call_new(polls, &entry, 0);
-	if (polls_share_call(polls->share, &entry.id, "change", polls->keep_us, NULL, 0, on_change, call))
-		return;
-	free(call);
-	fleet_remember_change(polls, resource);
-}
-
-/* Tell the changes that could not be told. */
-static void
-fleet_catch_up(struct polls *polls)
-{
-	size_t count = polls->untold_count < POLLS_UNTOLD_MAX ? polls->untold_count : POLLS_UNTOLD_MAX;
-	uint8_t untold[POLLS_UNTOLD_MAX][POLL_DIGEST_BYTES];
-
-	memcpy(untold, polls->untold, sizeof(untold));
-	polls->untold_count = 0;
-	for (size_t i = 0; i < count; i++)
-		polls_fleet_change(polls, untold[i]);
-}
-
-/* What is forgotten here for want of room is of no use there. */
-static void
-on_evicted(void *arg, const struct poll_entry *entry)
-{
-	struct polls *polls = arg;
-
-	if (entry->answer->ours)
-		polls_share_remove(polls->share, &entry->id, 1);
-}
-
-/* The connection is there, or not. */
-static void
-on_share_state(void *arg, bool up, const char *why)
-{
-	struct polls *polls = arg;
-
-	polls->ill_until.us = 0;
-	fleet_tell(polls, up, why);
-	if (up)
-		fleet_catch_up(polls);
-}
-
-/* Whether STORE is the one that is in use. */
-static bool
-fleet_is_same(const struct polls *polls, const struct config_store *store, struct str password)
-{
-	const struct config_store *used = polls->config ? &polls->config->polls_store : NULL;
-
-	if (used == NULL || used->redis != store->redis)
-		return false;
-	return !store->redis || (str_eq(used->host, store->host) && used->port == store->port && used->tls == store->tls
-	    && str_eq(used->sentinel_text, store->sentinel_text) && str_eq(used->service, store->service)
-	    && str_eq(used->ca_file, store->ca_file) && used->db == store->db && str_eq(used->username, store->username)
-	    && str_eq(used->prefix, store->prefix) && used->timeout_us == store->timeout_us
-	    && str_eq(buf_str(&polls->password), password));
-}
-
-void
-polls_fleet_open(struct polls *polls, struct config *config, struct str password)
-{
-	const struct config_store *store = &config->polls_store;
-	bool same;
-
-	if (password.n == 0)
-		password = store->password;	/* of the url */
-	same = fleet_is_same(polls, store, password);
-	config_ref(config);
-	config_unref(&polls->config);
-	polls->config = config;
-	if (same)
-		return;
-	polls_share_free(&polls->share);
-	buf_wipe(&polls->password);
-	buf_add(&polls->password, password);
-	atomic_store(&polls->share_up, false);
-	polls->share_told = false;
-	polls->table.on_evicted = on_evicted;
-	polls->table.arg = polls;
-	if (store->redis)
-		polls->share = polls_share_new(polls->loops[0], polls->resolver, store, password, on_share_state,
-		    polls);
 }

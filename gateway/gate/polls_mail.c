@@ -25,7 +25,7 @@ struct polls_mail {
 	struct polls *polls;		/* a reference */
 	enum polls_subject subject;
 	struct limiter_ticket ticket;
-	bool flag;			/* leave: at once; unsent: wants the last */
+	bool flag;			/* leave: at once; unsent: wants the last; invalidate: others, too */
 	struct poll_answer *answer;	/* result: a reference */
 	struct config *config;		/* config: a reference */
 	struct buf password;		/* the same */
@@ -76,7 +76,7 @@ mail_read(struct polls_mail *m)
 		polls_take_failed(m->polls, m->ticket, m->u.event.refusal, m->u.event.message);
 		break;
 	case POLLS_INVALIDATE_MAIL:
-		polls_take_invalidate(m->polls, m->u.resource);
+		polls_take_invalidate(m->polls, m->u.resource, m->flag);
 		break;
 	case POLLS_EVENT_MAIL:
 		m->polls->deliver(m->polls->arg, &m->u.event);
@@ -200,11 +200,12 @@ polls_failed(struct polls *polls, struct limiter_ticket ticket, enum refusal ref
 }
 
 void
-polls_invalidate(struct polls *polls, const uint8_t resource[POLL_DIGEST_BYTES])
+polls_invalidate(struct polls *polls, const uint8_t resource[POLL_DIGEST_BYTES], bool fleet)
 {
 	struct polls_mail *m = mail_new(polls, POLLS_INVALIDATE_MAIL, no_ticket);
 
 	memcpy(m->u.resource, resource, POLL_DIGEST_BYTES);
+	m->flag = fleet;
 	loop_post(polls->loops[0], &m->mail);
 }
 

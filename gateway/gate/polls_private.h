@@ -83,6 +83,7 @@ struct polls {
 	struct polls_share *share;	/* NULL: nothing is shared */
 	struct buf owner;		/* this instance among those that lease */
 	struct mono_time full_until;	/* nothing is put before */
+	struct loop_timer memory;	/* when to look how full it is */
 	struct mono_time ill_until;	/* nothing is asked before */
 	uint8_t untold[POLLS_UNTOLD_MAX][POLL_DIGEST_BYTES];	/* resources; the newest of them */
 	size_t untold_count;
@@ -102,7 +103,7 @@ void polls_take_turned_back(struct polls *polls, struct limiter_ticket ticket);
 void polls_take_result(struct polls *polls, struct limiter_ticket ticket, struct poll_answer *answer);
 void polls_take_unsent(struct polls *polls, struct limiter_ticket ticket, bool wants_last);
 void polls_take_failed(struct polls *polls, struct limiter_ticket ticket, enum refusal refusal, const char *message);
-void polls_take_invalidate(struct polls *polls, const uint8_t resource[POLL_DIGEST_BYTES]);
+void polls_take_invalidate(struct polls *polls, const uint8_t resource[POLL_DIGEST_BYTES], bool fleet);
 
 /* Answer WAITER by what is known now, or have it join or lead a call. */
 void polls_decide(struct polls *polls, struct polls_waiter *waiter);
@@ -117,9 +118,21 @@ void polls_again(struct polls *polls, struct polls_flight *flight);
 /* FLIGHT has brought ANSWER, status 200 or not, and that is told. */
 void polls_finish(struct polls *polls, struct polls_flight *flight, struct poll_answer *answer);
 
-/* polls_fleet.c: what instances share; where they do not, nothing is done */
+/* polls_fleet_state.c: whether instances share, and how that is */
+void polls_fleet_init(struct polls *polls);
 void polls_fleet_open(struct polls *polls, struct config *config, struct str password);
+void polls_fleet_close(struct polls *polls);
 bool polls_fleet_is_up(const struct polls *polls);
+/*
+ * A server that answers errors (no right to run scripts, loading, a primary no more) is as good as away, and tried
+ * again in a while; one that is full is another matter.
+ */
+void polls_fleet_heed_error(struct polls *polls, const struct redis_reply *reply);
+/* Make room for what matters more: all that this instance has put goes, and for a while nothing is put. */
+void polls_fleet_is_full(struct polls *polls);
+void polls_fleet_change(struct polls *polls, const uint8_t resource[POLL_DIGEST_BYTES]);
+
+/* polls_fleet.c: what instances share; where they do not, nothing is done */
 /* True where WAITER will be decided on once the shared answer was looked at. */
 bool polls_fleet_look(struct polls *polls, struct polls_waiter *waiter);
 /* Have FLIGHT take off once the pause of its entry is over, and no other instance makes the same call. */
@@ -128,7 +141,6 @@ void polls_fleet_lead(struct polls *polls, struct polls_flight *flight);
 bool polls_fleet_put(struct polls *polls, struct polls_flight *flight, struct poll_answer *answer);
 /* FLIGHT has come to nothing; REVOKE: its token does not succeed any more. */
 void polls_fleet_release(struct polls *polls, const struct polls_flight *flight, bool revoke);
-void polls_fleet_change(struct polls *polls, const uint8_t resource[POLL_DIGEST_BYTES]);
 
 /* polls_wait.c: waiters and calls */
 struct polls_waiter *polls_find(struct polls *polls, struct limiter_ticket ticket);

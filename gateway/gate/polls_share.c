@@ -188,6 +188,13 @@ polls_share_call(struct polls_share *share, const struct poll_id *id, const char
 	return false;
 }
 
+void
+polls_share_memory(struct polls_share *share, void (*on_reply)(void *arg, const struct redis_reply *reply), void *arg)
+{
+	if (polls_share_is_up(share))
+		redis_command(share->redis, (struct str[]){ STR("INFO"), STR("memory") }, 2, on_reply, arg);
+}
+
 /* What is said to a removal does not matter: what is left expires. */
 static void
 on_removed(void *arg, const struct redis_reply *reply)

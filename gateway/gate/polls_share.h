@@ -34,6 +34,13 @@ bool polls_share_call(struct polls_share *share, const struct poll_id *id, const
     const struct str *arguments,
     size_t count, void (*on_reply)(void *arg, const struct redis_reply *reply), void *arg);
 
+/*
+ * Ask how full the server is: ON_REPLY is told INFO's section of memory. It runs at most once, and not after
+ * polls_share_free.
+ */
+void polls_share_memory(struct polls_share *share, void (*on_reply)(void *arg, const struct redis_reply *reply),
+    void *arg);
+
 /* Remove entries, whatever is said to that. */
 #define POLLS_SHARE_BATCH 100
 void polls_share_remove(struct polls_share *share, const struct poll_id *ids, size_t count);

@@ -345,12 +345,12 @@ poll_tell_change(struct request *request)
 
 	poll_add_resource(&text, route->workspace, route->item, none);
 	poll_digest(&text, resource);
-	polls_invalidate(polls, resource);
+	polls_invalidate(polls, resource, false);	/* lists are not shared */
 	if (route->operation == OPERATION_CANCEL) {
 		buf_clear(&text);
 		poll_add_resource(&text, route->workspace, route->item, route->instance);
 		poll_digest(&text, resource);
-		polls_invalidate(polls, resource);
+		polls_invalidate(polls, resource, true);
 	}
 	buf_fini(&text);
 }
@@ -362,7 +362,8 @@ poll_end(struct request *request)
 	struct request_poll *poll = &request->poll;
 	struct polls *polls = request->worker->shared->polls;
 
-	if (request->was_sent && (op == OPERATION_RUN || op == OPERATION_CANCEL))
+	if (request->was_sent && (op == OPERATION_RUN || op == OPERATION_CANCEL)
+	    && request->config->polls.refresh_us > 0)
 		poll_tell_change(request);
 	if (poll->phase != POLL_LEADS)
 		return;

@@ -128,6 +128,23 @@ def test_a_reload_moves_what_is_shared(fleet):
     assert second.command("DBSIZE") != b":0\r\n"
 
 
+def test_poll_states_go_before_redis_is_full(fleet):
+    """On the store's own server: they make room before the limiter's script would be refused."""
+    sim = fleet.simulator("--job-seconds", "60")
+    redis = fleet.redis()
+    gateway, = instances(fleet, sim, redis, 1)
+    target = start(gateway)
+    gateway.request("GET", target, OWN)
+    assert b"jobgate:polls" in redis.command("KEYS", "jobgate:polls:*:*:*")
+    used = int(re.search(rb"used_memory:(\d+)", redis.command("INFO", "memory")).group(1))
+    assert redis.command("CONFIG", "SET", "maxmemory", str(used * 105 // 100)) == b"+OK\r\n"
+    gateway.wait_event("polls' store is full")
+    wait_for(lambda: redis.command("KEYS", "jobgate:polls:*:*:*") == b"*0\r\n", what="room")
+    other = start(gateway)
+    assert gateway.request("GET", other, OWN).status == 200 and gateway.request("GET", target, OWN).get("Age") is not None
+    assert gateway.metrics()["jobgate_store_up"] == 1 and not gateway.events("store down")
+
+
 @pytest.mark.parametrize("missing", ["", "+hget", "+hset", "+hdel", "+incr", "+pexpire"])
 def test_the_readmes_user_may_do_what_is_needed(fleet, missing):
     """And where it may not, that is said, and each instance goes by itself."""

@@ -306,10 +306,10 @@ test_invalidation(void **state)
 	ask(1);
 	result(1, "InProgress");
 	run(MS(200));
-	polls_invalidate(polls, id.resource);
+	polls_invalidate(polls, id.resource, true);
 	ask(2);
 	expect(2, POLLS_FETCH);
-	polls_invalidate(polls, id.resource);
+	polls_invalidate(polls, id.resource, true);
 	ask(3);
 	expect(3, POLLS_FETCH);		/* the call of before the change is not joined */
 	result(2, "InProgress");
@@ -335,7 +335,7 @@ test_changes(void **state)
 	polls_leave(polls, ticket(3), false);
 	run(MS(2));
 	expect_answer(3, "NotStarted", POLLS_HIT);
-	polls_invalidate(polls, id_make(1, 1).resource);
+	polls_invalidate(polls, id_make(1, 1).resource, true);
 	run(MS(5));
 	expect(2, POLLS_FETCH);
 	ask_change(4);
@@ -346,7 +346,7 @@ test_changes(void **state)
 	run(MS(20));
 	expect(2, -1);			/* nothing new: they wait on */
 	expect(4, -1);
-	polls_invalidate(polls, id_make(1, 1).resource);
+	polls_invalidate(polls, id_make(1, 1).resource, true);
 	run(MS(5));
 	expect(2, POLLS_FETCH);
 	polls_unsent(polls, ticket(2), true);	/* it had no call left: the next looks, at once */

@@ -188,7 +188,7 @@ test_change(void **state)
 	run(MS(200));
 	ask_at(two, 3, true);
 	expect(3, POLLS_FETCH);
-	polls_invalidate(one, id_make(1, 1).resource);
+	polls_invalidate(one, id_make(1, 1).resource, true);
 	run(MS(20));
 	result_from(two, 3, "InProgress");
 	expect_answer(3, "InProgress", POLLS_MISS);
@@ -252,7 +252,7 @@ test_change_while_away(void **state)
 	ask_at(two, 2, false);
 	expect_answer(2, "InProgress", POLLS_HIT);
 	kill(server.pid, SIGSTOP);
-	polls_invalidate(one, id_make(1, 1).resource);
+	polls_invalidate(one, id_make(1, 1).resource, true);
 	run(MS(1500));
 	kill(server.pid, SIGCONT);
 	share_both();
