@@ -100,21 +100,46 @@ void polls_take_leave(struct polls *polls, struct limiter_ticket ticket, bool at
 void polls_take_cancel(struct polls *polls, struct limiter_ticket ticket);
 void polls_take_sent(struct polls *polls, struct limiter_ticket ticket);
 void polls_take_turned_back(struct polls *polls, struct limiter_ticket ticket);
-void polls_take_result(struct polls *polls, struct limiter_ticket ticket, struct poll_answer *answer);
 void polls_take_unsent(struct polls *polls, struct limiter_ticket ticket, bool wants_last);
-void polls_take_failed(struct polls *polls, struct limiter_ticket ticket, enum refusal refusal, const char *message);
-void polls_take_invalidate(struct polls *polls, const uint8_t resource[POLL_DIGEST_BYTES], bool fleet);
 
+struct mono_time polls_now(const struct polls *polls);	/* the time on the loop */
+/* The kept answer that is not too old to be told at all, or NULL. */
+struct poll_answer *polls_known(const struct poll_entry *entry, const struct polls_ask *ask, struct mono_time now);
+/* Whether WAITER may see what others' calls have brought. */
+bool polls_may(const struct polls_waiter *waiter, struct mono_time now);
+/* Tell WAITER, and forget it. */
+void polls_end(struct polls *polls, struct polls_waiter *waiter, enum polls_word word, enum polls_how how,
+    struct poll_answer *answer);
+/* Whether WAITER goes on waiting although ANSWER is known: what it waits for has not come. */
+bool polls_waits_on(struct polls_waiter *waiter, struct poll_answer *answer);
+/*
+ * Where someone waits for a change and nobody looks, have somebody look when the answer is due; AT_ONCE: now, where it
+ * does not stand any more.
+ */
+void polls_arm(struct polls *polls, struct poll_entry *entry, bool at_once);
 /* Answer WAITER by what is known now, or have it join or lead a call. */
 void polls_decide(struct polls *polls, struct polls_waiter *waiter);
-/* Whether KEPT (or NULL) says more than ANSWER: its call was made later, or it is a state that does not change. */
-bool polls_is_newer(const struct poll_answer *kept, const struct poll_answer *answer);
-/* What ENTRY keeps is new: other representations of its resource that say otherwise of an earlier moment are out of date. */
-void polls_tell_newer(struct polls *polls, const struct poll_entry *entry);
+/* The same, once what instances share was looked at; what is final here is final everywhere. */
+void polls_consider(struct polls *polls, struct polls_waiter *waiter);
+/* Tell WAITER the last that is known, be it to itself alone, or that nothing is. */
+void polls_tell_last(struct polls *polls, struct polls_waiter *waiter);
+/* The waiter of TICKET where it leads a call, else NULL. */
+struct polls_waiter *polls_leader(struct polls *polls, struct limiter_ticket ticket);
 /* Tell FLIGHT's leader to go. */
 void polls_take_off(struct polls *polls, struct polls_flight *flight);
 /* There is something newer than FLIGHT would bring: end it, and have its people look. */
 void polls_again(struct polls *polls, struct polls_flight *flight);
+
+/* polls_result.c: what has come of a call; the first three by the mails */
+void polls_take_result(struct polls *polls, struct limiter_ticket ticket, struct poll_answer *answer);
+void polls_take_failed(struct polls *polls, struct limiter_ticket ticket, enum refusal refusal, const char *message);
+void polls_take_invalidate(struct polls *polls, const uint8_t resource[POLL_DIGEST_BYTES], bool fleet);
+/* Whether KEPT (or NULL) says more than ANSWER: its call was made later, or it is a state that does not change. */
+bool polls_is_newer(const struct poll_answer *kept, const struct poll_answer *answer);
+/* What ENTRY keeps is new: other representations that say otherwise of an earlier moment are out of date. */
+void polls_tell_newer(struct polls *polls, const struct poll_entry *entry);
+/* End the calls that other callers' requests were to make for the same, where those may be told what came instead. */
+void polls_recall(struct polls *polls, const struct poll_entry *entry);
 /* FLIGHT has brought ANSWER, status 200 or not, and that is told. */
 void polls_finish(struct polls *polls, struct polls_flight *flight, struct poll_answer *answer);
 

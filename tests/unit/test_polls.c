@@ -416,7 +416,7 @@ test_what_a_waiter_saw_is_not_lost(void **state)
 	ask_change(1);
 	ask_change(3);
 	polls_sent(polls, ticket(1));
-	polls_invalidate(polls, id_make(1, 1).resource);	/* a cancel, while the call is under way: nothing is kept of it */
+	polls_invalidate(polls, id_make(1, 1).resource, false);	/* a cancel, while the call is under way: nothing is kept of it */
 	forget();
 	result(1, "InProgress");
 	expect(1, POLLS_FETCH);		/* it looks again at once */
@@ -426,7 +426,7 @@ test_what_a_waiter_saw_is_not_lost(void **state)
 	result(1, "Cancelled");
 	expect_answer(1, "Cancelled", POLLS_MISS);
 	forget();
-	polls_invalidate(polls, id_make(1, 1).resource);
+	polls_invalidate(polls, id_make(1, 1).resource, false);
 	a.changes = true;
 	a.keep_bytes = 10;		/* nor of too large a body */
 	polls_ask(polls, &a);
