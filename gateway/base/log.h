@@ -2,7 +2,7 @@
  * The log: JSON Lines on standard error, {"time","level","event",...}.
  *
  * A line is made by the thread that has something to say and handed to one writer thread
- * through a bounded ring, so that no event loop ever waits for a pipe that is full; lines
+ * through a bounded ring, which writes what has gathered in 10 ms, so that no event loop ever waits for a pipe that is full; lines
  * that find the ring full are dropped and counted, and the count is logged when there is
  * room. Before log_open and after log_close lines are written directly. Any thread.
  */

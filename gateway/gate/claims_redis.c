@@ -54,6 +54,7 @@ struct redis_end {
 	enum claim_fate fate;
 	struct buf answer;
 	int64_t keep_us;
+	struct mono_time made;
 	bool sent, evaluated;
 };
 
@@ -258,6 +259,27 @@ redis_end_drop(struct redis_end *end)
 	free(end);
 }
 
+/* How long a lost answer is still to be remembered, in milliseconds; the store may have been away since. */
+static int64_t
+redis_end_left_ms(const struct redis_end *end)
+{
+	return (end->keep_us - mono_since(loop_now(end->redis->loop), end->made)) / 1000;
+}
+
+/* Write a lost answer; one that is over by now is gone at once. */
+static void
+redis_end_send_lost(struct redis_end *end)
+{
+	int64_t left_ms = redis_end_left_ms(end);
+	struct arena arena;
+
+	arena_init(&arena);
+	end->sent = redis_command(end->redis->redis, (struct str[]){ STR("SET"), buf_str(&end->key),
+	    buf_str(&end->answer), STR("PX"), arena_printf(&arena, "%" PRId64, left_ms < 1 ? 1 : left_ms) }, 5, on_end, end);
+	end->redis->telling_count += end->sent;
+	arena_fini(&arena);
+}
+
 /* Send an end. */
 static void
 redis_end_send(struct redis_end *end)
@@ -266,13 +288,11 @@ redis_end_send(struct redis_end *end)
 	struct arena arena;
 	size_t count;
 
-	arena_init(&arena);
 	if (end->key.n > 0) {
-		end->sent = redis_command(end->redis->redis, (struct str[]){ STR("SET"), buf_str(&end->key), buf_str(&end->answer), STR("PX"),
-		    arena_printf(&arena, "%" PRId64, end->keep_us / 1000) }, 5, on_end, end);
-		arena_fini(&arena);
+		redis_end_send_lost(end);
 		return;
 	}
+	arena_init(&arena);
 	count = claim_script_settle(&arena, end->id, end->fate, buf_str(&end->answer), end->keep_us, arguments);
 	end->sent = claims_redis_send(end->redis, &arena, end->evaluated, end->name, arguments, count, on_end, end);
 	end->redis->telling_count += end->sent;
@@ -522,6 +542,7 @@ claims_redis_put(struct claims_redis *redis, struct redis_end *end)
 	struct redis_end *oldest;
 
 	end->redis = redis;
+	end->made = loop_now(redis->loop);
 	TAILQ_INSERT_TAIL(&redis->ends, end, link);
 	if (++redis->end_count > CLAIMS_UNTOLD_MAX && (oldest = TAILQ_FIRST(&redis->ends)) != NULL && !oldest->sent) {
 		redis->untold++;

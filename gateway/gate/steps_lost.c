@@ -127,6 +127,15 @@ lost_take_heard(struct request *request, enum lost_state state)
 	request->lost_said = true;
 }
 
+/* The store does not say, so it is this instance's own; what was to be written there of it is followed by that it is over. */
+static void
+lost_take_own(struct request *request)
+{
+	undelivered_land(request->worker->shared->undelivered, request->lost_tag, request->lost_name, request->lost_found.first, LOST_NONE,
+	    STR(""), 0, loop_now(request->worker->loop));
+	request->lost_said = true;
+}
+
 /* This instance has something, or nothing: an answer may have been taken by another already. */
 static void
 lost_look_here(struct request *request)
@@ -157,7 +166,7 @@ lost_decide_heard(struct request *request)
 	    || mono_since(loop_now(request->worker->loop), request->lost_since) < request->config->upstream.timeout_us + LOST_FLIGHT_MARGIN_US;
 
 	if (request->lost_away && request->lost_found.state == LOST_ANSWERED)
-		request->lost_said = true;	/* this instance's own it is */
+		lost_take_own(request);
 	else if (request->lost_text.state == LOST_FLYING && request->lost_since.us == 0 && lost_found_here(request))
 		request->lost_heard = false;
 	else if (request->lost_text.state == LOST_FLYING || request->lost_away) {

@@ -4,7 +4,7 @@
  * evhttp 2.1.12 is no security boundary (it accepts what smuggles), so no byte of a client ever reaches its parser. An
  * evbuffer callback moves every byte out of the connection's input before evhttp looks; the guard parses it with base/http1
  * (the guard's parse is the parse) and gives evhttp one canonical request line of its own making. evhttp keeps the connection and
- * writes the answers; bodies stay in the guard. Refusals of malformed bytes take the same way out as every other answer, on plain
+ * makes the answers, which are written at the end of the turn; bodies stay in the guard. Refusals of malformed bytes take the same way out as every other answer, on plain
  * and on TLS listeners alike.
  *
  * One request is in flight per connection; pipelined ones wait and are served in order. Deadlines are absolute: head, body, idle, write.

@@ -112,21 +112,77 @@ random_ask(struct bucket_ask *ask, struct walker *w, int who, bool alone, bool c
 		random_tellings(ask);
 }
 
+/* Lost answers that are looked for in the next call: which lane each is for, and what is at its key. */
+static struct { size_t lane; char found; } looks[8];
+static size_t look_count;
+#define LOST_ID "00000000-0000-7000-8000-000000000000"
+
+/* Put up to eight of them into the store; what is found is not wanted any more, and so not of ASK. */
+static void
+random_looks(struct bucket_ask *ask)
+{
+	char key[16], text[512], value[64];
+
+	look_count = 0;
+	for (size_t i = 0; i < ask->lane_count; i++)
+		for (int64_t n = ask->lanes[i].ready; n > 0 && look_count < 8; n--) {
+			char found = "NAFU-"[pick(5)];
+
+			snprintf(key, sizeof(key), "lost%zu", look_count);
+			snprintf(value, sizeof(value), "%c" LOST_ID "%s", found, found == 'A' ? "answer" : "");
+			if (found == '-')
+				redis_ask(connection, text, "DEL", key);
+			else
+				redis_ask(connection, text, "SET", key, value);
+			looks[look_count].found = found;
+			looks[look_count++].lane = i;
+			if (found == '-' || found == 'N')
+				continue;
+			ask->lanes[i].ready--;
+			ask->lanes[i].waiting--;
+		}
+}
+
+/* Each has found what was there, and an answer is there no more. */
+static void
+check_looks(const struct bucket_script_value *values)
+{
+	char key[16], text[512];
+
+	for (size_t i = 0; i < look_count; i++) {
+		char found = looks[i].found;
+
+		assert_true(values[i].is_text);
+		assert_int_equal(values[i].text.n, found == '-' || found == 'N' ? 0 : 1 + strlen(LOST_ID) + (found == 'A' ? 6 : 0));
+		if (values[i].text.n > 0)
+			assert_int_equal(values[i].text.p[0], found);
+		snprintf(key, sizeof(key), "lost%zu", i);
+		redis_ask(connection, text, "GET", key);
+		assert_int_equal(text[0], found == 'A' ? 'N' : found == '-' ? '$' : found);
+	}
+}
+
 /* Ask the script; the values point into TEXT. */
 static size_t
 ask_script(const struct bucket_ask *ask, int64_t now_us, char *text, struct bucket_script_value *values)
 {
 	struct arena arena;
-	const char *words[2000] = { "EVALSHA", bucket_script_sha1, "1", "k" };
+	static const char *const keys[] = { "lost0", "lost1", "lost2", "lost3", "lost4", "lost5", "lost6", "lost7" };
+	const char *words[2000] = { "EVALSHA", bucket_script_sha1, NULL, "k" };
 	size_t count, n = 0;
 	struct str *arguments, rest, one;
 
 	arena_init(&arena);
 	arguments = bucket_script_arguments(&arena, ask, now_us, &count);
-	assert_true(count + 4 < 2000);
+	assert_true(count + 4 + 2 * look_count < 2000);
+	words[2] = arena_printf(&arena, "%zu", 1 + look_count).p;
+	for (size_t i = 0; i < look_count; i++) {
+		words[4 + i] = keys[i];
+		words[4 + look_count + count + i] = arena_printf(&arena, "%zu", looks[i].lane).p;
+	}
 	for (size_t i = 0; i < count; i++)
-		words[4 + i] = arena_copy(&arena, arguments[i]).p;
-	redis_ask_words(connection, 4 + count, words, text, REPLY_BYTES);
+		words[4 + look_count + i] = arena_copy(&arena, arguments[i]).p;
+	redis_ask_words(connection, 4 + count + 2 * look_count, words, text, REPLY_BYTES);
 	arena_fini(&arena);
 	if (text[0] == '-')
 		fail_msg("%s", text);
@@ -155,9 +211,9 @@ compare(const struct bucket_answer *a, const struct bucket_answer *b, size_t lan
 }
 
 static int64_t
-walk_one(uint64_t walk, struct quota *derived, size_t quota_count)
+walk_one(uint64_t walk, struct quota *derived, size_t quota_count, bool looking)
 {
-	static struct bucket_ask ask;
+	static struct bucket_ask ask, as_asked;
 	static struct bucket_answer mine, theirs;
 	static struct bucket_script_value values[1200];
 	static char text[REPLY_BYTES];
@@ -167,6 +223,7 @@ walk_one(uint64_t walk, struct quota *derived, size_t quota_count)
 	bool alone = chance(20), mixed = chance(30), calm = chance(60);
 	size_t common = (size_t)pick((int64_t)quota_count);
 	int64_t granted = 0;
+	size_t value_count;
 
 	redis_ask(connection, text, "DEL", "k");
 	for (int step = 0; step < STEPS; step++) {
@@ -180,9 +237,15 @@ walk_one(uint64_t walk, struct quota *derived, size_t quota_count)
 			bucket = bucket_new();
 		}
 		random_ask(&ask, w, who, alone, calm, &derived[mixed ? (size_t)pick((int64_t)quota_count) : common]);
+		as_asked = ask;
+		look_count = 0;
+		if (looking && chance(30))
+			random_looks(&ask);
 		bucket_take(bucket, &ask, now_us, &mine);
-		if (!bucket_script_answer(&ask, values, ask_script(&ask, now_us, text, values), &theirs))
+		value_count = ask_script(&as_asked, now_us, text, values) - look_count;
+		if (!bucket_script_answer(&ask, values, value_count, &theirs))
 			fail_msg("no answer: %s", text);
+		check_looks(values + value_count);
 		compare(&mine, &theirs, ask.lane_count, walk, step);
 		granted += mine.granted;
 		if (chance(90))		/* else the answer is lost */
@@ -205,8 +268,9 @@ test_walks(void **state)
 		assert_true(quota_derive(&quotas[i], &derived[i], &why));
 	for (uint64_t walk = first; walk < first + WALKS; walk++) {
 		seed = walk;
-		granted += walk_one(walk, derived, sizeof(quotas) / sizeof(quotas[0]));
+		granted += walk_one(walk, derived, sizeof(quotas) / sizeof(quotas[0]), walk % 4 == 0);
 	}
+	look_count = 0;
 	assert_true(granted > 100 * WALKS);	/* else the walks show little */
 }
 

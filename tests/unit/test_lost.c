@@ -134,11 +134,38 @@ test_bound(void **state)
 	lost_table_free(&table);
 }
 
+/* What one instance writes another reads; nothing else is one. */
+static void
+test_texts(void **state)
+{
+	static const enum lost_state states[] = { LOST_NONE, LOST_FLYING, LOST_ANSWERED, LOST_UNKNOWN };
+	struct buf text = BUF_EMPTY;
+	struct lost_text read;
+
+	(void)state;
+	for (size_t i = 0; i < 4; i++) {
+		buf_clear(&text);
+		lost_text_write(&text, states[i], id_of(7), STR("answer"));
+		assert_true(lost_text_read(buf_str(&text), &read) && read.was && read.state == states[i]);
+		assert_true(str_eq(read.first, str_from(id_of(7))));
+		assert_int_equal(read.answer.n, states[i] == LOST_ANSWERED ? 6 : 0);
+	}
+	assert_false(lost_text_read(STR(""), &read));
+	assert_false(lost_text_read(STR("A1234"), &read));
+	text.p[0] = 'X';
+	assert_false(lost_text_read(buf_str(&text), &read));
+	assert_int_equal(read.state, LOST_NONE);
+	buf_clear(&text);
+	lost_key(&text, STR("p"), STR("default"), names[0]);
+	assert_true(str_starts(buf_str(&text), STR("p:lost1:{default}:0000")) && text.n == strlen("p:lost1:{default}:") + 64);
+	buf_fini(&text);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_one_lost_answer_answers_one_run), cmocka_unit_test(test_joining),
-		cmocka_unit_test(test_unknown_answers_all_until_it_is_known), cmocka_unit_test(test_bound) };
+		cmocka_unit_test(test_unknown_answers_all_until_it_is_known), cmocka_unit_test(test_bound), cmocka_unit_test(test_texts) };
 
 	memset(names[1], 1, sizeof(names[1]));
 	return cmocka_run_group_tests(tests, NULL, NULL);
