@@ -319,8 +319,10 @@ polls_take_sent(struct polls *polls, struct limiter_ticket ticket)
 {
 	struct polls_waiter *waiter = polls_leader(polls, ticket);
 
-	if (waiter)
-		waiter->flight->sent = true;
+	if (waiter == NULL)
+		return;
+	waiter->flight->sent = true;
+	polls_fleet_sent(polls, waiter->flight);
 }
 
 void
@@ -332,6 +334,7 @@ polls_take_turned_back(struct polls *polls, struct limiter_ticket ticket)
 	if (leader == NULL)
 		return;
 	leader->flight->sent = false;
+	polls_fleet_turned_back(polls, leader->flight);
 	for (waiter = TAILQ_FIRST(&busy->waiters); waiter; waiter = next) {
 		next = TAILQ_NEXT(waiter, link);
 		if (waiter->flight == leader->flight && waiter->overdue && waiter != leader)

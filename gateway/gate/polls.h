@@ -9,8 +9,9 @@
  *    ├────► FETCH ──► result, unsent or failed ──► ANSWER (the leader of a 200 as well)
  *    └────► joined: ANSWER or FAILED when the leader's call ends, or FETCH where it was never sent
  *
- * A call that was not sent yet is joined by the same caller's requests alone: another caller leads one in its own queue.
- * What the first of them brings is told to the leaders of the others, too, while they wait: an ANSWER behind FETCH.
+ * A call that was not sent yet is joined by the same caller's requests alone: another caller leads one in its own
+ * queue. What the first of them brings is told to the leaders of the others, too, while they wait: an ANSWER behind
+ * FETCH. It is the same among instances.
  *
  * Who prefers to wait for a change is told when the status is another, or leads the call that looks again when the
  * answer is due. Exactly one of ANSWER, NOTHING and FAILED follows an ask, a result of which the leader is told, and a

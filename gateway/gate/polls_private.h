@@ -138,8 +138,11 @@ void polls_take_invalidate(struct polls *polls, const uint8_t resource[POLL_DIGE
 bool polls_is_newer(const struct poll_answer *kept, const struct poll_answer *answer);
 /* What ENTRY keeps is new: other representations that say otherwise of an earlier moment are out of date. */
 void polls_tell_newer(struct polls *polls, const struct poll_entry *entry);
-/* End the calls that other callers' requests were to make for the same, where those may be told what came instead. */
-void polls_recall(struct polls *polls, const struct poll_entry *entry);
+/*
+ * End the calls that other callers' requests were to make for the same, where those may be told what came instead;
+ * KEPT: where that is what is kept, and stands.
+ */
+void polls_recall(struct polls *polls, const struct poll_entry *entry, bool kept);
 /* FLIGHT has brought ANSWER, status 200 or not, and that is told. */
 void polls_finish(struct polls *polls, struct polls_flight *flight, struct poll_answer *answer);
 
@@ -157,6 +160,32 @@ void polls_fleet_heed_error(struct polls *polls, const struct redis_reply *reply
 void polls_fleet_is_full(struct polls *polls);
 void polls_fleet_change(struct polls *polls, const uint8_t resource[POLL_DIGEST_BYTES]);
 
+/* polls_call.c */
+/* Tokens that one look asks for. */
+#define POLLS_CALL_TOKENS 64
+
+/* A call of the script under way, for a look or a flight, by number: those may be gone when it ends. */
+struct polls_call {
+	struct polls *polls;
+	struct poll_id id;
+	uint64_t number;
+	size_t token_count;		/* look */
+	uint8_t tokens[POLLS_CALL_TOKENS][POLL_DIGEST_BYTES];
+};
+
+/* A call for ENTRY's number NUMBER. */
+struct polls_call *polls_call_new(struct polls *polls, const struct poll_entry *entry, uint64_t number);
+/* A number in decimal digits. */
+struct str polls_call_decimal(int64_t number, char out[POLLS_NUMBER_BYTES]);
+/* A token's hash in hexadecimal digits. */
+struct str polls_call_hex(const uint8_t token[POLL_DIGEST_BYTES], char out[POLLS_HEX_BYTES]);
+/* Whether REPLY's element I is a number, in either form; it goes to OUT. */
+bool polls_call_number(const struct redis_reply *reply, size_t i, int64_t *out);
+/* The word that a reply is, or begins with. */
+struct str polls_call_word(const struct redis_reply *reply);
+/* The flight of a call, where it is still there. */
+struct polls_flight *polls_call_flight(const struct polls_call *call);
+
 /* polls_fleet.c: what instances share; where they do not, nothing is done */
 /* True where WAITER will be decided on once the shared answer was looked at. */
 bool polls_fleet_look(struct polls *polls, struct polls_waiter *waiter);
@@ -164,6 +193,9 @@ bool polls_fleet_look(struct polls *polls, struct polls_waiter *waiter);
 void polls_fleet_lead(struct polls *polls, struct polls_flight *flight);
 /* True where FLIGHT is finished, or done again, once ANSWER was put. */
 bool polls_fleet_put(struct polls *polls, struct polls_flight *flight, struct poll_answer *answer);
+/* FLIGHT was sent: all wait for it now; it was not executed, and waits for its turn again. */
+void polls_fleet_sent(struct polls *polls, struct polls_flight *flight);
+void polls_fleet_turned_back(struct polls *polls, const struct polls_flight *flight);
 /* FLIGHT has come to nothing; REVOKE: its token does not succeed any more. */
 void polls_fleet_release(struct polls *polls, const struct polls_flight *flight, bool revoke);
 

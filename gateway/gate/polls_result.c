@@ -139,19 +139,40 @@ polls_heed_failure(struct polls *polls, const struct polls_waiter *leader, const
 	grant->paused = mono_add(now, poll_pause_us(&leader->ask.config, grant->failures));
 }
 
+/* Whether WAITER may be told what came instead of its own call, and waits for nothing else. */
+static bool
+polls_may_be_told(struct polls *polls, const struct polls_waiter *waiter, bool kept)
+{
+	struct mono_time now = polls_now(polls);
+	const struct poll_answer *known = polls_known(waiter->entry, &waiter->ask, now);
+
+	return !waiter->ask.changes && polls_may(waiter, now)
+	    && (!kept || (known && mono_since(now, known->came) < known->stands_us));
+}
+
+/* End FLIGHT; its people take whatever stands: it is newer than what they have asked anew for. */
+static void
+polls_recall_one(struct polls *polls, struct polls_flight *flight)
+{
+	struct polls_waiter *waiter;
+
+	TAILQ_FOREACH(waiter, &((struct polls_busy *)flight->leader->entry->busy)->waiters, link)
+		if (waiter->flight == flight)
+			waiter->ask.max_age_us = INT64_MAX;
+	polls_fleet_release(polls, flight, false);
+	polls_land(flight);
+}
+
 void
-polls_recall(struct polls *polls, const struct poll_entry *entry)
+polls_recall(struct polls *polls, const struct poll_entry *entry, bool kept)
 {
 	const struct polls_busy *busy = entry->busy;
 	struct polls_flight *flight, *next;
 
 	for (flight = TAILQ_FIRST(&busy->flights); flight; flight = next) {
 		next = TAILQ_NEXT(flight, link);
-		if (flight->sent || flight->outdated || flight->leader->ask.changes
-		    || !polls_may(flight->leader, polls_now(polls)))
-			continue;
-		polls_fleet_release(polls, flight, false);
-		polls_land(flight);
+		if (!flight->sent && !flight->outdated && polls_may_be_told(polls, flight->leader, kept))
+			polls_recall_one(polls, flight);
 	}
 }
 
@@ -173,7 +194,7 @@ polls_finish(struct polls *polls, struct polls_flight *flight, struct poll_answe
 	if (!polls_tells_leader(answer->status))
 		polls_forget(polls, leader);
 	if (answer->status == 200 && !answer->state.brief && !outdated)
-		polls_recall(polls, entry);
+		polls_recall(polls, entry, false);
 	polls_settle_all(polls, entry, &news);
 	polls_arm(polls, entry, outdated);
 	polls_release(polls, entry);

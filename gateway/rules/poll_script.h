@@ -2,7 +2,7 @@
  * The Redis script of kept answers, rules/poll.lua, put into the program by the build.
  *
  * The keys are PREFIX:polls:1:{RESOURCE}:KEY and PREFIX:polls:1:{RESOURCE}, in hexadecimal digits: 1 is the layout's version, and the
- * braces keep a resource in one slot. What is done (look, lease, renew, release, put, change), with which arguments and answers, stands
+ * braces keep a resource in one slot. What is done (look, lease, sent, renew, release, put, change), with which arguments and answers, stands
  * in the script.
  */
 #ifndef JOBGATE_RULES_POLL_SCRIPT_H

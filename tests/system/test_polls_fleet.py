@@ -145,7 +145,7 @@ def test_poll_states_go_before_redis_is_full(fleet):
     assert gateway.metrics()["jobgate_store_up"] == 1 and not gateway.events("store down")
 
 
-@pytest.mark.parametrize("missing", ["", "+hget", "+hset", "+hdel", "+incr", "+pexpire"])
+@pytest.mark.parametrize("missing", ["", "+hget", "+hset", "+hdel", "+pexpire"])
 def test_the_readmes_user_may_do_what_is_needed(fleet, missing):
     """And where it may not, that is said, and each instance goes by itself."""
     sim = fleet.simulator("--job-seconds", "60", "--retry-after", "60")

@@ -315,11 +315,142 @@ test_full(void **state)
 	expect(4, POLLS_FETCH);
 	result_from(one, 4, "Completed");
 	expect_answer(4, "Completed", POLLS_MISS);
-	redis_ask(fd, reply, "DBSIZE");
-	assert_true(strcmp(reply, ":0") == 0 || strcmp(reply, ":1") == 0);
+	redis_ask(fd, reply, "KEYS", "*}:*");
+	assert_null(strchr(reply, ' '));	/* one that a lease has made at most */
 	ask_at(one, 5, false);
 	expect_answer(5, "Completed", POLLS_HIT);
 	close(fd);
+}
+
+/* Ask at POLLS as CALLER, in whose queue a call would wait. */
+static void
+ask_as(struct polls *at, uint32_t slot, uint64_t caller)
+{
+	struct polls_ask a = ask_of(slot);
+
+	a.fleet = true;
+	a.caller = caller;
+	polls_ask(at, &a);
+	run(MS(30));
+}
+
+/* Nobody waits in another caller's queue at another instance either; what was sent is everybody's, and what it brings ends the others. */
+static void
+test_callers_do_not_wait_for_each_other(void **state)
+{
+	(void)state;
+	ask_as(one, 1, 1);
+	expect(1, POLLS_FETCH);
+	ask_as(two, 2, 1);
+	expect(2, -1);			/* the same caller's waits for that */
+	ask_as(two, 3, 2);
+	expect(3, POLLS_FETCH);
+	polls_sent(two, ticket(3));
+	run(MS(30));
+	ask_as(one, 4, 3);
+	run(MS(150));
+	expect(4, -1);			/* that one was sent */
+	result_from(two, 3, "InProgress");
+	expect_answer(3, "InProgress", POLLS_MISS);
+	expect_answer(2, "InProgress", POLLS_JOIN);	/* it leads no more */
+	run(MS(150));
+	expect_answer(4, "InProgress", POLLS_HIT);
+	run(MS(1200));
+	expect_answer(1, "InProgress", POLLS_HIT);	/* nor does that, which waited in its caller's queue */
+	polls_unsent(one, ticket(1), true);	/* it crosses that */
+	forget();
+	ask_as(one, 5, 1);
+	expect_answer(5, "InProgress", POLLS_HIT);
+}
+
+/* A call that was turned back is its caller's again, and one that has waited long brings something new all the same. */
+static void
+test_turned_back(void **state)
+{
+	(void)state;
+	ask_as(one, 1, 1);
+	polls_sent(one, ticket(1));
+	run(MS(30));
+	ask_as(two, 2, 2);
+	expect(2, -1);
+	polls_turned_back(one, ticket(1));
+	run(MS(150));
+	expect(2, POLLS_FETCH);
+	ask_as(one, 3, 1);
+	expect(3, -1);
+	polls_sent(two, ticket(2));
+	run(MS(30));
+	polls_sent(one, ticket(1));	/* later than that one, though it had its lease before */
+	run(MS(30));
+	result_from(two, 2, "NotStarted");
+	expect_answer(2, "NotStarted", POLLS_MISS);
+	result_from(one, 1, "InProgress");
+	expect_answer(1, "InProgress", POLLS_MISS);
+	expect_answer(3, "InProgress", POLLS_JOIN);
+	ask_as(two, 4, 2);
+	expect_answer(4, "InProgress", POLLS_HIT);
+}
+
+/* Ask at POLLS for representation KEY of the resource. */
+static void
+ask_key_at(struct polls *at, uint32_t slot, uint32_t key)
+{
+	struct polls_ask a = ask_of(slot);
+
+	a.fleet = true;
+	a.id = id_make(key, 1);
+	polls_ask(at, &a);
+	run(MS(30));
+}
+
+/* A state that one instance has heard puts older ones of other representations out of date, wherever they are kept. */
+static void
+test_representations(void **state)
+{
+	(void)state;
+	ask_key_at(one, 1, 1);
+	result_from(one, 1, "NotStarted");
+	ask_key_at(two, 2, 1);
+	expect_answer(2, "NotStarted", POLLS_HIT);
+	ask_key_at(one, 3, 2);
+	result_from(one, 3, "NotStarted");
+	ask_key_at(two, 4, 1);
+	expect_answer(4, "NotStarted", POLLS_HIT);	/* the same */
+	ask_key_at(one, 5, 3);
+	result_from(one, 5, "Completed");
+	ask_key_at(two, 6, 1);
+	expect(6, POLLS_FETCH);		/* of both memories and of Redis */
+	result_from(two, 6, "Completed");
+	ask_key_at(one, 7, 2);
+	expect(7, POLLS_FETCH);
+	result_from(one, 7, "Completed");
+	ask_key_at(two, 8, 3);
+	expect_answer(8, "Completed", POLLS_HIT);
+}
+
+/* Who waits for a change and takes nothing old hears of the one that another instance has seen a while ago. */
+static void
+test_changes(void **state)
+{
+	struct polls_ask a = ask_of(2);
+
+	(void)state;
+	ask_at(one, 1, false);
+	result_from(one, 1, "NotStarted");
+	a.fleet = a.changes = true;
+	a.max_age_us = 0;
+	polls_ask(two, &a);
+	run(MS(30));
+	expect(2, -1);
+	run(MS(200));
+	ask_at(one, 3, true);
+	result_from(one, 3, "InProgress");
+	run(MS(200));
+	ask_at(two, 4, false);
+	expect_answer(4, "InProgress", POLLS_HIT);
+	expect(2, POLLS_FETCH);
+	result_from(two, 2, "InProgress");
+	expect_answer(2, "InProgress", POLLS_MISS);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_fleet, close_fleet)
@@ -328,7 +459,9 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = { TEST(test_one_call), TEST(test_leases_end), TEST(test_long_calls), TEST(test_order),
-		TEST(test_terminal), TEST(test_change), TEST(test_rights), TEST(test_away), TEST(test_change_while_away), TEST(test_odd_content), TEST(test_full) };
+		TEST(test_terminal), TEST(test_change), TEST(test_rights), TEST(test_away), TEST(test_change_while_away),
+		TEST(test_odd_content), TEST(test_full), TEST(test_callers_do_not_wait_for_each_other), TEST(test_turned_back),
+		TEST(test_representations), TEST(test_changes) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
