@@ -2,12 +2,13 @@
 
 import re
 import signal
+import threading
 import time
 from urllib.parse import quote
 
 import pytest
 
-from harness import BASE, KEY
+from harness import BASE, KEY, WS, elapsed, key_of, sha256
 from test_polls import OTHER, OWN, gets, log_of, polls, start, together, wait_polls
 from test_store import ACCESS_KEY, readme_acl
 from wire import wait_for
@@ -48,6 +49,44 @@ def test_a_poller_that_changes_instances_sees_nothing_go_back(fleet):
     assert one.request("GET", target, [*OWN, ("Cache-Control", "no-cache")]).json()["status"] == "InProgress"
     assert two.request("GET", target, OWN).json()["status"] == "InProgress"
     assert len(gets(sim, target)) == 2
+
+
+def test_representations_do_not_go_back_anywhere(fleet):
+    """What one instance has shown of a job no other denies, whatever it, and Redis, keep of another representation."""
+    sim = fleet.simulator("--retry-after", "30", "--job-seconds", "1")
+    one, two = instances(fleet, sim, fleet.redis(), 2)
+    target = start(one)
+    assert [g.request("GET", target, OWN).json()["status"] for g in (one, two)][1] != "Completed"
+    time.sleep(1.5)
+    assert one.request("GET", target, [*OWN, ("Accept", "text/plain")]).json()["status"] == "Completed"
+    assert [g.request("GET", target, OWN).json()["status"] for g in (two, one)] == ["Completed"] * 2
+    assert len(gets(sim, target)) == 3
+
+
+def test_a_crowd_at_one_instance_does_not_hold_up_another_caller_at_another(fleet):
+    """The greedy caller's poll had the lease while it stood at the end of its queue; all others waited for that."""
+    sim = fleet.simulator("--job-seconds", "600")
+    callers = [{"name": name, "keys": [{"sha256": sha256(key_of(name))}], "wait": {"max": "9s"}} for name in ("etl", "calm")]
+    one, two = instances(fleet, sim, fleet.redis(), 2, callers=callers,
+                         upstream={"quota": {"requests": 4, "window": "1s", "burst": 1}})
+    target = start(one)
+
+    def waiting(count):
+        wait_for(lambda: one.metrics()['jobgate_queue_requests{identity="default"}'] >= count, what="the crowd")
+    answers = []
+    crowd = [threading.Thread(target=lambda i=i: one.request("GET", f"{BASE}/instances/{WS[:-2]}{i:02d}", OWN)) for i in range(24)]
+    for thread in crowd:
+        thread.start()
+    waiting(18)
+    last = threading.Thread(target=lambda: answers.append(one.request("GET", target, OWN)))
+    last.start()
+    waiting(15)
+    calm, seconds = elapsed(two.request, "GET", target, OWN, key=key_of("calm"))
+    assert calm.status == 200 and seconds < 3, (calm, seconds)
+    last.join()
+    assert answers[0].status == 200 and answers[0].body == calm.body and len(gets(sim, target)) == 1, "who leads no more is told, too"
+    for thread in crowd:
+        thread.join()
 
 
 def test_a_change_is_seen_everywhere(fleet):
