@@ -84,7 +84,8 @@ write_configuration() {
   "upstream": {"url": "https://127.0.0.1:$UPSTREAM", "server_name": "api.fabric.microsoft.com", "ca_file": "ca.pem",
                "quota": {"requests": 200, "window": "60s"}},
   "callers":  [$CALLER],
-  "audit":    {"directory": "audit"}
+  "audit":    {"directory": "audit"},
+  "polls":    {"comment": "The simulator's jobs last seconds.", "refresh": "1s", "min_refresh": "1s"}
 }
 EOT
 }

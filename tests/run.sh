@@ -25,7 +25,7 @@ export PYTHONDONTWRITEBYTECODE=1
 export ASAN_OPTIONS=exitcode=99:detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS=exitcode=99
 # Threads that share something: these run under ThreadSanitizer too, where present.
 TSAN_TESTS="test_loop test_journal test_journal_anchors test_journal_fault test_journal_recover test_audit test_stats test_limiter test_resolver
-  test_log"
+  test_log test_polls test_polls_fleet"
 PASSED=0
 FAILED=0
 STARTED=$SECONDS

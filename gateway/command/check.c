@@ -118,33 +118,51 @@ check_proxy(struct check_report *report, const struct config *config)
 	buf_fini(&error);
 }
 
+/* What messages call the keys of a Redis. */
+struct check_redis { const struct config_store *store; const char *ca_file, *redis, *password, *url; };
+
 static void
-check_store_tls(struct check_report *report, const struct config *config)
+check_store_tls(struct check_report *report, const struct check_redis *redis)
 {
 	struct buf error = BUF_EMPTY;
 	struct tls_client *client;
 
-	if (!config->store.tls)
+	if (!redis->store->tls)
 		return;
-	client = tls_client_new(config->store.ca_file.p, config->store.host.p, &error);
+	client = tls_client_new(redis->store->ca_file.p, redis->store->host.p, &error);
 	if (client == NULL)
-		check_fault(report, config->store.ca_file.n ? "store.ca_file" : "store.redis", &error);
+		check_fault(report, redis->store->ca_file.n ? redis->ca_file : redis->redis, &error);
 	tls_client_free(&client);
 	buf_fini(&error);
 }
 
 static void
-check_store(struct check_report *report, const struct config *config)
+check_store(struct check_report *report, const struct check_redis *redis)
 {
 	struct buf secret = BUF_EMPTY, error = BUF_EMPTY;
 
-	if (!settings_secret(&config->store.password_secret, &secret, &error))
-		check_fault(report, "store.password", &error);
-	check_private(report, "store.password", config->store.password_secret.file);
-	if (config->store.password.n)
-		check_private(report, "store.redis (holds a password)", config->file);
+	if (!settings_secret(&redis->store->password_secret, &secret, &error))
+		check_fault(report, redis->password, &error);
+	check_private(report, redis->password, redis->store->password_secret.file);
+	if (redis->store->password.n)
+		check_private(report, redis->url, str_from(report->file));
 	buf_wipe(&secret);
 	buf_fini(&error);
+	check_store_tls(report, redis);
+}
+
+/* The limiter's store, and the polls' where it is another. */
+static void
+check_stores(struct check_report *report, const struct config *config)
+{
+	const struct check_redis store = { &config->store, "store.ca_file", "store.redis", "store.password",
+		"store.redis (holds a password)" };
+	const struct check_redis polls = { &config->polls_store, "polls.ca_file", "polls.redis", "polls.password",
+		"polls.redis (holds a password)" };
+
+	check_store(report, &store);
+	if (!config->polls_store_is_stores)
+		check_store(report, &polls);
 }
 
 static void
@@ -251,8 +269,7 @@ check_config(struct config *config, const char *file)
 		check_listener(&report, &config->listen[i], i);
 	check_upstream(&report, config);
 	check_proxy(&report, config);
-	check_store(&report, config);
-	check_store_tls(&report, config);
+	check_stores(&report, config);
 	for (size_t i = 0; i < config->identity_count; i++)
 		check_credential(&report, &config->identities[i], i);
 	check_admin(&report, config);

@@ -192,20 +192,25 @@ instance_make_workers(struct instance *instance, struct buf *error)
 {
 	struct limiter_settings settings = { .loops = instance->loops, .loop_count = instance->worker_count,
 		.deliver = on_limiter, .arg = instance, .member = journal_uuid(instance->journal), .sent_ago_us = instance_sent_ago_us(instance) };
-	struct buf password = BUF_EMPTY;
+	struct buf password = BUF_EMPTY, polls_password = BUF_EMPTY;
 
 	if (!settings_proxy(instance->config, &instance->proxy, error) || !instance_new_workers(instance, error))
 		return false;
 	if (!instance_check_store_tls(instance->config, error) || !access_request_check_all(instance->config, error)
-	    || !settings_secret(&instance->config->store.password_secret, &password, error))
+	    || !settings_secret(&instance->config->store.password_secret, &password, error)
+	    || !settings_secret(&instance->config->polls_store.password_secret, &polls_password, error)) {
+		buf_wipe(&password);
 		return false;
+	}
 	instance->limiter = limiter_new(&settings, instance->resolver, instance->config, buf_str(&password));
 	instance->claims = claims_new(&(struct claims_settings){ instance->loops, instance->worker_count, on_claims, on_found, instance },
 	    instance->resolver, instance->config, buf_str(&password));
 	buf_wipe(&password);
 	instance->shared.limiter = instance->limiter;
 	instance->shared.polls = polls_new(&(struct polls_settings){ .loops = instance->loops, .loop_count = instance->worker_count,
-		.deliver = on_polls, .arg = instance }, instance->config);
+		.deliver = on_polls, .arg = instance, .resolver = instance->resolver, .member = settings.member },
+	    instance->config, buf_str(&polls_password));
+	buf_wipe(&polls_password);
 	instance->shared.claims = instance->claims;
 	return true;
 }

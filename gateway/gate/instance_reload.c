@@ -23,12 +23,15 @@ instance_free_tls(const struct config *config, struct instance_tls *tls)
 bool
 instance_check_store_tls(const struct config *config, struct buf *error)
 {
+	const struct config_store *stores[] = { &config->store, &config->polls_store };
 	struct tls_client *client;
 
-	if (!config->store.tls)
-		return true;
-	client = tls_client_new(config->store.ca_file.p, config->store.host.p, error);
-	tls_client_free(&client);
+	for (size_t i = 0; i < 2 && error->n == 0; i++) {
+		if (!stores[i]->tls)
+			continue;
+		client = tls_client_new(stores[i]->ca_file.p, stores[i]->host.p, error);
+		tls_client_free(&client);
+	}
 	return error->n == 0;
 }
 
@@ -112,7 +115,7 @@ instance_load_all_tls(struct instance *instance, const struct config *config, st
 
 /* What a reload needs beside the configuration, all of it or nothing. */
 struct instance_parts {
-	struct buf password, admin_token, proxy;
+	struct buf password, polls_password, admin_token, proxy;
 	struct issuers *issuers;
 	struct instance_tls *tls;	/* one per worker */
 	struct instance_watch *watch;	/* begun before the files were read, so that no change is missed */
@@ -122,7 +125,8 @@ struct instance_parts {
 static bool
 instance_load_parts(struct instance *instance, struct config *config, struct instance_parts *parts, struct buf *errors)
 {
-	if (!settings_secret(&config->store.password_secret, &parts->password, errors) || !settings_audit_key(config, errors)
+	if (!settings_secret(&config->store.password_secret, &parts->password, errors)
+	    || !settings_secret(&config->polls_store.password_secret, &parts->polls_password, errors) || !settings_audit_key(config, errors)
 	    || !settings_admin_token(config, &parts->admin_token, errors) || !instance_check_store_tls(config, errors)
 	    || !access_request_check_all(config, errors) || !settings_proxy(config, &parts->proxy, errors))
 		return false;
@@ -142,7 +146,7 @@ instance_take(struct instance *instance, struct config *config, struct instance_
 	stats_label(&instance->labels, config);
 	/* First the limiter: it must know every identity that a worker may name. */
 	limiter_reload(instance->limiter, config, buf_str(&parts->password));
-	polls_reload(instance->shared.polls, config);
+	polls_reload(instance->shared.polls, config, buf_str(&parts->polls_password));
 	claims_reload(instance->claims, config, buf_str(&parts->password));
 	for (size_t i = 0; i < instance->worker_count; i++)
 		worker_reload(instance->workers[i], config, keyring, buf_str(&parts->proxy), parts->tls[i].client,
@@ -186,6 +190,7 @@ instance_reload_file(struct instance *instance)
 	else
 		instance_take(instance, config, &parts);
 	buf_wipe(&parts.password);
+	buf_wipe(&parts.polls_password);
 	buf_wipe(&parts.admin_token);
 	instance_watch_free(&parts.watch);
 	buf_wipe(&parts.proxy);

@@ -254,6 +254,10 @@ metrics_polls(struct metrics *m)
 		    (double)atomic_load(&m->sum->polls[how]));
 	metrics_family(m, "jobgate_polls_kept", "gauge", "Answers to polls that are kept.");
 	metrics_sample(m, "jobgate_polls_kept", NULL, (double)counts.answers);
+	metrics_family(m, "jobgate_polls_waiting", "gauge", "Polls that wait for an answer, a call or a change now.");
+	metrics_sample(m, "jobgate_polls_waiting", NULL, (double)counts.waiting);
+	metrics_family(m, "jobgate_polls_shared", "gauge", "Whether kept answers are shared with other instances.");
+	metrics_sample(m, "jobgate_polls_shared", NULL, counts.shared);
 	metrics_family(m, "jobgate_polls_kept_bytes", "gauge", "Memory of the answers that are kept.");
 	metrics_sample(m, "jobgate_polls_kept_bytes", NULL, (double)counts.bytes);
 }

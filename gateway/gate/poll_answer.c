@@ -47,7 +47,7 @@ answer_state(const struct upstream_response *response, enum operation operation)
 	if (operation != OPERATION_GET || response->head->status != 200
 	    || (coding && !str_eq_nocase(coding->value, STR("identity"))))
 		return (struct poll_state){ 0 };
-	return poll_read_state(response->body);
+	return poll_read_state(response->body, clock_now_wall());
 }
 
 struct poll_answer *
@@ -62,13 +62,36 @@ poll_answer_new(const struct upstream_response *response, enum operation operati
 	answer = malloc(sizeof(*answer) + head.n + response->body.n);
 	check(answer != NULL && head.n < UINT32_MAX && response->body.n < UINT32_MAX);
 	*answer = (struct poll_answer){ .refs = 1, .status = response->head->status, .head_bytes = (uint32_t)head.n,
-		.body_bytes = (uint32_t)response->body.n, .state = answer_state(response, operation), .sent = sent, .came = came };
+		.body_bytes = (uint32_t)response->body.n, .state = answer_state(response, operation), .sent = sent,
+		    .came = came };
 	answer->stands_us = poll_stands_us(polls, answer->state.terminal,
 	    retry_after ? retry_after->value : (struct str){ NULL, 0 });
 	memcpy(answer->bytes, head.p, head.n);
 	if (response->body.n)
 		memcpy(answer->bytes + head.n, response->body.p, response->body.n);
 	buf_fini(&head);
+	return answer;
+}
+
+struct poll_answer *
+poll_answer_restore(struct str bytes, int64_t head_bytes, struct mono_time came, int64_t stands_us)
+{
+	struct upstream_response response;
+	struct poll_answer *answer;
+	struct http1_head head;
+
+	if (head_bytes < 0 || (uint64_t)head_bytes > bytes.n || bytes.n > UINT32_MAX
+	    || http1_parse_response(str_sub(bytes, 0, (size_t)head_bytes), STR("GET"), &limits, &head) != HTTP1_OK
+	    || head.status != 200)
+		return NULL;
+	answer = malloc(sizeof(*answer) + bytes.n);
+	check(answer != NULL);
+	response = (struct upstream_response){ .head = &head, .body = str_sub(bytes, (size_t)head_bytes, bytes.n) };
+	*answer = (struct poll_answer){ .refs = 1, .status = 200, .head_bytes = (uint32_t)head_bytes,
+		.body_bytes = (uint32_t)response.body.n, .state = answer_state(&response, OPERATION_GET),
+		    .sent = came, .came = came,
+		.stands_us = stands_us };
+	memcpy(answer->bytes, bytes.p, bytes.n);
 	return answer;
 }
 
@@ -92,6 +115,8 @@ poll_answer_unref(struct poll_answer **answer_p)
 struct upstream_response
 poll_answer_read(const struct poll_answer *answer, struct http1_head *head)
 {
-	check(http1_parse_response((struct str){ answer->bytes, answer->head_bytes }, STR("GET"), &limits, head) == HTTP1_OK);
-	return (struct upstream_response){ .head = head, .body = { answer->bytes + answer->head_bytes, answer->body_bytes } };
+	check(http1_parse_response((struct str){ answer->bytes, answer->head_bytes }, STR("GET"), &limits,
+	    head) == HTTP1_OK);
+	return (struct upstream_response){ .head = head, .body = { answer->bytes + answer->head_bytes,
+	    answer->body_bytes } };
 }

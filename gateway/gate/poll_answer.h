@@ -13,8 +13,10 @@ struct poll_answer {
 	uint32_t head_bytes, body_bytes;
 	struct poll_state state;	/* of status 200 alone */
 	struct mono_time sent, came;	/* of the call that brought it */
+	int64_t number, version;	/* of the call among instances; 0: it is not shared */
+	bool ours;			/* this instance has put it where they share */
 	int64_t stands_us;		/* so long after it came; 0: it is due at once */
-	char bytes[];			/* a response's head with the fields that are relayed, its empty line, the body as received */
+	char bytes[];			/* a head with the fields that are relayed, and the body as received */
 };
 
 /*
@@ -23,6 +25,11 @@ struct poll_answer {
  */
 struct poll_answer *poll_answer_new(const struct upstream_response *response, enum operation operation,
     const struct config_polls *polls, struct mono_time sent, struct mono_time came);
+/*
+ * The same from BYTES that were kept elsewhere, of which the first HEAD_BYTES are the head: status 200 to the GET of an
+ * instance. NULL where they are no such thing.
+ */
+struct poll_answer *poll_answer_restore(struct str bytes, int64_t head_bytes, struct mono_time came, int64_t stands_us);
 struct poll_answer *poll_answer_ref(struct poll_answer *answer);	/* any thread */
 void poll_answer_unref(struct poll_answer **answer);			/* any thread; NULL is let be */
 

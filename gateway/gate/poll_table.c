@@ -9,6 +9,7 @@
 /* What malloc adds to each piece, rounded up. */
 #define TABLE_PIECE_BYTES 16
 #define TABLE_SWEEP_CHAINS 1024
+#define TABLE_FAILURES_US (60 * (int64_t)CLOCK_SECOND)
 
 /* The chain of a resource. */
 static struct poll_entry **
@@ -64,6 +65,14 @@ table_drop_grant(struct poll_table *table, struct poll_grant **link)
 	table_count(table, -TABLE_GRANT_BYTES);
 }
 
+/* Whether there is nothing to be known of GRANT any more. */
+static bool
+table_grant_is_over(const struct poll_grant *grant, struct mono_time now)
+{
+	return mono_since(grant->until, now) <= 0
+	    && (grant->failures == 0 || mono_since(now, grant->paused) > TABLE_FAILURES_US);
+}
+
 /* Forget grants that are over at NOW, and all beyond the newest MOST. */
 static void
 table_trim_grants(struct poll_table *table, struct poll_entry *entry, struct mono_time now, size_t most)
@@ -72,7 +81,7 @@ table_trim_grants(struct poll_table *table, struct poll_entry *entry, struct mon
 	size_t count = 0;
 
 	while (*link)
-		if (mono_since((*link)->until, now) <= 0 || count == most) {
+		if (table_grant_is_over(*link, now) || count == most) {
 			table_drop_grant(table, link);
 		} else {
 			count++;
@@ -155,6 +164,8 @@ table_evict(struct poll_table *table)
 
 	for (entry = TAILQ_FIRST(&table->used); entry && atomic_load(&table->bytes) > table->max_bytes; entry = next) {
 		next = TAILQ_NEXT(entry, used);
+		if (entry->answer && table->on_evicted)
+			table->on_evicted(table->arg, entry);
 		table_drop_answer(table, entry);
 		if (entry->busy == NULL)
 			table_remove(table, entry);
@@ -184,47 +195,106 @@ poll_table_bound(struct poll_table *table, int64_t max_bytes)
 	table_evict(table);
 }
 
-bool
-poll_table_granted(const struct poll_entry *entry, const uint8_t token[POLL_DIGEST_BYTES], struct mono_time now)
-{
-	for (const struct poll_grant *grant = entry->grants; grant; grant = grant->next)
-		if (memcmp(grant->token, token, POLL_DIGEST_BYTES) == 0)
-			return mono_since(grant->until, now) > 0;
-	return false;
-}
-
-void
-poll_table_revoke(struct poll_table *table, struct poll_entry *entry, const uint8_t token[POLL_DIGEST_BYTES])
+/* Where what is known of TOKEN stands, or ends. */
+static struct poll_grant **
+table_grant(struct poll_entry *entry, const uint8_t token[POLL_DIGEST_BYTES])
 {
 	struct poll_grant **link = &entry->grants;
 
 	while (*link && memcmp((*link)->token, token, POLL_DIGEST_BYTES) != 0)
 		link = &(*link)->next;
-	if (*link)
-		table_drop_grant(table, link);
+	return link;
+}
+
+/* What is known of TOKEN, or NULL. */
+static const struct poll_grant *
+table_find_grant(const struct poll_entry *entry, const uint8_t token[POLL_DIGEST_BYTES])
+{
+	const struct poll_grant *grant = entry->grants;
+
+	while (grant && memcmp(grant->token, token, POLL_DIGEST_BYTES) != 0)
+		grant = grant->next;
+	return grant;
+}
+
+/* The record of TOKEN as the newest, made where there is none. */
+static struct poll_grant *
+table_renew_grant(struct poll_table *table, struct poll_entry *entry, const uint8_t token[POLL_DIGEST_BYTES],
+    struct mono_time now)
+{
+	struct poll_grant **link = table_grant(entry, token), *grant = *link;
+
+	if (grant) {
+		*link = grant->next;
+	} else {
+		table_trim_grants(table, entry, now, POLL_GRANTS_MAX - 1);
+		grant = calloc(1, sizeof(*grant));
+		check(grant != NULL);
+		memcpy(grant->token, token, POLL_DIGEST_BYTES);
+		table_count(table, TABLE_GRANT_BYTES);
+	}
+	grant->next = entry->grants;
+	entry->grants = grant;
+	return grant;
+}
+
+bool
+poll_table_granted(const struct poll_entry *entry, const uint8_t token[POLL_DIGEST_BYTES], struct mono_time now)
+{
+	const struct poll_grant *grant = table_find_grant(entry, token);
+
+	return grant && mono_since(grant->until, now) > 0;
 }
 
 void
-poll_table_grant(struct poll_table *table, struct poll_entry *entry, const uint8_t token[POLL_DIGEST_BYTES], struct mono_time now,
-    struct mono_time until)
+poll_table_grant(struct poll_table *table, struct poll_entry *entry, const uint8_t token[POLL_DIGEST_BYTES],
+    struct mono_time now, struct mono_time until)
 {
 	struct poll_grant *grant;
 
-	poll_table_revoke(table, entry, token);
-	table_trim_grants(table, entry, now, POLL_GRANTS_MAX - 1);
-	if (mono_since(until, now) <= 0)
+	if (mono_since(until, now) <= 0) {
+		if (*table_grant(entry, token))
+			table_drop_grant(table, table_grant(entry, token));
 		return;
-	grant = calloc(1, sizeof(*grant));
-	check(grant != NULL);
-	memcpy(grant->token, token, POLL_DIGEST_BYTES);
+	}
+	grant = table_renew_grant(table, entry, token, now);
 	grant->until = until;
-	grant->next = entry->grants;
-	entry->grants = grant;
-	table_count(table, TABLE_GRANT_BYTES);
+	grant->failures = 0;
 }
 
 void
-poll_table_each(struct poll_table *table, const uint8_t *resource, void (*each)(void *arg, struct poll_entry *entry), void *arg)
+poll_table_revoke(struct poll_table *table, struct poll_entry *entry, const uint8_t token[POLL_DIGEST_BYTES])
+{
+	struct poll_grant **link = table_grant(entry, token);
+
+	if (*link == NULL)
+		return;
+	(*link)->until.us = 0;
+	if ((*link)->failures == 0)
+		table_drop_grant(table, link);
+}
+
+struct poll_grant *
+poll_table_fail(struct poll_table *table, struct poll_entry *entry, const uint8_t token[POLL_DIGEST_BYTES],
+    struct mono_time now)
+{
+	struct poll_grant *grant = table_renew_grant(table, entry, token, now);
+
+	grant->failures++;
+	return grant;
+}
+
+struct mono_time
+poll_table_paused(const struct poll_entry *entry, const uint8_t token[POLL_DIGEST_BYTES])
+{
+	const struct poll_grant *grant = table_find_grant(entry, token);
+
+	return grant && grant->failures > 0 ? grant->paused : (struct mono_time){ 0 };
+}
+
+void
+poll_table_each(struct poll_table *table, const uint8_t *resource, void (*each)(void *arg, struct poll_entry *entry),
+    void *arg)
 {
 	struct poll_entry *entry = *table_chain(table, resource), *next;
 

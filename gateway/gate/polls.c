@@ -28,7 +28,7 @@ on_sweep_due(void *arg)
 }
 
 struct polls *
-polls_new(const struct polls_settings *settings, const struct config *config)
+polls_new(const struct polls_settings *settings, struct config *config, struct str password)
 {
 	struct polls *polls = calloc(1, sizeof(*polls));
 
@@ -42,7 +42,10 @@ polls_new(const struct polls_settings *settings, const struct config *config)
 	atomic_store(&polls->refs, 1);
 	poll_table_init(&polls->table);
 	loop_timer_init(&polls->sweep, polls->loops[0], on_sweep_due, polls);
-	polls_take_config(polls, config->polls.keep_us, config->polls.max_bytes);
+	polls->resolver = settings->resolver;
+	buf_add(&polls->owner, settings->member);
+	polls_fleet_init(polls);
+	polls_take_config(polls, config, password);
 	on_sweep_due(polls);
 	return polls;
 }
@@ -56,9 +59,13 @@ polls_free(struct polls **polls_p)
 		return;
 	*polls_p = NULL;
 	atomic_store(&polls->closed, true);
+	polls_fleet_close(polls);
 	polls_forget_all(polls);
 	loop_timer_fini(&polls->sweep);
 	poll_table_fini(&polls->table);
+	config_unref(&polls->config);
+	buf_wipe(&polls->password);
+	buf_fini(&polls->owner);
 	free(polls->loops);
 	polls->loops = NULL;
 	polls_unref(polls);		/* mails that nobody has read yet hold it */
@@ -67,18 +74,18 @@ polls_free(struct polls **polls_p)
 struct polls_counts
 polls_counts(const struct polls *polls)
 {
-	return (struct polls_counts){ atomic_load(&polls->table.answers), (int64_t)atomic_load(&polls->table.bytes) };
+	return (struct polls_counts){ .answers = atomic_load(&polls->table.answers),
+		.bytes = (int64_t)atomic_load(&polls->table.bytes), .waiting = atomic_load(&polls->waiting),
+		.shared = atomic_load(&polls->share_up) };
 }
 
-/* The time on the loop. */
-static struct mono_time
+struct mono_time
 polls_now(const struct polls *polls)
 {
 	return loop_now(polls->loops[0]);
 }
 
-/* The kept answer that is not too old to be told at all, or NULL. */
-static struct poll_answer *
+struct poll_answer *
 polls_known(const struct poll_entry *entry, const struct polls_ask *ask, struct mono_time now)
 {
 	struct poll_answer *answer = entry->answer;
@@ -86,8 +93,7 @@ polls_known(const struct poll_entry *entry, const struct polls_ask *ask, struct 
 	return answer && mono_since(now, answer->came) <= ask->config.keep_us ? answer : NULL;
 }
 
-/* Whether WAITER may see what others' calls have brought. */
-static bool
+bool
 polls_may(const struct polls_waiter *waiter, struct mono_time now)
 {
 	return waiter->ask.shared || poll_table_granted(waiter->entry, waiter->ask.token, now);
@@ -102,9 +108,9 @@ polls_stands(const struct poll_answer *answer, const struct polls_ask *ask, stru
 	return age_us < answer->stands_us && (age_us <= ask->max_age_us || age_us < ask->config.min_refresh_us);
 }
 
-/* Tell WAITER, and forget it. */
-static void
-polls_end(struct polls *polls, struct polls_waiter *waiter, enum polls_word word, enum polls_how how, struct poll_answer *answer)
+void
+polls_end(struct polls *polls, struct polls_waiter *waiter, enum polls_word word, enum polls_how how,
+    struct poll_answer *answer)
 {
 	polls_tell(polls, &(struct polls_event){ .ticket = waiter->ask.ticket, .word = word, .how = how,
 		.answer = answer ? poll_answer_ref(answer) : NULL });
@@ -121,29 +127,30 @@ polls_see(struct polls_waiter *waiter, struct poll_answer *answer)
 	poll_answer_unref(&before);
 }
 
-/* Whether WAITER goes on waiting although ANSWER is known: what it waits for has not come. */
-static bool
+bool
 polls_waits_on(struct polls_waiter *waiter, struct poll_answer *answer)
 {
-	const struct poll_state *state = &answer->state;
+	const struct poll_state *state = &answer->state, *saw = waiter->saw ? &waiter->saw->state : NULL;
 
 	if (!waiter->ask.changes || waiter->overdue || !state->known || state->terminal)
 		return false;
-	if (waiter->saw && waiter->saw->state.status != state->status)
+	if (state->brief) {	/* it says nothing yet: whatever else comes is another */
+		if (saw == NULL || saw->brief)
+			polls_see(waiter, answer);
+		return true;
+	}
+	if (saw && (saw->brief || saw->status != state->status))
 		return false;
 	polls_see(waiter, answer);
+	waiter->rounds = 0;
 	return true;
 }
 
-/*
- * Where someone waits for a change and nobody looks, have somebody look when the answer is due; AT_ONCE: now, where it does not
- * stand any more.
- */
-static void
+void
 polls_arm(struct polls *polls, struct poll_entry *entry, bool at_once)
 {
 	struct polls_busy *busy = entry->busy;
-	struct polls_waiter *first = TAILQ_FIRST(&busy->waiters);
+	struct polls_waiter *first = polls_first_patient(busy);
 	struct mono_time now = polls_now(polls), due;
 
 	if (first == NULL || !TAILQ_EMPTY(&busy->flights))
@@ -169,23 +176,15 @@ polls_joinable(const struct polls_waiter *waiter, struct mono_time now)
 	return NULL;
 }
 
-/* End the calls that other callers' requests were to make for the same, where those may be told what came instead. */
-static void
-polls_recall(const struct poll_entry *entry, struct mono_time now)
+/* Whether what WAITER waits behind is of KNOWN's status, or nothing yet. */
+static bool
+polls_saw_no_other(const struct polls_waiter *waiter, const struct poll_answer *known)
 {
-	const struct polls_busy *busy = entry->busy;
-	struct polls_flight *flight, *next;
-
-	for (flight = TAILQ_FIRST(&busy->flights); flight; flight = next) {
-		next = TAILQ_NEXT(flight, link);
-		if (!flight->sent && !flight->outdated && !flight->leader->ask.changes && polls_may(flight->leader, now))
-			polls_land(flight);
-	}
+	return waiter->saw == NULL || waiter->saw->state.status == known->state.status;
 }
 
-/* Answer WAITER with what is kept, or have it join or lead a call. */
-static void
-polls_consider(struct polls *polls, struct polls_waiter *waiter)
+void
+polls_decide(struct polls *polls, struct polls_waiter *waiter)
 {
 	struct mono_time now = polls_now(polls);
 	struct poll_answer *known = polls_may(waiter, now) ? polls_known(waiter->entry, &waiter->ask, now) : NULL;
@@ -197,7 +196,7 @@ polls_consider(struct polls *polls, struct polls_waiter *waiter)
 			polls_end(polls, waiter, POLLS_ANSWER, POLLS_HIT, known);
 		return;
 	}
-	if (known && waiter->ask.changes && known->state.known)
+	if (known && waiter->ask.changes && known->state.known && polls_saw_no_other(waiter, known))
 		polls_see(waiter, known);	/* it may have been told so before, and waits for another */
 	if (waiter->ask.peek) {
 		polls_end(polls, waiter, POLLS_PASS, POLLS_NONE, NULL);
@@ -209,6 +208,17 @@ polls_consider(struct polls *polls, struct polls_waiter *waiter)
 }
 
 void
+polls_consider(struct polls *polls, struct polls_waiter *waiter)
+{
+	struct mono_time now = polls_now(polls);
+	struct poll_answer *known = polls_may(waiter, now) ? polls_known(waiter->entry, &waiter->ask, now) : NULL;
+
+	if ((known && known->state.terminal && polls_stands(known, &waiter->ask, now))
+	    || !polls_fleet_look(polls, waiter))
+		polls_decide(polls, waiter);
+}
+
+void
 polls_take_ask(struct polls *polls, const struct polls_ask *ask)
 {
 	struct poll_entry *entry = poll_table_get(&polls->table, &ask->id);
@@ -216,40 +226,19 @@ polls_take_ask(struct polls *polls, const struct polls_ask *ask)
 	polls_consider(polls, polls_wait(polls, ask, entry));
 }
 
-/* Tell WAITER the last that is known, be it to itself alone, or that nothing is. */
-static void
+void
 polls_tell_last(struct polls *polls, struct polls_waiter *waiter)
 {
 	struct mono_time now = polls_now(polls);
 	struct poll_answer *known = polls_may(waiter, now) ? polls_known(waiter->entry, &waiter->ask, now) : NULL;
 
-	if (known == NULL && waiter->saw)
-		polls_end(polls, waiter, POLLS_ANSWER, POLLS_STALE, waiter->saw);	/* kept no longer, or never */
+	if (known == NULL && waiter->saw)	/* kept no longer, or never */
+		polls_end(polls, waiter, POLLS_ANSWER, POLLS_STALE, waiter->saw);
 	else if (known == NULL)
 		polls_end(polls, waiter, POLLS_NOTHING, POLLS_NONE, NULL);
 	else
-		polls_end(polls, waiter, POLLS_ANSWER, mono_since(now, known->came) < known->stands_us ? POLLS_HIT : POLLS_STALE, known);
-}
-
-void
-polls_take_leave(struct polls *polls, struct limiter_ticket ticket, bool at_once)
-{
-	struct polls_waiter *waiter = polls_find(polls, ticket);
-	struct mono_time now = polls_now(polls);
-
-	if (waiter == NULL || (waiter->flight && waiter->flight->leader == waiter))
-		return;		/* it was told meanwhile */
-	waiter->overdue = true;
-	if (at_once || waiter->flight == NULL || !waiter->flight->sent
-	    || (waiter->ask.changes && polls_may(waiter, now) && polls_known(waiter->entry, &waiter->ask, now)))
-		polls_tell_last(polls, waiter);
-}
-
-/* Whether WAITER has seen a state and waits for another: it is in no hurry. */
-static bool
-polls_is_patient(const struct polls_waiter *waiter)
-{
-	return waiter->ask.changes && waiter->saw && !waiter->overdue;
+		polls_end(polls, waiter, POLLS_ANSWER,
+		    mono_since(now, known->came) < known->stands_us ? POLLS_HIT : POLLS_STALE, known);
 }
 
 /* Have those who are in no call any more look again; the first of them leads the next. */
@@ -261,7 +250,7 @@ polls_consider_all(struct polls *polls, struct poll_entry *entry)
 
 	for (waiter = TAILQ_FIRST(&busy->waiters); waiter; waiter = next) {
 		next = TAILQ_NEXT(waiter, link);
-		if (waiter->flight == NULL && !polls_is_patient(waiter))
+		if (waiter->flight == NULL && !waiter->looks && !polls_is_patient(waiter))
 			polls_consider(polls, waiter);
 	}
 }
@@ -273,6 +262,7 @@ polls_give_up(struct polls *polls, struct polls_waiter *waiter, bool wants_last)
 	struct poll_entry *entry = waiter->entry;
 
 	polls_hold(entry);
+	polls_fleet_release(polls, waiter->flight, false);
 	polls_land(waiter->flight);
 	if (wants_last)
 		polls_tell_last(polls, waiter);
@@ -281,6 +271,26 @@ polls_give_up(struct polls *polls, struct polls_waiter *waiter, bool wants_last)
 	polls_consider_all(polls, entry);
 	polls_arm(polls, entry, true);
 	polls_release(polls, entry);
+}
+
+void
+polls_take_leave(struct polls *polls, struct limiter_ticket ticket, bool at_once)
+{
+	struct polls_waiter *waiter = polls_find(polls, ticket);
+	struct mono_time now = polls_now(polls);
+
+	if (waiter == NULL)
+		return;		/* it was told meanwhile */
+	waiter->overdue = true;
+	if (waiter->flight && waiter->flight->leader == waiter) {
+		/* Later it is told by then that it leads, or soon what came of it. */
+		if (waiter->flight->stage <= POLLS_LEASING)
+			polls_give_up(polls, waiter, true);
+		return;
+	}
+	if (at_once || waiter->flight == NULL || !waiter->flight->sent
+	    || (waiter->ask.changes && polls_may(waiter, now) && polls_known(waiter->entry, &waiter->ask, now)))
+		polls_tell_last(polls, waiter);
 }
 
 void
@@ -296,8 +306,7 @@ polls_take_cancel(struct polls *polls, struct limiter_ticket ticket)
 		polls_forget(polls, waiter);
 }
 
-/* The waiter of TICKET where it leads a call, else NULL. */
-static struct polls_waiter *
+struct polls_waiter *
 polls_leader(struct polls *polls, struct limiter_ticket ticket)
 {
 	struct polls_waiter *waiter = polls_find(polls, ticket);
@@ -310,8 +319,10 @@ polls_take_sent(struct polls *polls, struct limiter_ticket ticket)
 {
 	struct polls_waiter *waiter = polls_leader(polls, ticket);
 
-	if (waiter)
-		waiter->flight->sent = true;
+	if (waiter == NULL)
+		return;
+	waiter->flight->sent = true;
+	polls_fleet_sent(polls, waiter->flight);
 }
 
 void
@@ -323,6 +334,7 @@ polls_take_turned_back(struct polls *polls, struct limiter_ticket ticket)
 	if (leader == NULL)
 		return;
 	leader->flight->sent = false;
+	polls_fleet_turned_back(polls, leader->flight);
 	for (waiter = TAILQ_FIRST(&busy->waiters); waiter; waiter = next) {
 		next = TAILQ_NEXT(waiter, link);
 		if (waiter->flight == leader->flight && waiter->overdue && waiter != leader)
@@ -339,185 +351,36 @@ polls_take_unsent(struct polls *polls, struct limiter_ticket ticket, bool wants_
 		polls_give_up(polls, waiter, wants_last);
 }
 
-/* Whether KEPT says more than ANSWER: its call was sent later, or it is a state that does not change. */
-static bool
-polls_is_newer(const struct poll_answer *kept, const struct poll_answer *answer)
+void
+polls_take_off(struct polls *polls, struct polls_flight *flight)
 {
-	return kept && kept != answer
-	    && (mono_since(kept->sent, answer->sent) > 0 || (kept->state.terminal && !answer->state.terminal));
+	flight->stage = POLLS_UNDER_WAY;
+	polls_tell(polls, &(struct polls_event){ .ticket = flight->leader->ask.ticket, .word = POLLS_FETCH,
+	    .how = POLLS_MISS });
 }
 
-/* Whom a newer state of a resource is known to, in whatever representation. */
-struct polls_newer {
-	struct polls *polls;
-	const struct poll_entry *entry;
-};
-
-/* Forget another representation that says of an earlier moment what is not so any more. */
-static void
-on_newer(void *arg, struct poll_entry *entry)
+void
+polls_again(struct polls *polls, struct polls_flight *flight)
 {
-	const struct polls_newer *newer = arg;
-	const struct poll_answer *answer = newer->entry->answer, *other = entry->answer;
-
-	if (entry == newer->entry || !other || !other->state.known || other->state.terminal
-	    || other->state.status == answer->state.status || !polls_is_newer(answer, other))
-		return;
-	poll_table_set(&newer->polls->table, entry, NULL);
-	if (entry->busy)
-		polls_arm(newer->polls, entry, true);
-	else
-		poll_table_put(&newer->polls->table, entry);
-}
-
-/* Keep what LEADER's call has brought, unless it says less than what is kept. */
-static void
-polls_keep(struct polls *polls, struct polls_waiter *leader, struct poll_answer *answer)
-{
+	struct polls_waiter *leader = flight->leader, *waiter;
 	struct poll_entry *entry = leader->entry;
-	struct mono_time now = polls_now(polls);
 
-	if (!leader->ask.shared)
-		poll_table_grant(&polls->table, entry, leader->ask.token, now, mono_add(now, leader->ask.config.grant_us));
-	if (leader->flight->outdated || polls_is_newer(polls_known(entry, &leader->ask, now), answer))
-		return;
-	poll_table_set(&polls->table, entry, answer->body_bytes <= leader->ask.keep_bytes ? answer : NULL);
-	if (entry->answer && answer->state.known)
-		poll_table_each(&polls->table, entry->id.resource, on_newer, &(struct polls_newer){ polls, entry });
-}
-
-/* What a call has brought, for those who hear of it. */
-struct polls_news {
-	struct poll_answer *answer;
-	uint8_t token[POLL_DIGEST_BYTES];	/* that it was called with */
-	struct limiter_ticket leader;
-};
-
-/* Whether the news is for WAITER: with the same token it would have been told the same, or it may see what others are told. */
-static bool
-polls_concerns(const struct polls_waiter *waiter, const struct polls_news *news, struct mono_time now)
-{
-	if (waiter->ask.shared || memcmp(waiter->ask.token, news->token, sizeof(news->token)) == 0)
-		return true;
-	/* What lies between is said to the token that was shown. */
-	return polls_may(waiter, now) && (news->answer->status == 200 || news->answer->status >= 500);
-}
-
-/* Tell WAITER the news, or what is newer, unless it waits for something else. */
-static void
-polls_settle(struct polls *polls, struct polls_waiter *waiter, const struct polls_news *news)
-{
-	struct mono_time now = polls_now(polls);
-	struct poll_answer *known = polls_may(waiter, now) ? polls_known(waiter->entry, &waiter->ask, now) : NULL;
-	struct poll_answer *best = news->answer->status == 200 && polls_is_newer(known, news->answer) ? known : news->answer;
-	bool leads = polls_same_ticket(waiter->ask.ticket, news->leader);
-
-	if (best->status != 200 || !polls_waits_on(waiter, best))
-		polls_end(polls, waiter, POLLS_ANSWER, leads ? POLLS_MISS : POLLS_JOIN, best);
-}
-
-/* Tell all who are in no call any more. */
-static void
-polls_settle_all(struct polls *polls, struct poll_entry *entry, const struct polls_news *news)
-{
-	struct polls_busy *busy = entry->busy;
-	struct mono_time now = polls_now(polls);
-	struct polls_waiter *waiter, *next;
-
-	for (waiter = TAILQ_FIRST(&busy->waiters); waiter; waiter = next) {
-		next = TAILQ_NEXT(waiter, link);
-		if (waiter->flight != NULL || (news->answer->status != 200 && polls_is_patient(waiter)))
-			continue;
-		if (polls_concerns(waiter, news, now))
-			polls_settle(polls, waiter, news);
-		else
-			polls_consider(polls, waiter);
-	}
-}
-
-void
-polls_take_result(struct polls *polls, struct limiter_ticket ticket, struct poll_answer *answer)
-{
-	struct polls_waiter *leader = polls_leader(polls, ticket);
-	struct polls_news news = { .answer = answer, .leader = ticket };
-	struct poll_entry *entry;
-	bool outdated;
-
-	if (leader == NULL)
-		return;
-	entry = leader->entry;
-	outdated = leader->flight->outdated;
-	memcpy(news.token, leader->ask.token, sizeof(news.token));
 	polls_hold(entry);
-	if (answer->status == 200)
-		polls_keep(polls, leader, answer);
-	else if (answer->status < 500 && answer->status != 429)
-		poll_table_revoke(&polls->table, entry, leader->ask.token);
-	polls_land(leader->flight);
-	if (answer->status != 200)
-		polls_forget(polls, leader);
-	else if (!outdated)
-		polls_recall(entry, polls_now(polls));
-	polls_settle_all(polls, entry, &news);
-	polls_arm(polls, entry, outdated);
-	polls_release(polls, entry);
-}
-
-void
-polls_take_failed(struct polls *polls, struct limiter_ticket ticket, enum refusal refusal, const char *message)
-{
-	struct polls_waiter *leader = polls_leader(polls, ticket), *waiter, *next;
-	struct polls_event event = { .word = POLLS_FAILED, .how = POLLS_JOIN, .refusal = refusal };
-	struct polls_busy *busy;
-	struct poll_entry *entry;
-
-	if (leader == NULL)
-		return;
-	entry = leader->entry;
-	busy = entry->busy;
-	memcpy(event.message, message, sizeof(event.message));
-	polls_hold(entry);
-	polls_land(leader->flight);
-	polls_forget(polls, leader);
-	for (waiter = TAILQ_FIRST(&busy->waiters); waiter; waiter = next) {
-		next = TAILQ_NEXT(waiter, link);
-		if (waiter->flight != NULL || polls_is_patient(waiter))
-			continue;
-		event.ticket = waiter->ask.ticket;
-		polls_tell(polls, &event);
-		polls_forget(polls, waiter);
-	}
+	TAILQ_FOREACH(waiter, &((struct polls_busy *)entry->busy)->waiters, link)
+		if (waiter->flight == flight)
+			waiter->ask.max_age_us = INT64_MAX;	/* it is newer than what they asked anew for */
+	polls_land(flight);
+	if (polls_is_patient(leader))	/* the others of its kind hear of what it finds */
+		polls_consider(polls, leader);
+	polls_consider_all(polls, entry);
 	polls_arm(polls, entry, false);
 	polls_release(polls, entry);
 }
 
-/* What is kept at ENTRY, and what will come of calls under way, is of before a change. */
-static void
-on_outdated(void *arg, struct poll_entry *entry)
-{
-	struct polls *polls = arg;
-	struct polls_busy *busy = entry->busy;
-	struct polls_flight *flight;
-
-	poll_table_set(&polls->table, entry, NULL);
-	if (busy == NULL) {
-		poll_table_put(&polls->table, entry);
-		return;
-	}
-	TAILQ_FOREACH(flight, &busy->flights, link)
-		flight->outdated = true;
-	polls_arm(polls, entry, true);
-}
-
 void
-polls_take_invalidate(struct polls *polls, const uint8_t resource[POLL_DIGEST_BYTES])
+polls_take_config(struct polls *polls, struct config *config, struct str password)
 {
-	poll_table_each(&polls->table, resource, on_outdated, polls);
-}
-
-void
-polls_take_config(struct polls *polls, int64_t keep_us, int64_t max_bytes)
-{
-	polls->keep_us = keep_us;
-	poll_table_bound(&polls->table, max_bytes);
+	polls->keep_us = config->polls.keep_us;
+	polls_fleet_open(polls, config, password);
+	poll_table_bound(&polls->table, config->polls.max_bytes);
 }

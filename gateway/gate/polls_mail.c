@@ -25,9 +25,10 @@ struct polls_mail {
 	struct polls *polls;		/* a reference */
 	enum polls_subject subject;
 	struct limiter_ticket ticket;
-	bool flag;			/* leave: at once; unsent: wants the last */
+	bool flag;			/* leave: at once; unsent: wants the last; invalidate: others, too */
 	struct poll_answer *answer;	/* result: a reference */
-	int64_t keep_us, max_bytes;	/* config */
+	struct config *config;		/* config: a reference */
+	struct buf password;		/* the same */
 	union {
 		struct polls_ask ask;
 		struct polls_event event;	/* failed, event */
@@ -48,7 +49,7 @@ mail_read(struct polls_mail *m)
 {
 	switch (m->subject) {
 	case POLLS_CONFIG_MAIL:
-		polls_take_config(m->polls, m->keep_us, m->max_bytes);
+		polls_take_config(m->polls, m->config, buf_str(&m->password));
 		break;
 	case POLLS_ASK_MAIL:
 		polls_take_ask(m->polls, &m->u.ask);
@@ -75,7 +76,7 @@ mail_read(struct polls_mail *m)
 		polls_take_failed(m->polls, m->ticket, m->u.event.refusal, m->u.event.message);
 		break;
 	case POLLS_INVALIDATE_MAIL:
-		polls_take_invalidate(m->polls, m->u.resource);
+		polls_take_invalidate(m->polls, m->u.resource, m->flag);
 		break;
 	case POLLS_EVENT_MAIL:
 		m->polls->deliver(m->polls->arg, &m->u.event);
@@ -94,6 +95,8 @@ on_mail(struct mail *mail)
 	else if (m->subject == POLLS_EVENT_MAIL)
 		poll_answer_unref(&m->u.event.answer);
 	poll_answer_unref(&m->answer);
+	config_unref(&m->config);
+	buf_wipe(&m->password);
 	polls_unref(m->polls);
 	free(m);
 }
@@ -111,6 +114,8 @@ mail_new(struct polls *polls, enum polls_subject subject, struct limiter_ticket 
 	m->ticket = ticket;
 	m->flag = false;
 	m->answer = NULL;
+	m->config = NULL;
+	m->password = BUF_EMPTY;
 	atomic_fetch_add(&polls->refs, 1);
 	return m;
 }
@@ -118,12 +123,12 @@ mail_new(struct polls *polls, enum polls_subject subject, struct limiter_ticket 
 static const struct limiter_ticket no_ticket;
 
 void
-polls_reload(struct polls *polls, const struct config *config)
+polls_reload(struct polls *polls, struct config *config, struct str password)
 {
 	struct polls_mail *m = mail_new(polls, POLLS_CONFIG_MAIL, no_ticket);
 
-	m->keep_us = config->polls.keep_us;
-	m->max_bytes = config->polls.max_bytes;
+	m->config = config_ref(config);
+	buf_add(&m->password, password);
 	loop_post(polls->loops[0], &m->mail);
 }
 
@@ -195,11 +200,12 @@ polls_failed(struct polls *polls, struct limiter_ticket ticket, enum refusal ref
 }
 
 void
-polls_invalidate(struct polls *polls, const uint8_t resource[POLL_DIGEST_BYTES])
+polls_invalidate(struct polls *polls, const uint8_t resource[POLL_DIGEST_BYTES], bool fleet)
 {
 	struct polls_mail *m = mail_new(polls, POLLS_INVALIDATE_MAIL, no_ticket);
 
 	memcpy(m->u.resource, resource, POLL_DIGEST_BYTES);
+	m->flag = fleet;
 	loop_post(polls->loops[0], &m->mail);
 }
 

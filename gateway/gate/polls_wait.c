@@ -59,6 +59,7 @@ polls_wait(struct polls *polls, const struct polls_ask *ask, struct poll_entry *
 	waiter->ask = *ask;
 	waiter->ask.changes = ask->changes && polls->changes < ask->changes_max;
 	polls->changes += waiter->ask.changes;
+	atomic_fetch_add_explicit(&polls->waiting, 1, memory_order_relaxed);
 	waiter->entry = entry;
 	waiter->table_next = *chain;
 	*chain = waiter;
@@ -95,11 +96,12 @@ polls_forget(struct polls *polls, struct polls_waiter *waiter)
 	TAILQ_REMOVE(&busy->waiters, waiter, link);
 	polls->changes -= waiter->ask.changes;
 	poll_answer_unref(&waiter->saw);
+	atomic_fetch_sub_explicit(&polls->waiting, 1, memory_order_relaxed);
 	free(waiter);
 	wait_rest(polls, entry);
 }
 
-struct polls_flight *
+void
 polls_lead(struct polls_waiter *waiter)
 {
 	struct polls_busy *busy = waiter->entry->busy;
@@ -109,10 +111,12 @@ polls_lead(struct polls_waiter *waiter)
 	flight->leader = waiter;
 	memcpy(flight->token, waiter->ask.token, sizeof(flight->token));
 	flight->shared = waiter->ask.shared;
+	flight->common = waiter->ask.shared
+	    || poll_table_granted(waiter->entry, waiter->ask.token, loop_now(busy->polls->loops[0]));
+	flight->id = ++busy->polls->flight_id;
 	waiter->flight = flight;
 	TAILQ_INSERT_TAIL(&busy->flights, flight, link);
-	polls_tell(busy->polls, &(struct polls_event){ .ticket = waiter->ask.ticket, .word = POLLS_FETCH, .how = POLLS_MISS });
-	return flight;
+	polls_fleet_lead(busy->polls, flight);
 }
 
 void
@@ -138,7 +142,26 @@ polls_land(struct polls_flight *flight)
 		if (waiter->flight == flight)
 			waiter->flight = NULL;
 	TAILQ_REMOVE(&busy->flights, flight, link);
+	loop_timer_fini(&flight->timer);
+	poll_answer_unref(&flight->result);
 	free(flight);
+}
+
+bool
+polls_is_patient(const struct polls_waiter *waiter)
+{
+	return waiter->flight == NULL && !waiter->looks && waiter->ask.changes && waiter->saw && !waiter->overdue;
+}
+
+struct polls_waiter *
+polls_first_patient(const struct polls_busy *busy)
+{
+	struct polls_waiter *waiter;
+
+	TAILQ_FOREACH(waiter, &busy->waiters, link)
+		if (polls_is_patient(waiter))
+			return waiter;
+	return NULL;
 }
 
 /* The answer is due again: the first who waits for a change looks, unless somebody does. */
@@ -150,9 +173,9 @@ on_due(void *arg)
 
 	if (!TAILQ_EMPTY(&busy->flights))
 		return;		/* all who wait hear of its end */
-	waiter = TAILQ_FIRST(&busy->waiters);
-	check(waiter != NULL && waiter->flight == NULL);
-	polls_lead(waiter);
+	waiter = polls_first_patient(busy);
+	if (waiter)
+		polls_lead(waiter);
 }
 
 void

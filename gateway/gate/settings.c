@@ -169,6 +169,7 @@ void
 settings_files(const struct config *config, void (*each)(void *arg, struct str file), void *arg)
 {
 	const struct str others[] = { config->store.password_secret.file, config->store.ca_file, config->admin_token.file,
+		config->polls_store.password_secret.file, config->polls_store.ca_file,
 		config->upstream.ca_file, config->upstream.proxy_password.file,
 		config->audit_digest_key.file };
 

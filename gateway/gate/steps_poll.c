@@ -30,7 +30,8 @@ poll_begin(struct request *request)
 		return;
 	poll->phase = POLL_NEW;
 	poll->max_age_us = wish.max_age_us;
-	poll->changes = request->route.operation == OPERATION_GET && request->prefer_wait_s > 0 && str_eq(request->method, STR("GET"));
+	poll->changes = request->route.operation == OPERATION_GET && request->prefer_wait_s > 0
+	    && str_eq(request->method, STR("GET"));
 }
 
 /* The hash of what goes upstream as Authorization, of no use to whoever would try tokens at another entry. */
@@ -86,6 +87,7 @@ poll_ask(struct request *request)
 	struct request_poll *poll = &request->poll;
 	struct polls_ask ask = {
 		.id = poll->id,
+		.fleet = request->route.operation == OPERATION_GET,
 		.shared = authorize_is_ours(request),
 		.caller = poll_queue(request),
 		.peek = str_eq(request->method, STR("HEAD")),
@@ -154,14 +156,16 @@ poll_refuse(struct request *request)
 {
 	const struct config_identity *identity = &request->config->identities[request->caller->identity];
 	int64_t refresh_s = request->config->polls.refresh_us / CLOCK_SECOND;
+	int64_t later_s = refresh_s > POLL_RETRY_AFTER_MAX_S ? POLL_RETRY_AFTER_MAX_S : refresh_s;
 
 	request->wait_ended = loop_now(request->worker->loop);
 	if (request->retry_after_s == 0)
-		request->retry_after_s = refresh_s < 1 ? 1 : refresh_s > POLL_RETRY_AFTER_MAX_S ? POLL_RETRY_AFTER_MAX_S : refresh_s;
+		request->retry_after_s = later_s > 0 ? later_s : 1;
 	if (request->draining)
 		request_refuse(request, REFUSAL_UNAVAILABLE, "This instance is shutting down; nothing was sent.");
 	else
-		request_refuse(request, REFUSAL_QUOTA, "Identity %.*s has no call left in time (%lld calls per %lld s for all "
+		request_refuse(request, REFUSAL_QUOTA,
+		    "Identity %.*s has no call left in time (%lld calls per %lld s for all "
 		    "callers), and no earlier answer is known; retry in %d s.", STR_ARG(identity->name),
 		    (long long)identity->quota.requests, (long long)(identity->quota.window_us / CLOCK_SECOND),
 		    (int)request->retry_after_s);
@@ -286,7 +290,8 @@ poll_keep(struct request *request, const struct upstream_response *response)
 		return;
 	request->received = loop_now(request->worker->loop);
 	poll_answer_unref(&poll->result);
-	poll->result = poll_answer_new(response, request->route.operation, &request->config->polls, request->sent, request->received);
+	poll->result = poll_answer_new(response, request->route.operation, &request->config->polls, request->sent,
+	    request->received);
 }
 
 bool
@@ -299,7 +304,7 @@ poll_hand_over(struct request *request)
 	check(poll->result != NULL);
 	poll->phase = POLL_OVER;
 	polls_result(request->worker->shared->polls, poll->ticket, poll_answer_ref(poll->result));
-	if (poll->result->status != 200)
+	if (!polls_tells_leader(poll->result->status))
 		return false;
 	upstream_cancel(&request->call);
 	request->borrowed = false;
@@ -340,12 +345,12 @@ poll_tell_change(struct request *request)
 
 	poll_add_resource(&text, route->workspace, route->item, none);
 	poll_digest(&text, resource);
-	polls_invalidate(polls, resource);
+	polls_invalidate(polls, resource, false);	/* lists are not shared */
 	if (route->operation == OPERATION_CANCEL) {
 		buf_clear(&text);
 		poll_add_resource(&text, route->workspace, route->item, route->instance);
 		poll_digest(&text, resource);
-		polls_invalidate(polls, resource);
+		polls_invalidate(polls, resource, true);
 	}
 	buf_fini(&text);
 }
@@ -357,7 +362,8 @@ poll_end(struct request *request)
 	struct request_poll *poll = &request->poll;
 	struct polls *polls = request->worker->shared->polls;
 
-	if (request->was_sent && (op == OPERATION_RUN || op == OPERATION_CANCEL))
+	if (request->was_sent && (op == OPERATION_RUN || op == OPERATION_CANCEL)
+	    && request->config->polls.refresh_us > 0)
 		poll_tell_change(request);
 	if (poll->phase != POLL_LEADS)
 		return;

@@ -170,6 +170,26 @@ struct config_limit {
 	struct config_rate rate;
 };
 
+/* A Redis, or none. */
+struct config_store {
+	bool redis;		/* false: embedded */
+	struct str host;	/* empty with Sentinels */
+	uint16_t port;
+	struct config_endpoint *sentinels;
+	size_t sentinel_count;
+	struct str sentinel_text;	/* their list and the service as written, to compare */
+	struct str service;	/* the primary's name among them */
+	bool tls;
+	struct str ca_file;	/* resolved; empty: the system's */
+	int db;
+	struct str username;	/* of the url or the key */
+	struct str password;	/* of the url; else see password_secret */
+	struct config_secret password_secret;
+	struct str prefix;	/* "jobgate" */
+	int64_t timeout_us;	/* 100 ms */
+	bool share;		/* on_failure: each instance goes on with its share, the default; else nothing is sent */
+};
+
 /* Answers to polls that are kept and shared. */
 struct config_polls {
 	int64_t refresh_us;		/* 15 s: an answer stands so long where the upstream says nothing; 0: nothing is kept or joined */
@@ -226,24 +246,7 @@ struct config {
 	size_t token_slot_count;
 	struct config_certificate_slot *certificate_slots;	/* all certificates of all callers, by what they are known by */
 	size_t certificate_slot_count;	/* likewise */
-	struct {
-		bool redis;		/* false: embedded */
-		struct str host;	/* empty with Sentinels */
-		uint16_t port;
-		struct config_endpoint *sentinels;
-		size_t sentinel_count;
-		struct str sentinel_text;	/* their list and the service as written, to compare */
-		struct str service;	/* the primary's name among them */
-		bool tls;
-		struct str ca_file;	/* resolved; empty: the system's */
-		int db;
-		struct str username;	/* of the url or the key */
-		struct str password;	/* of the url; else see password_secret */
-		struct config_secret password_secret;
-		struct str prefix;	/* "jobgate" */
-		int64_t timeout_us;	/* 100 ms */
-		bool share;		/* on_failure: each instance goes on with its share, the default; else nothing is sent */
-	} store;
+	struct config_store store;
 	int64_t wait_max_us;		/* 20 s */
 	int64_t wait_queue;		/* 1000, per identity */
 	struct {
@@ -277,6 +280,8 @@ struct config {
 		int64_t max_bytes;	/* what the embedded store may take for them; 128 MB */
 		int64_t undelivered_us;	/* how long an answer that nobody received is; 2 min, 0: not at all */
 	} idempotency;
+	struct config_store polls_store;	/* where kept answers are shared: the store's server where nothing else is said; share means nothing */
+	bool polls_store_is_stores;
 	int64_t drain_delay_us, drain_timeout_us;
 	int log_level;			/* enum log_level */
 	struct str *warnings;		/* sentences to say once at start */

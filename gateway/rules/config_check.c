@@ -408,6 +408,7 @@ config_finish(struct config_reader *r)
 	finish_keys(r);
 	check_addresses(r);
 	check_resolve(r);
+	config_finish_polls(r);
 	if (r->error_count == 0)
 		config_warn_all(r);
 }

@@ -190,6 +190,9 @@ void config_read_proxy(struct config_reader *r, struct json_t *value, const stru
 void config_read_proxy_password(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
 void config_read_no_proxy(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
 extern const struct config_rule config_store_rules[];
+extern const struct config_rule config_polls_rules[];
+/* Where kept answers are shared, once all is read. */
+void config_finish_polls(struct config_reader *r);
 extern const struct config_rule config_rules[];	/* of the top */
 
 /* --- config_issuer.c: issuers, and tokens of callers --- */

@@ -270,19 +270,6 @@ static const struct config_rule resolve_rules[] = {
 	CONFIG_END,
 };
 
-/*
- * Fabric looks at a job about once a minute: who sees a state five minutes late polls for nothing. Below a second no-cache would be
- * the way round the quota; a token that was revoked hours ago must not be believed.
- */
-static const struct config_rule polls_rules[] = {
-	CONFIG_KEY("refresh", config_read_duration, struct config, polls.refresh_us, 0, 5 * CONFIG_MINUTE),
-	CONFIG_KEY("min_refresh", config_read_duration, struct config, polls.min_refresh_us, CONFIG_SECOND, 5 * CONFIG_MINUTE),
-	CONFIG_KEY("keep", config_read_duration, struct config, polls.keep_us, CONFIG_SECOND, CONFIG_DAY),
-	CONFIG_KEY("grant", config_read_duration, struct config, polls.grant_us, 0, CONFIG_HOUR),
-	CONFIG_KEY("max_bytes", config_read_bytes, struct config, polls.max_bytes, CONFIG_MB, 1024 * CONFIG_MB),
-	CONFIG_END,
-};
-
 static const struct config_rule idempotency_rules[] = {
 	/* Whoever repeats a request does so within a minute; a month of keys is more than any store of ours should hold. */
 	CONFIG_KEY("keys", config_read_duration, struct config, idempotency.keys_us, CONFIG_MINUTE, 30 * CONFIG_DAY),
@@ -336,7 +323,7 @@ const struct config_rule config_rules[] = {
 	CONFIG_SECTION("audit", audit_rules, false),
 	CONFIG_SECTION("resolve", resolve_rules, false),
 	CONFIG_SECTION("idempotency", idempotency_rules, false),
-	CONFIG_SECTION("polls", polls_rules, false),
+	CONFIG_SECTION("polls", config_polls_rules, false),
 	CONFIG_SECTION("drain", drain_rules, false),
 	CONFIG_SECTION("log", log_rules, false),
 	CONFIG_END,

@@ -32,12 +32,12 @@ percent_decode(struct config_reader *r, struct str s, struct str *out)
 
 /* "user:password", ":password" or "user", percent-encoded (RFC 3986 3.2.1). */
 static bool
-redis_user(struct config_reader *r, struct str userinfo)
+redis_user(struct config_reader *r, struct config_store *to, struct str userinfo)
 {
 	size_t colon = str_find_char(userinfo, ':');
 
-	return percent_decode(r, str_sub(userinfo, 0, colon), &r->config->store.username) &&
-	    percent_decode(r, str_sub(userinfo, colon + 1, userinfo.n), &r->config->store.password);
+	return percent_decode(r, str_sub(userinfo, 0, colon), &to->username) &&
+	    percent_decode(r, str_sub(userinfo, colon + 1, userinfo.n), &to->password);
 }
 
 /* "/", "/0" to "/65535": more databases than anybody configures, and it fits SELECT's int. */
@@ -54,58 +54,56 @@ redis_db(struct str path, int *db)
 
 /* Read one of the list's "host:port"; false where it is none. */
 static bool
-redis_sentinel(struct config_reader *r, struct str text)
+redis_sentinel(struct config_reader *r, struct config_store *to, struct str text)
 {
-	struct config *config = r->config;
-	struct config_endpoint *sentinel = &config->store.sentinels[config->store.sentinel_count];
+	struct config_endpoint *sentinel = &to->sentinels[to->sentinel_count];
 	struct str host;
 	bool ipv6;
 
-	if (config->store.sentinel_count == SENTINELS_MAX || !config_split_host(text, &host, &ipv6, &sentinel->port)
+	if (to->sentinel_count == SENTINELS_MAX || !config_split_host(text, &host, &ipv6, &sentinel->port)
 	    || !config_is_host(host, ipv6))
 		return false;
 	sentinel->host = config_lower(r, host);
 	if (sentinel->port == 0)
 		sentinel->port = CONFIG_PORT_SENTINEL;
-	config->store.sentinel_count++;
+	to->sentinel_count++;
 	return true;
 }
 
 /* Read what stands behind redis+sentinel://; NULL, or a sentence about what is wrong. */
 static const char *
-redis_sentinels(struct config_reader *r, struct str s)
+redis_sentinels(struct config_reader *r, struct config_store *to, struct str s)
 {
 	struct config *config = r->config;
 	size_t at = str_find_char(s, '@'), slash;
 	struct str userinfo = str_sub(s, 0, at < s.n ? at : 0), list, one;
 
 	s = str_sub(s, at < s.n ? at + 1 : 0, s.n);
-	config->store.sentinel_text = arena_copy(&config->arena, s);
+	to->sentinel_text = arena_copy(&config->arena, s);
 	slash = str_find_char(s, '/');
 	list = str_sub(s, 0, slash);
 	s = str_sub(s, slash + 1, s.n);
 	slash = str_find_char(s, '/');
 	if (!config_is_name(str_sub(s, 0, slash)))
 		return "must name the service behind the hosts: redis+sentinel://host:port,host:port/service";
-	config->store.service = arena_copy(&config->arena, str_sub(s, 0, slash));
-	if (!redis_db(str_sub(s, slash, s.n), &config->store.db))
+	to->service = arena_copy(&config->arena, str_sub(s, 0, slash));
+	if (!redis_db(str_sub(s, slash, s.n), &to->db))
 		return "must end with the number of a database from 0 to 65535, or with the service";
-	if (!redis_user(r, userinfo))
+	if (!redis_user(r, to, userinfo))
 		return "must have user and password percent-encoded (%40 for @, %2F for /)";
-	config->store.sentinels = arena_alloc(&config->arena, SENTINELS_MAX * sizeof(struct config_endpoint));
+	to->sentinels = arena_alloc(&config->arena, SENTINELS_MAX * sizeof(struct config_endpoint));
 	if (list.n == 0 || list.p[list.n - 1] == ',')
 		return "must have 1 to 16 Sentinels as host:port, divided by commas";
 	while (str_next(&list, ',', &one))
-		if (!redis_sentinel(r, one))
+		if (!redis_sentinel(r, to, one))
 			return "must have 1 to 16 Sentinels as host:port, divided by commas";
 	return NULL;
 }
 
 /* Read redis:// or rediss://; NULL, or a sentence about what is wrong. */
 static const char *
-redis_server(struct config_reader *r, struct str s)
+redis_server(struct config_reader *r, struct config_store *to, struct str s)
 {
-	struct config *config = r->config;
 	struct config_url url;
 	const char *why = config_url_split(s, &url);
 	struct str userinfo = str_sub(s, str_find(s, STR("://")) + 3, str_find_char(s, '@'));
@@ -115,15 +113,15 @@ redis_server(struct config_reader *r, struct str s)
 		return "must have user and password percent-encoded (%40 for @, %2F for /)";
 	if (why)
 		return why;
-	config->store.tls = str_eq_nocase(url.scheme, STR("rediss"));
-	if (!config->store.tls && !str_eq_nocase(url.scheme, STR("redis")))
+	to->tls = str_eq_nocase(url.scheme, STR("rediss"));
+	if (!to->tls && !str_eq_nocase(url.scheme, STR("redis")))
 		return "must be redis://[user:password@]host:port[/db], rediss:// for TLS, or redis+sentinel://host:port,.../service";
-	if (!redis_db(url.path, &config->store.db))
+	if (!redis_db(url.path, &to->db))
 		return "must end with the number of a database from 0 to 65535, or with the port";
-	if (!redis_user(r, url.userinfo))
+	if (!redis_user(r, to, url.userinfo))
 		return "must have user and password percent-encoded (%40 for @, %2F for /)";
-	config->store.host = config_lower(r, url.host);
-	config->store.port = url.port ? url.port : CONFIG_PORT_REDIS;
+	to->host = config_lower(r, url.host);
+	to->port = url.port ? url.port : CONFIG_PORT_REDIS;
 	return NULL;
 }
 
@@ -131,7 +129,7 @@ static void
 read_redis_url(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out)
 {
 	static const struct str sentinel = STR_INIT("redis+sentinel://");
-	struct config *config = out;
+	struct config_store *to = out;
 	const char *why;
 	struct str s;
 
@@ -139,48 +137,48 @@ read_redis_url(struct config_reader *r, struct json_t *value, const struct confi
 	if (!config_text(r, value, 1, CONFIG_URL_MAX, &s))
 		return;
 	if (!str_starts_nocase(s, sentinel))
-		why = redis_server(r, s);
+		why = redis_server(r, to, s);
 	else if (config_is_url_text(s))
-		why = redis_sentinels(r, str_sub(s, sentinel.n, s.n));
+		why = redis_sentinels(r, to, str_sub(s, sentinel.n, s.n));
 	else
 		why = "must be a URL of visible ASCII characters without query and fragment";
 	if (why)	/* without the value: it may hold a password */
 		config_error(r, "%s", why);
 	else
-		config->store.redis = true;
+		to->redis = true;
 }
 
 /* Trusted authorities are of no use on a connection in the clear, which whoever names them does not want. */
 static void
 read_ca_file(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out)
 {
-	struct config *config = out;
+	struct config_store *to = out;
 
-	config_read_path(r, value, rule, &config->store.ca_file);
-	if (config->store.redis && !config->store.tls)
+	config_read_path(r, value, rule, &to->ca_file);
+	if (to->redis && !to->tls)
 		config_error(r, "is only for rediss://, and \"redis\" is not");
 }
 
 static void
 read_username(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out)
 {
-	struct config *config = out;
+	struct config_store *to = out;
 	struct str s;
 
 	if (!config_text(r, value, (size_t)rule->min, (size_t)rule->max, &s))
 		return;
-	if (config->store.username.n)
+	if (to->username.n)
 		config_error(r, "is given twice, here and in \"redis\"");
-	config->store.username = arena_copy(&config->arena, s);
+	to->username = arena_copy(&r->config->arena, s);
 }
 
 static void
 read_password(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out)
 {
-	struct config *config = out;
+	struct config_store *to = out;
 
-	config_read_secret(r, value, rule, &config->store.password_secret);
-	if (config->store.password.n)
+	config_read_secret(r, value, rule, &to->password_secret);
+	if (to->password.n)
 		config_error(r, "is given twice, here and in \"redis\"");
 }
 
@@ -196,11 +194,14 @@ read_on_failure(struct config_reader *r, struct json_t *value, const struct conf
 		*(bool *)out = word == 1;
 }
 
+#define STORE_KEYS(member) \
+	CONFIG_KEY("ca_file", read_ca_file, struct config, member, 0, 0), \
+	CONFIG_KEY("username", read_username, struct config, member, 1, 256), \
+	CONFIG_KEY("password", read_password, struct config, member, 0, 0)
+
 const struct config_rule config_store_rules[] = {
-	{ STR_INIT("redis"), read_redis_url, 0, 0, 0, true, NULL, NULL },
-	{ STR_INIT("ca_file"), read_ca_file, 0, 0, 0, false, NULL, NULL },
-	{ STR_INIT("username"), read_username, 0, 1, 256, false, NULL, NULL },
-	{ STR_INIT("password"), read_password, 0, 0, 0, false, NULL, NULL },
+	CONFIG_NEED("redis", read_redis_url, struct config, store, 0, 0),
+	STORE_KEYS(store),
 	CONFIG_KEY("prefix", config_read_name, struct config, store.prefix, 0, 0),
 	/* Below 10 ms a store in another zone is ill for ever; above 10 s a dead one keeps everybody's whole wait. */
 	CONFIG_KEY("timeout", config_read_duration, struct config, store.timeout_us, 10 * CONFIG_MS,
@@ -208,3 +209,41 @@ const struct config_rule config_store_rules[] = {
 	CONFIG_KEY("on_failure", read_on_failure, struct config, store.share, 0, 0),
 	CONFIG_END,
 };
+
+/*
+ * Fabric looks at a job about once a minute: who sees a state five minutes late polls for nothing. Below a second
+ * no-cache would be the way round the quota; a token that was revoked hours ago must not be believed.
+ */
+const struct config_rule config_polls_rules[] = {
+	CONFIG_KEY("refresh", config_read_duration, struct config, polls.refresh_us, 0, 5 * CONFIG_MINUTE),
+	CONFIG_KEY("min_refresh", config_read_duration, struct config, polls.min_refresh_us, CONFIG_SECOND,
+	    5 * CONFIG_MINUTE),
+	CONFIG_KEY("keep", config_read_duration, struct config, polls.keep_us, CONFIG_SECOND, CONFIG_DAY),
+	CONFIG_KEY("grant", config_read_duration, struct config, polls.grant_us, 0, CONFIG_HOUR),
+	CONFIG_KEY("max_bytes", config_read_bytes, struct config, polls.max_bytes, CONFIG_MB, 1024 * CONFIG_MB),
+	CONFIG_KEY("redis", read_redis_url, struct config, polls_store, 0, 0),
+	STORE_KEYS(polls_store),
+	CONFIG_END,
+};
+
+void
+config_finish_polls(struct config_reader *r)
+{
+	struct config_store *own = &r->config->polls_store;
+
+	if (r->error_count == 0 && !own->redis
+	    && (own->ca_file.n || own->username.n || own->password_secret.file.n || own->password_secret.env.n)) {
+		size_t mark = config_enter(r, STR("polls"));
+
+		config_error(r,
+		    "has \"ca_file\", \"username\" or \"password\", which are for its own \"redis\", and that is missing");
+		config_leave(r, mark);
+	}
+	if (!own->redis) {
+		*own = r->config->store;
+		r->config->polls_store_is_stores = true;
+		return;
+	}
+	own->prefix = r->config->store.prefix;
+	own->timeout_us = r->config->store.timeout_us;
+}

@@ -1,18 +1,25 @@
 /* Polls: what is kept, for how long, and what it says of its time. */
 #include "rules/poll.h"
 
+#include <string.h>
+
 #include "base/json_scan.h"
 
+/* It lasts a second or two after the 202 (fabric.md 3); beyond a minute it is the truth. */
+#define POLL_BRIEF_US (60 * (int64_t)CLOCK_SECOND)
+/* So soon it has passed, as a rule. */
+#define POLL_PAUSE_US (CLOCK_SECOND / 2)
 /* "continuationToken" is the longest key of a list; a longer one is not "status". */
 #define POLL_KEY_BYTES 64
 
 /* Who calls, which call it is, and what is of the message alone: none of it changes what an instance is. */
-static const struct str harmless_names[] = { STR_INIT("Authorization"), STR_INIT("User-Agent"), STR_INIT("x-ms-useragent"),
-	STR_INIT("Date"), STR_INIT("From"), STR_INIT("Referer"), STR_INIT("Cache-Control"), STR_INIT("Pragma"), STR_INIT("Via"),
-	STR_INIT("Content-Type"), STR_INIT("traceparent"), STR_INIT("tracestate"), STR_INIT("baggage"), STR_INIT("Request-Id"),
-	STR_INIT("Correlation-Context"), STR_INIT("Correlation-Id"), STR_INIT("ms-cv"), STR_INIT("ActivityId"),
-	STR_INIT("x-ms-client-request-id"), STR_INIT("x-ms-client-session-id"), STR_INIT("x-ms-correlation-id"),
-	STR_INIT("x-ms-correlation-request-id"), STR_INIT("x-ms-request-id") };
+static const struct str harmless_names[] = { STR_INIT("Authorization"), STR_INIT("User-Agent"), STR_INIT("Date"),
+	STR_INIT("From"), STR_INIT("Referer"), STR_INIT("Cache-Control"), STR_INIT("Pragma"), STR_INIT("Via"),
+	STR_INIT("Content-Type"), STR_INIT("traceparent"), STR_INIT("tracestate"), STR_INIT("baggage"),
+	STR_INIT("Request-Id"), STR_INIT("Correlation-Context"), STR_INIT("Correlation-Id"), STR_INIT("ms-cv"),
+	STR_INIT("ActivityId"), STR_INIT("x-ms-useragent"), STR_INIT("x-ms-client-request-id"),
+	STR_INIT("x-ms-client-session-id"), STR_INIT("x-ms-correlation-id"), STR_INIT("x-ms-correlation-request-id"),
+	STR_INIT("x-ms-request-id") };
 
 static const struct str personal_names[] = { STR_INIT("Set-Cookie"), STR_INIT("Set-Cookie2"), STR_INIT("traceparent"),
 	STR_INIT("tracestate"), STR_INIT("traceresponse"), STR_INIT("baggage"), STR_INIT("Request-Id"), STR_INIT("Request-Context"),
@@ -20,8 +27,8 @@ static const struct str personal_names[] = { STR_INIT("Set-Cookie"), STR_INIT("S
 	STR_INIT("x-ms-client-request-id"), STR_INIT("x-ms-client-session-id"), STR_INIT("x-ms-correlation-id"),
 	STR_INIT("x-ms-correlation-request-id") };
 
-static const struct str condition_names[] = { STR_INIT("If-Match"), STR_INIT("If-None-Match"), STR_INIT("If-Modified-Since"),
-	STR_INIT("If-Unmodified-Since"), STR_INIT("If-Range"), STR_INIT("Range") };
+static const struct str condition_names[] = { STR_INIT("If-Match"), STR_INIT("If-None-Match"),
+	STR_INIT("If-Modified-Since"), STR_INIT("If-Unmodified-Since"), STR_INIT("If-Range"), STR_INIT("Range") };
 
 static const struct str terminal_names[] = { STR_INIT("Completed"), STR_INIT("Failed"), STR_INIT("Cancelled"),
 	STR_INIT("Deduped") };
@@ -155,28 +162,92 @@ take_status(const struct json_scan *s, struct poll_state *state)
 	state->status = str_hash(STR_HASH_BEGIN, status) | 1;
 }
 
-struct poll_state
-poll_read_state(struct str body)
+/* Whether the value just begun, of failureReason, says that something was not found; it is read to its end. */
+static bool
+read_reason(struct json_scan *s, enum json_token token, bool *found)
 {
-	struct poll_state state = { 0 };
+	bool code = false;
+
+	if (token != JSON_OBJECT)
+		return token != JSON_ARRAY || json_scan_skip(s);
+	while ((token = json_scan_next(s)) == JSON_KEY) {
+		code = key_is(s, STR("errorCode"));
+		token = json_scan_next(s);
+		if (code && token == JSON_STRING && s->text.n >= 8
+		    && str_eq_nocase(str_sub(s->text, s->text.n - 8, s->text.n), STR("NotFound")))
+			*found = true;
+		if ((token == JSON_OBJECT || token == JSON_ARRAY) && !json_scan_skip(s))
+			return false;
+	}
+	return token == JSON_OBJECT_END;
+}
+
+/*
+ * When an instance began: "2026-08-01T12:34:56.1234567", UTC with up to 7 digits of a fraction (fabric.md 2); 0: not
+ * known.
+ */
+static struct wall_time
+read_start(const struct json_scan *s)
+{
+	struct wall_time start = { 0 };
+	char text[32];
+	size_t n = s->text.n < 19 ? 0 : 19;
+
+	memcpy(text, s->text.p, n);
+	text[n] = 'Z';
+	if (n == 0 || !clock_parse_date_time((struct str){ text, n + 1 }, &start))
+		start.us = 0;
+	return start;
+}
+
+/* What is read of an instance, until it is known to be one. */
+struct reading { struct poll_state state; struct wall_time start; bool not_found; };
+
+/* Take the member KEY whose value's first token is TOKEN; false on a fault. */
+static bool
+read_member(struct json_scan *s, struct reading *reading, bool is_status, bool is_start, bool is_reason,
+    enum json_token token)
+{
+	if (is_status && token == JSON_STRING)
+		take_status(s, &reading->state);
+	if (is_start && token == JSON_STRING)
+		reading->start = read_start(s);
+	if (is_reason)
+		return read_reason(s, token, &reading->not_found);
+	return (token != JSON_OBJECT && token != JSON_ARRAY) || json_scan_skip(s);
+}
+
+struct poll_state
+poll_read_state(struct str body, struct wall_time now)
+{
+	struct reading reading = { { 0 }, { 0 }, false };
 	struct json_scan s;
 	enum json_token token;
 
 	json_scan_init(&s, body);
 	if (json_scan_next(&s) != JSON_OBJECT)
-		return state;
+		return reading.state;
 	while ((token = json_scan_next(&s)) == JSON_KEY) {
-		bool status = key_is(&s, STR("status"));
+		bool status = key_is(&s, STR("status")), start = key_is(&s, STR("startTimeUtc")),
+		     reason = key_is(&s, STR("failureReason"));
 
-		token = json_scan_next(&s);
-		if (status && token == JSON_STRING)
-			take_status(&s, &state);
-		if ((token == JSON_OBJECT || token == JSON_ARRAY) && !json_scan_skip(&s))
+		if (!read_member(&s, &reading, status, start, reason, json_scan_next(&s)))
 			break;
 	}
-	if (state.known && token == JSON_OBJECT_END && json_scan_next(&s) == JSON_END)
-		return state;
-	return (struct poll_state){ 0 };
+	if (!reading.state.known || token != JSON_OBJECT_END || json_scan_next(&s) != JSON_END)
+		return (struct poll_state){ 0 };
+	reading.state.brief = reading.not_found && (reading.start.us == 0 || now.us - reading.start.us < POLL_BRIEF_US);
+	if (reading.state.brief)
+		reading.state.terminal = false;
+	return reading.state;
+}
+
+int64_t
+poll_pause_us(const struct config_polls *polls, unsigned count)
+{
+	int64_t us = (int64_t)POLL_PAUSE_US << (count < 10 ? count - 1 : 9);
+
+	return us < polls->min_refresh_us ? us : polls->min_refresh_us;
 }
 
 int64_t
@@ -186,7 +257,8 @@ poll_stands_us(const struct config_polls *polls, bool terminal, struct str retry
 
 	if (terminal)
 		return polls->keep_us;
-	if (!str_to_u64(retry_after, &seconds) || seconds == 0 || seconds > (uint64_t)(polls->refresh_us / CLOCK_SECOND))
+	if (!str_to_u64(retry_after, &seconds) || seconds == 0
+	    || seconds > (uint64_t)(polls->refresh_us / CLOCK_SECOND))
 		return polls->refresh_us;
 	return (int64_t)seconds * CLOCK_SECOND;
 }

@@ -52,7 +52,7 @@ class Door:
         cert, key = e.fleet.certificates.pair("front")
         port = free_port()
         self.url = f"https://localhost:{port}"
-        self.gateway = e.fleet.gateway(self.sim, public_url=self.url, listen=[
+        self.gateway = e.fleet.gateway(self.sim, public_url=self.url, polls={"refresh": "15s"}, listen=[
             {"address": f"127.0.0.1:{port}", "tls": {"cert_file": cert, "key_file": key}}], **changes)
 
     def environment(self, e, **more):

@@ -150,6 +150,42 @@ api_dispatch(struct sim_call *call, struct str method, struct str rest)
 		sim_reply_error(call->reply, 404, "EntityNotFound", "The requested resource could not be found", false);
 }
 
+/* Whether the Authorization value is one of the file of those that are not good any more. */
+static bool
+api_is_revoked(const struct sim_options *options, struct str authorization)
+{
+	FILE *file = options->revoked ? fopen(options->revoked, "re") : NULL;
+	char line[4096];
+	bool found = false;
+
+	while (file && !found && fgets(line, sizeof(line), file)) {
+		line[strcspn(line, "\n")] = '\0';
+		found = str_eq(str_from(line), authorization);
+	}
+	if (file)
+		fclose(file);
+	return found;
+}
+
+/* Answer 401 where the token is missing or not good; true where it was. */
+static bool
+api_refuses_token(struct sim_call *call, const struct http1_head *head)
+{
+	const struct http1_field *authorization = http1_find(head, STR("Authorization"));
+	const struct sim_options *options = call->api->options;
+
+	if (authorization == NULL && options->require_authorization) {
+		sim_reply_field(call->reply, "WWW-Authenticate", "Bearer");
+		sim_reply_error(call->reply, 401, "TokenMissing", "The request has no Authorization field", false);
+		return true;
+	}
+	if (authorization == NULL || !api_is_revoked(options, authorization->value))
+		return false;
+	sim_reply_field(call->reply, "WWW-Authenticate", "Bearer error=\"invalid_token\"");
+	sim_reply_error(call->reply, 401, "TokenExpired", "The token is not good any more", false);
+	return true;
+}
+
 /* Execute a request. */
 void
 sim_api_answer(struct sim_api *api, const struct http1_head *head, struct str body, struct wall_time now,
@@ -163,10 +199,11 @@ sim_api_answer(struct sim_api *api, const struct http1_head *head, struct str bo
 	arena_init(&arena);
 	api_query(&call, str_sub(head->target, path.n + 1, head->target.n));
 	fault = api_split(&call, &path);
-	if (api->options->require_authorization && http1_find(head, STR("Authorization")) == NULL) {
-		sim_reply_field(reply, "WWW-Authenticate", "Bearer");
-		sim_reply_error(reply, 401, "TokenMissing", "The request has no Authorization field", false);
-	} else if (fault != NULL) {
+	if (api_refuses_token(&call, head)) {
+		arena_fini(&arena);
+		return;
+	}
+	if (fault != NULL) {
 		sim_reply_error(reply, strcmp(fault, "InvalidInput") == 0 ? 400 : 404, fault,
 		    "The requested resource could not be found", false);
 	} else {

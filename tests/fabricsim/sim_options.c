@@ -21,6 +21,7 @@ static const char usage_text[] =
     "  --page N                 instances in one page of a list (100)\n"
     "  --origin URL             in front of Location's path (https://api.fabric.microsoft.com)\n"
     "  --require-authorization  401 without an Authorization field\n"
+    "  --revoked FILE           Authorization values that get 401, one a line; it is read at each request\n"
     "  --ledger FILE            append one JSON line for each request as it arrived\n"
     "  --fault NAME:RATE[:METHOD]  drop stall garbage half slow early-close close hints extra, or a status\n"
     "                           from 400 to 599; a request may also ask for one: X-Fabricsim-Fault: NAME,\n"
@@ -92,7 +93,7 @@ static const struct option option_table[] = {
 	{ "latency", required_argument, NULL, 't' }, { "job-seconds", required_argument, NULL, 'j' },
 	{ "retry-after", required_argument, NULL, 'r' }, { "page", required_argument, NULL, 'g' },
 	{ "origin", required_argument, NULL, 'o' }, { "require-authorization", no_argument, NULL, 'a' },
-	{ "ledger", required_argument, NULL, 'L' }, { "fault", required_argument, NULL, 'f' },
+	{ "revoked", required_argument, NULL, 'v' }, { "ledger", required_argument, NULL, 'L' }, { "fault", required_argument, NULL, 'f' },
 	{ "fault-retry-after", required_argument, NULL, 'R' }, { "seed", required_argument, NULL, 's' },
 	{ "help", no_argument, NULL, 'h' }, { NULL, 0, NULL, 0 },
 };
@@ -127,6 +128,7 @@ options_take(struct sim_options *o, int option, const char *name, const char *va
 	case 'w': options_window(o, value); break;
 	case 'o': o->origin = value; break;
 	case 'a': o->require_authorization = true; break;
+	case 'v': o->revoked = value; break;
 	case 'L': o->ledger = value; break;
 	case 'f':
 		if (!sim_fault_add(&o->faults, value))

@@ -23,6 +23,7 @@ struct sim_options {
 	int64_t page;			/* instances in one page of a list */
 	int64_t fault_retry_after;	/* seconds, of a 429 or 503 by fault */
 	bool require_authorization;
+	const char *revoked;		/* file of Authorization values that are refused, one a line, read at each request; NULL: none */
 	uint64_t seed;
 	struct sim_fault_plan faults;
 };

@@ -44,6 +44,11 @@ def together(count, ask):
     return answers
 
 
+def wait_polls(gateway, count):
+    """Wait until so many polls wait at a gateway, leaders too."""
+    wait_for(lambda: gateway.metrics()["jobgate_polls_waiting"] == count, what=f"{count} polls that wait")
+
+
 def log_of(gateway, answer):
     """The log line of an answer."""
     name = answer.get("X-Request-Id")
@@ -122,6 +127,20 @@ def test_what_is_not_200_is_not_kept(fleet):
         assert gateway.request("GET", target, [*OWN, ("X-Fabricsim-Fault", "404")]).status == 404
         assert gateway.request("GET", target, [*OWN, ("X-Fabricsim-Fault", "500")]).status == 500
     assert len(gets(sim)) == 6 and gateway.metrics()["jobgate_polls_kept"] == 0
+
+
+def test_who_asks_for_what_is_not_there_does_not_eat_the_quota(fleet):
+    """Nothing of it is kept, so that what appears is seen; but calls come ever more slowly, for all who ask together."""
+    sim = fleet.simulator("--job-seconds", "60")
+    gateway = fleet.gateway(sim, polls=polls(min_refresh="2s"))
+    absent, began, count = f"{BASE}/instances/{WS}", time.monotonic(), 0
+    while time.monotonic() - began < 4:
+        assert {a.status for a in together(5, lambda i: gateway.request("GET", absent, OWN))} == {404}
+        count += 5
+    # At 0, 0.5, 1.5, 3.5 seconds, and 5.5 for who began to ask before the end.
+    assert len(gets(sim, absent)) <= 6 < count
+    other, seconds = elapsed(gateway.request, "GET", absent, OTHER)
+    assert other.status == 404 and seconds < 0.5, "whose token has not found that out yet asks at once"
 
 
 def test_no_cache_asks_anew_but_not_too_often(fleet):
@@ -230,20 +249,34 @@ def test_only_whose_token_has_succeeded_shares(fleet):
     assert gateway.request("GET", target, OTHER).get("Age") is None and len(gets(sim, target)) == 5, "that was long ago"
 
 
-def test_a_refused_token_shares_no_more(fleet):
-    """It was revoked: its first own call after that tells, and so does every later one."""
-    sim = fleet.simulator("--job-seconds", "60")
-    gateway = fleet.gateway(sim, polls=polls(min_refresh="1s"))
+def test_a_revoked_token_shares_no_more_after_its_grant(fleet, tmp_path):
+    """What its last success was worth ends by itself; its next call is its own, and tells."""
+    revoked = tmp_path / "revoked"
+    sim = fleet.simulator("--job-seconds", "60", "--retry-after", "60", "--revoked", revoked)
+    gateway = fleet.gateway(sim, polls=polls(grant="2s", min_refresh="1s"))
     target = start(gateway)
-    assert gateway.request("GET", target, OWN).status == 200
-    assert gateway.request("GET", target, OTHER).status == 200
-    time.sleep(1.1)
-    refused = [*OTHER, ("Cache-Control", "no-cache"), ("traceparent", "x")]
-    sim.stop()
-    sim = fleet.simulator("--fault", "401:1", port=sim.port, ledger="second.jsonl")
-    assert gateway.request("GET", target, refused).status == 401
+    for headers in (OWN, OTHER):
+        assert gateway.request("GET", target, headers).status == 200
+    revoked.write_text(OTHER[0][1] + "\n")
+    assert gateway.request("GET", target, OTHER).status == 200, "within the short time it cannot be known"
+    time.sleep(2.1)
+    assert gateway.request("GET", target, OWN).status == 200, "fresh for those who may"
+    assert gateway.request("GET", target, OTHER).status == 401
     assert gateway.request("GET", target, OTHER).status == 401
     assert gateway.request("GET", target, OWN).get("Age") is not None, "another's token is another matter"
+
+
+def test_a_refused_token_shares_no_more_at_once(fleet, tmp_path):
+    revoked = tmp_path / "revoked"
+    sim = fleet.simulator("--job-seconds", "60", "--retry-after", "60", "--revoked", revoked)
+    gateway = fleet.gateway(sim, polls=polls(min_refresh="1s"))
+    target = start(gateway)
+    for headers in (OWN, OTHER):
+        assert gateway.request("GET", target, headers).status == 200
+    revoked.write_text(OTHER[0][1] + "\n")
+    time.sleep(1.1)
+    assert gateway.request("GET", target, [*OTHER, ("Cache-Control", "no-cache")]).status == 401
+    assert gateway.request("GET", target, OTHER).status == 401, "its own call has shown that"
 
 
 def test_joined_calls_are_told_only_what_is_theirs(fleet):
@@ -280,7 +313,7 @@ def test_the_upstream_dies_during_a_joined_call(fleet):
     for thread in threads:
         thread.start()
     wait_for(lambda: gateway.metrics()['jobgate_grants_total{identity="default"}'] >= 2, what="the poll's grant")
-    time.sleep(0.5)
+    wait_polls(gateway, 10)
     sim.kill()
     for thread in threads:
         thread.join()
@@ -302,7 +335,7 @@ def test_the_leader_goes_and_another_leads(fleet):
         threads = [threading.Thread(target=lambda: answers.append(gateway.request("GET", target, OWN))) for _ in range(5)]
         for thread in threads:
             thread.start()
-        time.sleep(0.2)
+        wait_polls(gateway, 6)
     for thread in threads:
         thread.join()
     assert [a.status for a in answers] == [200] * 5 and len(gets(sim, target)) == 1
@@ -358,7 +391,7 @@ def test_who_waits_for_a_change_holds_nothing_up(fleet, how):
     gateway.request("GET", target, OWN)
     with gateway.connect() as waiting:
         waiting.send(waiting.build("GET", target, [*OWN, ("X-API-Key", KEY), ("Prefer", "wait=20")]))
-        time.sleep(0.3)
+        wait_polls(gateway, 1)
         if how == "gone":
             waiting.close()
             wait_for(lambda: [e for e in gateway.events("request") if e["error_code"] == "JobgateCallerGone"], what="its end")

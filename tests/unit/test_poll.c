@@ -147,16 +147,60 @@ test_states(void **state)
 		{ "\x1f\x8b", false, false },
 	};
 
+	const struct wall_time start = { INT64_C(1785585296) * CLOCK_SECOND };	/* 2026-08-01T11:54:56Z */
+
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		struct poll_state found = poll_read_state(str_from(cases[i].body));
+		struct poll_state found = poll_read_state(str_from(cases[i].body), start);
 
 		assert_int_equal(found.known, cases[i].known);
 		assert_int_equal(found.terminal, cases[i].terminal);
 		assert_int_equal(found.status != 0, cases[i].known);
 	}
-	assert_true(poll_read_state(STR("{\"status\":\"A\"}")).status == poll_read_state(STR("{\"x\":1,\"status\":\"A\"}")).status);
-	assert_true(poll_read_state(STR("{\"status\":\"A\"}")).status != poll_read_state(STR("{\"status\":\"B\"}")).status);
+	assert_true(poll_read_state(STR("{\"status\":\"A\"}"), start).status
+	    == poll_read_state(STR("{\"x\":1,\"status\":\"A\"}"), start).status);
+	assert_true(poll_read_state(STR("{\"status\":\"A\"}"), start).status
+	    != poll_read_state(STR("{\"status\":\"B\"}"), start).status);
+}
+
+/* Right after the 202 an instance may be said not to be found: that passes; of an older one it is the truth. */
+static void
+test_brief(void **state)
+{
+	static const struct { const char *body; bool brief, terminal; } cases[] = {
+		{ "{\"status\":\"Failed\",\"startTimeUtc\":\"2026-08-01T11:54:56.1234567\",\"failureReason\":{\"errorCode\":\"NotFound\"}}", true, false },
+		{ "{\"status\":\"Failed\",\"failureReason\":{\"message\":{},\"errorCode\":\"JobInstanceNotFound\"}}", true, false },
+		{ "{\"failureReason\":{\"errorCode\":\"notfound\"},\"status\":\"NotStarted\",\"startTimeUtc\":\"2026-08-01T11:54:56\"}", true, false },
+		{ "{\"status\":\"Failed\",\"startTimeUtc\":\"2026-08-01T11:53:50.1\",\"failureReason\":{\"errorCode\":\"NotFound\"}}", false, true },
+		{ "{\"status\":\"Failed\",\"failureReason\":{\"errorCode\":\"NotFoundAtAll\"}}", false, true },
+		{ "{\"status\":\"Failed\",\"failureReason\":{\"errorCode\":\"x\"},\"x\":{\"errorCode\":\"NotFound\"}}", false, true },
+		{ "{\"status\":\"Failed\",\"failureReason\":null}", false, true },
+		{ "{\"status\":\"Failed\",\"failureReason\":[\"NotFound\"]}", false, true },
+	};
+	const struct wall_time now = { INT64_C(1785585300) * CLOCK_SECOND };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct poll_state found = poll_read_state(str_from(cases[i].body), now);
+
+		assert_true(found.known);
+		assert_int_equal(found.brief, cases[i].brief);
+		assert_int_equal(found.terminal, cases[i].terminal);
+	}
+}
+
+/* How long who asks for what is not there waits for the next call. */
+static void
+test_pauses(void **state)
+{
+	const struct config_polls polls = { .min_refresh_us = 5 * S };
+
+	(void)state;
+	assert_int_equal(poll_pause_us(&polls, 1), S / 2);
+	assert_int_equal(poll_pause_us(&polls, 2), S);
+	assert_int_equal(poll_pause_us(&polls, 4), 4 * S);
+	assert_int_equal(poll_pause_us(&polls, 5), 5 * S);
+	assert_int_equal(poll_pause_us(&polls, 4000000000u), 5 * S);
 }
 
 /* How long an answer stands. */
@@ -219,7 +263,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_wishes), cmocka_unit_test(test_what_selects),
-		cmocka_unit_test(test_keys), cmocka_unit_test(test_states), cmocka_unit_test(test_stands),
+		cmocka_unit_test(test_keys), cmocka_unit_test(test_states), cmocka_unit_test(test_brief), cmocka_unit_test(test_pauses), cmocka_unit_test(test_stands),
 		cmocka_unit_test(test_dates) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

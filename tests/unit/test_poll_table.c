@@ -105,12 +105,24 @@ test_grants(void **state)
 	poll_table_revoke(&table, entry, b);
 	poll_table_revoke(&table, entry, a);
 	assert_null(entry->grants);
+	for (unsigned i = 1; i < 4; i++)
+		assert_int_equal(poll_table_fail(&table, entry, a, now)->failures, i);
+	poll_table_fail(&table, entry, a, now)->paused = mono_add(now, 5);
+	assert_int_equal(poll_table_paused(entry, a).us, now.us + 5);
+	assert_true(poll_table_paused(entry, b).us == 0 && !poll_table_granted(entry, a, now));
+	poll_table_revoke(&table, entry, a);
+	assert_int_equal(poll_table_paused(entry, a).us, now.us + 5);
+	poll_table_grant(&table, entry, a, now, mono_add(now, 10));
+	assert_true(poll_table_paused(entry, a).us == 0 && poll_table_granted(entry, a, now));
+	poll_table_fail(&table, entry, a, now)->paused = now;
+	poll_table_grant(&table, entry, a, now, now);	/* where no token counts, that forgets the failure */
+	assert_null(entry->grants);
 	for (unsigned i = 0; i < 3 * POLL_GRANTS_MAX; i++) {
 		b[1] = (uint8_t)i;
 		poll_table_grant(&table, entry, b, now, mono_add(now, 10));
 		assert_true(poll_table_granted(entry, b, now));
 	}
-	assert_true(atomic_load(&table.bytes) < POLL_GRANTS_MAX * 64 + 200);
+	assert_true(atomic_load(&table.bytes) < POLL_GRANTS_MAX * 80 + 200);
 	for (size_t i = 0; i < 64; i++)
 		poll_table_sweep(&table, mono_add(now, 20), POLL_S);
 	assert_int_equal(atomic_load(&table.bytes), 0);

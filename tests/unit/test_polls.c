@@ -5,56 +5,14 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "gate/polls.h"
-#include "poll_maker.h"
-
-#define EVENTS 64
-#define MS(n) ((int64_t)(n) * CLOCK_MS)
-
-static struct loop *loop;
-static struct polls *polls;
-static struct polls_event events[EVENTS];
-static size_t event_count;
-static struct config *config;
-
-static void
-on_event(void *arg, const struct polls_event *event)
-{
-	assert_ptr_equal(arg, events);
-	assert_true(event_count < EVENTS);
-	events[event_count++] = *event;
-}
-
-static void
-on_too_long(void *arg)
-{
-	(void)arg;
-	loop_stop(loop);
-}
-
-/* Run for so long: mails are read and events delivered. */
-static void
-run(int64_t for_us)
-{
-	struct loop_timer timer;
-
-	loop_timer_init(&timer, loop, on_too_long, NULL);
-	loop_timer_at(&timer, mono_add(loop_now(loop), for_us));
-	loop_run(loop);
-	loop_timer_fini(&timer);
-}
+#include "polls_fixture.h"
 
 static int
 open_polls(void **state)
 {
 	(void)state;
-	loop = loop_new();
-	config = calloc(1, sizeof(*config));
-	assert_non_null(config);
-	config->polls = (struct config_polls){ .refresh_us = 15 * POLL_S, .min_refresh_us = MS(40), .keep_us = 600 * POLL_S,
-		.grant_us = 60 * POLL_S, .max_bytes = 1 << 20 };
-	polls = polls_new(&(struct polls_settings){ .loops = &loop, .loop_count = 1, .deliver = on_event, .arg = events }, config);
-	event_count = 0;
+	open_loop();
+	polls = make_polls("m");
 	return 0;
 }
 
@@ -62,112 +20,10 @@ static int
 close_polls(void **state)
 {
 	(void)state;
-	for (size_t i = 0; i < event_count; i++)
-		poll_answer_unref(&events[i].answer);
 	polls_free(&polls);
 	assert_null(polls);
-	loop_free(&loop);
-	free(config);
+	close_loop();
 	return 0;
-}
-
-static struct limiter_ticket
-ticket(uint32_t slot)
-{
-	return (struct limiter_ticket){ 0, slot, 7 };
-}
-
-/* What SLOT asks for: the entry 1 of resource 1, with the gateway's credential. */
-static struct polls_ask
-ask_of(uint32_t slot)
-{
-	return (struct polls_ask){ .ticket = ticket(slot), .id = id_make(1, 1), .shared = true, .max_age_us = INT64_MAX,
-		.keep_bytes = 4096, .changes_max = 100, .config = config->polls };
-}
-
-static void
-ask(uint32_t slot)
-{
-	struct polls_ask a = ask_of(slot);
-
-	polls_ask(polls, &a);
-	run(MS(2));
-}
-
-/* The same with a token of the caller's own. */
-static void
-ask_with(uint32_t slot, uint8_t token)
-{
-	struct polls_ask a = ask_of(slot);
-
-	a.shared = false;
-	a.token[0] = token;
-	polls_ask(polls, &a);
-	run(MS(2));
-}
-
-/* The same, and it waits for a change. */
-static void
-ask_change(uint32_t slot)
-{
-	struct polls_ask a = ask_of(slot);
-
-	a.changes = true;
-	polls_ask(polls, &a);
-	run(MS(2));
-}
-
-/* SLOT's call, sent AGO_US before now, has brought STATUS. */
-static void
-result_at(uint32_t slot, int http_status, const char *status, int64_t ago_us)
-{
-	struct mono_time now = loop_now(loop);
-
-	polls_result(polls, ticket(slot), answer_make(http_status, status, mono_add(now, -ago_us), now));
-	run(MS(2));
-}
-
-static void
-result(uint32_t slot, const char *status)
-{
-	result_at(slot, 200, status, 0);
-}
-
-/* SLOT's last event, which must be WORD; NULL where WORD is -1: there is none since the last look. */
-static const struct polls_event *
-expect(uint32_t slot, int word)
-{
-	const struct polls_event *found = NULL;
-
-	for (size_t i = 0; i < event_count; i++)
-		if (events[i].ticket.slot == slot)
-			found = &events[i];
-	if (word < 0) {
-		assert_null(found);
-		return NULL;
-	}
-	assert_non_null(found);
-	assert_int_equal(found->word, word);
-	return found;
-}
-
-/* The same of an answer that says STATUS, and where it came from. */
-static void
-expect_answer(uint32_t slot, const char *status, enum polls_how how)
-{
-	const struct polls_event *event = expect(slot, POLLS_ANSWER);
-
-	assert_int_equal(event->how, how);
-	assert_non_null(memmem(event->answer->bytes, event->answer->head_bytes + event->answer->body_bytes, status, strlen(status)));
-}
-
-/* Forget the events. */
-static void
-forget(void)
-{
-	for (size_t i = 0; i < event_count; i++)
-		poll_answer_unref(&events[i].answer);
-	event_count = 0;
 }
 
 /* The first leads, the others join, all are told; who comes later is told what is kept. */
@@ -209,7 +65,7 @@ test_ages_and_peeks(void **state)
 	a = ask_of(3);
 	a.max_age_us = 0;
 	polls_ask(polls, &a);
-	run(MS(60));
+	run(MS(200));
 	expect_answer(2, "InProgress", POLLS_HIT);
 	expect_answer(3, "InProgress", POLLS_HIT);
 	a.ticket = ticket(4);
@@ -267,7 +123,7 @@ test_leaving(void **state)
 	expect(3, POLLS_NOTHING);
 	result(1, "InProgress");
 	forget();
-	run(MS(60));
+	run(MS(200));
 	a.max_age_us = 0;
 	polls_ask(polls, &a);
 	run(MS(2));
@@ -287,12 +143,68 @@ test_other_statuses(void **state)
 	for (uint32_t i = 0; i < 4; i++) {
 		ask(10 * i + 1);
 		ask(10 * i + 2);
+		run(MS(200));	/* the next call is put off for what the last has found */
 		expect(10 * i + 1, POLLS_FETCH);
 		result_at(10 * i + 1, statuses[i], "Completed", 0);
-		expect(10 * i + 1, POLLS_FETCH);	/* the leader knows */
+		expect(10 * i + 1, statuses[i] == 429 ? POLLS_ANSWER : POLLS_FETCH);	/* else the leader knows */
 		assert_int_equal(expect(10 * i + 2, POLLS_ANSWER)->answer->status, statuses[i]);
 	}
 	assert_int_equal(polls_counts(polls).answers, 0);
+}
+
+/* What the upstream throws back is as not admitted: the last that is known is told, to the leader, too. */
+static void
+test_thrown_back(void **state)
+{
+	struct polls_ask a = ask_of(2);
+
+	(void)state;
+	ask(1);
+	result(1, "InProgress");
+	run(MS(200));
+	a.max_age_us = 0;
+	polls_ask(polls, &a);
+	a.ticket = ticket(3);
+	polls_ask(polls, &a);
+	run(MS(2));
+	expect(2, POLLS_FETCH);
+	result_at(2, 429, "", 0);
+	expect_answer(2, "InProgress", POLLS_HIT);
+	expect_answer(3, "InProgress", POLLS_HIT);
+}
+
+/* What is not there, or said not to be yet, is asked for ever more slowly; a leader that is put off can leave. */
+static void
+test_put_off(void **state)
+{
+	struct polls_ask a = ask_of(3);
+
+	(void)state;
+	ask(1);
+	result_at(1, 404, "", 0);
+	ask(2);
+	expect(2, -1);
+	polls_leave(polls, ticket(2), false);
+	run(MS(2));
+	expect(2, POLLS_NOTHING);
+	polls_ask(polls, &a);
+	run(MS(200));
+	expect(3, POLLS_FETCH);
+	polls_result(polls, ticket(3), answer_brief(loop_now(loop)));
+	run(MS(2));
+	expect_answer(3, "NotFound", POLLS_MISS);
+	assert_int_equal(polls_counts(polls).answers, 0);
+	ask_change(4);
+	run(MS(200));
+	expect(4, POLLS_FETCH);
+	polls_result(polls, ticket(4), answer_brief(loop_now(loop)));
+	run(MS(10));
+	expect(4, POLLS_FETCH);		/* it says nothing yet: it waits on */
+	run(MS(200));
+	result(4, "NotStarted");
+	expect_answer(4, "NotStarted", POLLS_MISS);
+	ask(5);
+	expect_answer(5, "NotStarted", POLLS_HIT);
 }
 
 /* A call that was sent earlier and ends later says nothing new; a terminal state is final. */
@@ -313,13 +225,13 @@ test_order(void **state)
 	expect_answer(2, "InProgress", POLLS_MISS);
 	expect_answer(3, "InProgress", POLLS_JOIN);
 	forget();
-	run(MS(60));
+	run(MS(200));
 	a = ask_of(4);
 	a.max_age_us = 0;
 	polls_ask(polls, &a);
 	run(MS(2));
 	result(4, "Completed");
-	run(MS(60));
+	run(MS(200));
 	a.ticket = ticket(5);
 	polls_ask(polls, &a);
 	run(MS(2));
@@ -333,7 +245,7 @@ static void
 test_rights(void **state)
 {
 	(void)state;
-	config->polls.grant_us = MS(80);
+	config->polls.grant_us = MS(900);
 	ask_with(1, 1);
 	result(1, "InProgress");
 	ask_with(2, 2);
@@ -347,10 +259,12 @@ test_rights(void **state)
 	ask_with(4, 2);
 	result_at(4, 403, "", 0);
 	ask_with(5, 2);
-	expect(5, POLLS_FETCH);
+	expect(5, -1);
+	run(MS(200));
+	expect(5, POLLS_FETCH);		/* behind a pause: it was refused */
 	ask_with(6, 1);
 	expect_answer(6, "InProgress", POLLS_HIT);
-	run(MS(100));
+	run(MS(1000));
 	ask_with(7, 1);
 	expect(7, POLLS_FETCH);
 	assert_int_equal(polls_counts(polls).answers, 1);
@@ -365,7 +279,7 @@ test_another_tokens_401(void **state)
 	result(1, "InProgress");
 	ask_with(2, 2);
 	result(2, "InProgress");
-	run(MS(60));
+	run(MS(200));
 	for (uint32_t i = 3; i < 6; i++) {
 		struct polls_ask a = ask_of(i);
 
@@ -391,11 +305,11 @@ test_invalidation(void **state)
 	(void)state;
 	ask(1);
 	result(1, "InProgress");
-	run(MS(60));
-	polls_invalidate(polls, id.resource);
+	run(MS(200));
+	polls_invalidate(polls, id.resource, true);
 	ask(2);
 	expect(2, POLLS_FETCH);
-	polls_invalidate(polls, id.resource);
+	polls_invalidate(polls, id.resource, true);
 	ask(3);
 	expect(3, POLLS_FETCH);		/* the call of before the change is not joined */
 	result(2, "InProgress");
@@ -421,7 +335,7 @@ test_changes(void **state)
 	polls_leave(polls, ticket(3), false);
 	run(MS(2));
 	expect_answer(3, "NotStarted", POLLS_HIT);
-	polls_invalidate(polls, id_make(1, 1).resource);
+	polls_invalidate(polls, id_make(1, 1).resource, true);
 	run(MS(5));
 	expect(2, POLLS_FETCH);
 	ask_change(4);
@@ -432,7 +346,7 @@ test_changes(void **state)
 	run(MS(20));
 	expect(2, -1);			/* nothing new: they wait on */
 	expect(4, -1);
-	polls_invalidate(polls, id_make(1, 1).resource);
+	polls_invalidate(polls, id_make(1, 1).resource, true);
 	run(MS(5));
 	expect(2, POLLS_FETCH);
 	polls_unsent(polls, ticket(2), true);	/* it had no call left: the next looks, at once */
@@ -460,7 +374,7 @@ test_changes_that_do_not_wait(void **state)
 	expect(2, -1);
 	expect_answer(3, "NotStarted", POLLS_HIT);
 	polls_cancel(polls, ticket(2));
-	run(MS(60));
+	run(MS(200));
 	a = ask_of(4);
 	a.max_age_us = 0;
 	polls_ask(polls, &a);
@@ -479,7 +393,7 @@ test_bodies_are_bounded(void **state)
 	(void)state;
 	ask(1);
 	result(1, "InProgress");
-	run(MS(60));
+	run(MS(200));
 	a.max_age_us = 0;
 	a.keep_bytes = 10;
 	polls_ask(polls, &a);
@@ -502,7 +416,7 @@ test_what_a_waiter_saw_is_not_lost(void **state)
 	ask_change(1);
 	ask_change(3);
 	polls_sent(polls, ticket(1));
-	polls_invalidate(polls, id_make(1, 1).resource);	/* a cancel, while the call is under way: nothing is kept of it */
+	polls_invalidate(polls, id_make(1, 1).resource, false);	/* a cancel, while the call is under way: nothing is kept of it */
 	forget();
 	result(1, "InProgress");
 	expect(1, POLLS_FETCH);		/* it looks again at once */
@@ -512,7 +426,7 @@ test_what_a_waiter_saw_is_not_lost(void **state)
 	result(1, "Cancelled");
 	expect_answer(1, "Cancelled", POLLS_MISS);
 	forget();
-	polls_invalidate(polls, id_make(1, 1).resource);
+	polls_invalidate(polls, id_make(1, 1).resource, false);
 	a.changes = true;
 	a.keep_bytes = 10;		/* nor of too large a body */
 	polls_ask(polls, &a);
@@ -590,10 +504,10 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = { TEST(test_join_and_hit), TEST(test_ages_and_peeks), TEST(test_leaders_that_end),
-		TEST(test_leaving), TEST(test_other_statuses), TEST(test_order), TEST(test_rights), TEST(test_another_tokens_401),
-		TEST(test_invalidation), TEST(test_changes), TEST(test_changes_that_do_not_wait), TEST(test_bodies_are_bounded),
-		TEST(test_what_a_waiter_saw_is_not_lost), TEST(test_callers_do_not_wait_for_each_other),
-		TEST(test_calls_that_are_not_recalled) };
+		TEST(test_leaving), TEST(test_other_statuses), TEST(test_thrown_back), TEST(test_put_off), TEST(test_order),
+		TEST(test_rights), TEST(test_another_tokens_401), TEST(test_invalidation), TEST(test_changes),
+		TEST(test_changes_that_do_not_wait), TEST(test_bodies_are_bounded), TEST(test_what_a_waiter_saw_is_not_lost),
+		TEST(test_callers_do_not_wait_for_each_other), TEST(test_calls_that_are_not_recalled) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
