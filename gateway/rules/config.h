@@ -294,7 +294,6 @@ struct config {
  * Parse TEXT. FILE is the name for messages, DIRECTORY what relative paths are relative to.
  * On success the snapshot (one reference); else NULL and in ERRORS one line per error,
  * "FILE: callers[3] (\"adf-sales\").weight: must be 1 to 1000, is \"4\"\n", all of them.
- * Keys that later work brings are errors that say so.
  */
 struct config *config_parse(struct str text, struct str file, struct str directory, struct buf *errors);
 

@@ -163,16 +163,16 @@ static const struct config_rule caller_wait_rules[] = {
 
 static const struct config_rule caller_rules[] = {
 	CONFIG_NEED("name", read_caller_name, struct config_caller, name, 0, 0),
-	{ STR_INIT("keys"), read_keys, 0, 0, 0, false, NULL, NULL },
-	{ STR_INIT("tokens"), config_read_tokens, 0, 0, 0, false, NULL, NULL },
-	{ STR_INIT("certificates"), config_read_certificates, 0, 0, 0, false, NULL, NULL },
-	{ STR_INIT("identity"), read_caller_identity, 0, 0, 0, false, NULL, NULL },
+	{ STR_INIT("keys"), read_keys, 0, 0, 0, false, NULL },
+	{ STR_INIT("tokens"), config_read_tokens, 0, 0, 0, false, NULL },
+	{ STR_INIT("certificates"), config_read_certificates, 0, 0, 0, false, NULL },
+	{ STR_INIT("identity"), read_caller_identity, 0, 0, 0, false, NULL },
 	/* More than a thousand to one is no sharing; integers of this size keep the sums of a queue small. */
 	CONFIG_KEY("weight", config_read_int64, struct config_caller, weight, 1, 1000),
 	CONFIG_KEY("rate", config_read_rate, struct config_caller, rate, 0, 0),
 	CONFIG_SECTION("wait", caller_wait_rules, false),
-	{ STR_INIT("location"), read_location, 0, 0, 0, false, NULL, NULL },
-	{ STR_INIT("allow"), read_allow, 0, 0, 0, false, NULL, NULL },
+	{ STR_INIT("location"), read_location, 0, 0, 0, false, NULL },
+	{ STR_INIT("allow"), read_allow, 0, 0, 0, false, NULL },
 	CONFIG_KEY("validate", read_validate, struct config_caller, validate, 0, 0),
 	CONFIG_KEY("scopes", read_scopes, struct config_caller, scopes_enforced, 0, 0),
 	CONFIG_KEY("other_routes", read_other_routes, struct config_caller, other_routes, 0, 0),

@@ -70,8 +70,8 @@ read_spki(struct config_reader *r, struct json_t *value, const struct config_rul
 
 static const struct config_rule certificate_rules[] = {
 	CONFIG_KEY("id", config_read_name, struct config_certificate, id, 0, 0),
-	{ STR_INIT("san"), read_san, 0, 0, 0, false, NULL, NULL },
-	{ STR_INIT("spki_sha256"), read_spki, 0, 0, 0, false, NULL, NULL },
+	{ STR_INIT("san"), read_san, 0, 0, 0, false, NULL },
+	{ STR_INIT("spki_sha256"), read_spki, 0, 0, 0, false, NULL },
 	CONFIG_END,
 };
 

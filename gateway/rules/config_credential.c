@@ -149,10 +149,10 @@ read_kind(struct config_reader *r, struct json_t *value, const struct config_rul
 }
 
 static const struct config_rule credential_rules[] = {
-	{ STR_INIT("client_secret"), read_kind, 0, 0, 0, false, NULL, client_secret_rules },
-	{ STR_INIT("certificate"), read_kind, 0, 0, 0, false, NULL, certificate_rules },
-	{ STR_INIT("managed_identity"), read_kind, 0, 0, 0, false, NULL, managed_identity_rules },
-	{ STR_INIT("workload_identity"), read_kind, 0, 0, 0, false, NULL, workload_identity_rules },
+	{ STR_INIT("client_secret"), read_kind, 0, 0, 0, false, client_secret_rules },
+	{ STR_INIT("certificate"), read_kind, 0, 0, 0, false, certificate_rules },
+	{ STR_INIT("managed_identity"), read_kind, 0, 0, 0, false, managed_identity_rules },
+	{ STR_INIT("workload_identity"), read_kind, 0, 0, 0, false, workload_identity_rules },
 	CONFIG_KEY("scope", read_scope, struct config_credential, scope, 0, 0),
 	CONFIG_END,
 };

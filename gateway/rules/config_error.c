@@ -201,7 +201,7 @@ config_key_meant(struct str key, const struct config_rule *rules)
 	for (; rules->name.p; rules++) {
 		size_t distance = config_key_distance(key, rules->name);
 
-		if (distance < best_distance && (rules->name.n > 4 || distance < 2) && rules->later == NULL) {
+		if (distance < best_distance && (rules->name.n > 4 || distance < 2)) {
 			best = rules;
 			best_distance = distance;
 		}

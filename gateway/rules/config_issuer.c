@@ -111,9 +111,9 @@ read_jwks(struct config_reader *r, struct json_t *value, const struct config_rul
 
 static const struct config_rule issuer_rules[] = {
 	CONFIG_NEED("issuer", read_claim, struct config_issuer, issuer, 0, 0),
-	{ STR_INIT("audiences"), read_audiences, 0, 0, 0, true, NULL, NULL },
-	{ STR_INIT("algorithms"), read_algorithms, 0, 0, 0, false, NULL, NULL },
-	{ STR_INIT("jwks"), read_jwks, 0, 0, 0, true, NULL, NULL },
+	{ STR_INIT("audiences"), read_audiences, 0, 0, 0, true, NULL },
+	{ STR_INIT("algorithms"), read_algorithms, 0, 0, 0, false, NULL },
+	{ STR_INIT("jwks"), read_jwks, 0, 0, 0, true, NULL },
 	CONFIG_KEY("ca_file", config_read_path, struct config_issuer, ca_file, 0, 0),
 	CONFIG_END,
 };

@@ -13,7 +13,7 @@ read_limit_identity(struct config_reader *r, struct json_t *value, const struct 
 
 static const struct config_rule limit_rules[] = {
 	CONFIG_NEED("name", config_read_name, struct config_limit, name, 0, 0),
-	{ STR_INIT("identity"), read_limit_identity, 0, 0, 0, false, NULL, NULL },
+	{ STR_INIT("identity"), read_limit_identity, 0, 0, 0, false, NULL },
 	CONFIG_ALLOW_KEYS(offsetof(struct config_limit, match)),
 	CONFIG_NEED("rate", config_read_rate, struct config_limit, rate, 0, 0),
 	CONFIG_END,

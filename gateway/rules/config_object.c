@@ -25,10 +25,7 @@ config_read_member(struct config_reader *r, struct json_t *value, const struct c
 {
 	size_t mark = config_enter(r, rule->name);
 
-	if (rule->later)
-		config_error(r, "comes with the work on %s; not available yet", rule->later);
-	else
-		rule->read(r, value, rule, (char *)base + rule->offset);
+	rule->read(r, value, rule, (char *)base + rule->offset);
 	config_leave(r, mark);
 }
 

@@ -30,23 +30,21 @@ struct config_reader {
 
 struct config_rule {
 	struct str name;
-	/* Read VALUE into OUT; says itself what is wrong. NULL for keys that later work brings. */
+	/* Read VALUE into OUT; says itself what is wrong. */
 	void (*read)(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);
 	size_t offset;			/* of OUT in the struct that the section fills */
 	int64_t min, max;		/* of numbers; of durations in microseconds; of texts in bytes */
 	bool required;
-	const char *later;		/* the work that brings it: "quota", "identity" */
 	const struct config_rule *members;	/* of a section, ended by a rule without a name */
 };
 
 #define CONFIG_KEY(name, read, type, member, min, max) \
-	{ STR_INIT(name), read, offsetof(type, member), min, max, false, NULL, NULL }
+	{ STR_INIT(name), read, offsetof(type, member), min, max, false, NULL }
 #define CONFIG_NEED(name, read, type, member, min, max) \
-	{ STR_INIT(name), read, offsetof(type, member), min, max, true, NULL, NULL }
-#define CONFIG_LATER(name, work) { STR_INIT(name), NULL, 0, 0, 0, false, work, NULL }
+	{ STR_INIT(name), read, offsetof(type, member), min, max, true, NULL }
 #define CONFIG_SECTION(name, members, required) \
-	{ STR_INIT(name), config_read_section, 0, 0, 0, required, NULL, members }
-#define CONFIG_END { { NULL, 0 }, NULL, 0, 0, 0, false, NULL, NULL }
+	{ STR_INIT(name), config_read_section, 0, 0, 0, required, members }
+#define CONFIG_END { { NULL, 0 }, NULL, 0, 0, 0, false, NULL }
 
 #define CONFIG_MS ((int64_t)1000)
 #define CONFIG_SECOND (1000 * CONFIG_MS)
@@ -158,10 +156,10 @@ bool config_same_address(const struct config_listen *a, const struct config_list
 
 /* The keys of a struct config_allow at OFFSET, whose operations are all before it is read. */
 #define CONFIG_ALLOW_KEYS(offset) \
-	{ STR_INIT("workspace"), config_read_workspace, offset, 0, 0, false, NULL, NULL }, \
-	{ STR_INIT("items"), config_read_items, offset, 0, 0, false, NULL, NULL }, \
-	{ STR_INIT("job_types"), config_read_job_types, offset, 0, 0, false, NULL, NULL }, \
-	{ STR_INIT("operations"), config_read_operations, offset, 0, 0, false, NULL, NULL }
+	{ STR_INIT("workspace"), config_read_workspace, offset, 0, 0, false, NULL }, \
+	{ STR_INIT("items"), config_read_items, offset, 0, 0, false, NULL }, \
+	{ STR_INIT("job_types"), config_read_job_types, offset, 0, 0, false, NULL }, \
+	{ STR_INIT("operations"), config_read_operations, offset, 0, 0, false, NULL }
 #define CONFIG_RIGHTS_ALL ((1u << RIGHT_COUNT) - 1)
 
 void config_read_workspace(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out);

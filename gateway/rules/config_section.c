@@ -76,18 +76,18 @@ read_upstream_quota(struct config_reader *r, struct json_t *value, const struct 
 }
 
 static const struct config_rule upstream_rules[] = {
-	{ STR_INIT("url"), config_read_upstream_url, 0, 0, 0, true, NULL, NULL },
-	{ STR_INIT("server_name"), config_read_server_name, 0, 0, 0, false, NULL, NULL },
+	{ STR_INIT("url"), config_read_upstream_url, 0, 0, 0, true, NULL },
+	{ STR_INIT("server_name"), config_read_server_name, 0, 0, 0, false, NULL },
 	CONFIG_KEY("ca_file", config_read_path, struct config, upstream.ca_file, 0, 0),
 	CONFIG_KEY("timeout", config_read_duration, struct config, upstream.timeout_us, TIMEOUT_MIN, TIMEOUT_MAX),
 	CONFIG_KEY("idle_timeout", config_read_duration, struct config, upstream.idle_timeout_us, TIMEOUT_MIN,
 	    IDLE_MAX),
-	{ STR_INIT("proxy"), config_read_proxy, 0, 0, 0, false, NULL, NULL },
-	{ STR_INIT("proxy_password"), config_read_proxy_password, 0, 0, 0, false, NULL, NULL },
-	{ STR_INIT("no_proxy"), config_read_no_proxy, 0, 0, 0, false, NULL, NULL },
+	{ STR_INIT("proxy"), config_read_proxy, 0, 0, 0, false, NULL },
+	{ STR_INIT("proxy_password"), config_read_proxy_password, 0, 0, 0, false, NULL },
+	{ STR_INIT("no_proxy"), config_read_no_proxy, 0, 0, 0, false, NULL },
 	CONFIG_KEY("private_link", config_read_bool, struct config, upstream.private_link, 0, 0),
 	CONFIG_KEY("replay_429", config_read_bool, struct config, upstream.replay_429, 0, 0),
-	{ STR_INIT("quota"), read_upstream_quota, 0, 0, 0, false, NULL, NULL },
+	{ STR_INIT("quota"), read_upstream_quota, 0, 0, 0, false, NULL },
 	CONFIG_END,
 };
 
@@ -109,8 +109,8 @@ read_tls(struct config_reader *r, struct json_t *value, const struct config_rule
 }
 
 static const struct config_rule listen_rules[] = {
-	{ STR_INIT("address"), config_read_address, 0, 0, 0, true, NULL, NULL },
-	{ STR_INIT("tls"), read_tls, 0, 0, 0, false, NULL, NULL },
+	{ STR_INIT("address"), config_read_address, 0, 0, 0, true, NULL },
+	{ STR_INIT("tls"), read_tls, 0, 0, 0, false, NULL },
 	CONFIG_KEY("plain", config_read_bool, struct config_listen, plain, 0, 0),
 	CONFIG_KEY("trusted_proxies", config_read_networks, struct config_listen, trusted_proxies, 0, 0),
 	CONFIG_KEY("proxy_protocol", config_read_bool, struct config_listen, proxy_protocol, 0, 0),
@@ -243,7 +243,7 @@ static const struct config_rule audit_rules[] = {
 	/* 10,000 refusals a second are 5 MB of journal a second: more is no record but a way to fill a disk. */
 	CONFIG_KEY("refusals", config_read_int64, struct config, audit_refusals, 1, 10000),
 	CONFIG_KEY("digest_key", config_read_secret, struct config, audit_digest_key, 0, 0),
-	{ STR_INIT("retention"), read_retention, 0, 0, 0, false, NULL, NULL },
+	{ STR_INIT("retention"), read_retention, 0, 0, 0, false, NULL },
 	/* An hour is how much of a journal could still be rewritten unseen. */
 	CONFIG_KEY("anchors", read_anchors, struct config, audit_anchors_us, 0, 60 * CONFIG_MINUTE),
 	CONFIG_KEY("warn_free", config_read_bytes, struct config, audit_warn_free, 0, 1024 * CONFIG_TB),
@@ -305,18 +305,18 @@ static const struct config_rule log_rules[] = {
 };
 
 const struct config_rule config_rules[] = {
-	{ STR_INIT("$schema"), config_read_ignored, 0, 0, 0, false, NULL, NULL },
+	{ STR_INIT("$schema"), config_read_ignored, 0, 0, 0, false, NULL },
 	CONFIG_KEY("instance", config_read_name, struct config, instance, 0, 0),
 	/* A worker is a thread and a connection pool; beyond 64 the upstream's quota is the limit by far. */
 	CONFIG_KEY("workers", config_read_int, struct config, workers, 1, 64),
-	{ STR_INIT("public_url"), config_read_public_url, 0, 0, 0, false, NULL, NULL },
-	{ STR_INIT("listen"), read_listen, 0, 0, 0, true, NULL, NULL },
+	{ STR_INIT("public_url"), config_read_public_url, 0, 0, 0, false, NULL },
+	{ STR_INIT("listen"), read_listen, 0, 0, 0, true, NULL },
 	CONFIG_SECTION("admin", admin_rules, false),
 	CONFIG_SECTION("upstream", upstream_rules, true),
-	{ STR_INIT("identities"), read_identities, 0, 0, 0, false, NULL, NULL },
-	{ STR_INIT("issuers"), config_read_issuers, 0, 0, 0, false, NULL, NULL },
-	{ STR_INIT("callers"), config_read_callers, 0, 0, 0, true, NULL, NULL },
-	{ STR_INIT("rules"), config_read_limits, 0, 0, 0, false, NULL, NULL },
+	{ STR_INIT("identities"), read_identities, 0, 0, 0, false, NULL },
+	{ STR_INIT("issuers"), config_read_issuers, 0, 0, 0, false, NULL },
+	{ STR_INIT("callers"), config_read_callers, 0, 0, 0, true, NULL },
+	{ STR_INIT("rules"), config_read_limits, 0, 0, 0, false, NULL },
 	CONFIG_SECTION("store", config_store_rules, false),
 	CONFIG_SECTION("wait", wait_rules, false),
 	CONFIG_SECTION("limits", limits_rules, false),

@@ -85,9 +85,6 @@ FULL = {
     "log": {"level": "debug"},
 }
 
-# The contract's "(later: X)": the parser says so, the schema does not have them.
-LATER = []
-
 
 def check(tmp_path, config):
     """The parser's errors as (path without names, sentence), none where it accepts."""
@@ -214,16 +211,13 @@ def test_parser_knows_no_key_that_the_schema_lacks(tmp_path):
         for name in vocabulary - set(node["properties"]):
             at[name] = 1
             expected[path_text(steps + (name,))] = "unknown key"
-    for where, name, work in LATER:
-        expected[f"{where}.{name}".removeprefix(".")] = f"comes with the work on {work}; not available yet"
     got = {path: sentence.partition("; did you")[0] for path, sentence in check(tmp_path, config)}
     assert {p: got.get(p) for p in expected} == expected
 
 
-def test_schema_refuses_what_comes_later_and_what_is_unknown():
-    for where, name, _ in LATER + [(path_text(s), "zzz", "") for s, _, _ in OBJECTS]:
-        steps = next(s for s, v, _ in OBJECTS if path_text(s) == where)
-        assert [p for p, _ in schema_errors(changed(steps + (name,), {}))] == [where]
+def test_schema_refuses_what_is_unknown():
+    for steps, _, _ in OBJECTS:
+        assert [p for p, _ in schema_errors(changed(steps + ("zzz",), {}))] == [path_text(steps)]
 
 
 def test_comment_is_allowed_in_every_object(tmp_path):

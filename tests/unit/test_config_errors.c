@@ -37,7 +37,6 @@ assert_str(struct str s, const char *expected)
 #define PERCENT "must have user and password percent-encoded (%40 for @, %2F for /)"
 #define SERVICE "must name the service behind the hosts: redis+sentinel://host:port,host:port/service"
 #define SENTINELS "must have 1 to 16 Sentinels as host:port, divided by commas"
-#define LATER(work) "comes with the work on " work "; not available yet"
 #define ONE "\"rate\": {\"requests\": 1, \"window\": \"1s\"}"
 #define SAN "must be a name as \"DNS:etl.example\", \"URI:spiffe://example/etl\" or \"email:etl@example\", is "
 #define CIDR "must be a network as \"10.0.0.0/8\" or \"2001:db8::/32\", or an address, is "
