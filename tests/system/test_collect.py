@@ -220,6 +220,7 @@ def test_a_gap_is_told_once_and_passed(bench):
     bench.wait_count(40 - (last - first + 1))
     fill(journal, 3)
     bench.wait_count(46 - (last - first + 1))
+    collector.wait_event("records missing")
     told, = collector.events("records missing")
     assert (told["from"], told["to"], told["journal"]) == (first, last, journal.uuid) and names[6] in told["before"]
     assert bench.sql("SELECT * FROM jobgate_gap") == [[journal.uuid, str(first), str(last)]]
@@ -319,6 +320,7 @@ def test_a_directory_is_swapped_under_it(bench):
     third = fill(Journal(folder, seed=3), 7)
     bench.wait_count(54)
     assert json.loads(taken(folder)) == {"journal": third.uuid, "seq": 14}
+    collector.wait_event("journal followed", 3)
     assert [e["journal"] for e in collector.events("journal followed")] == [first.uuid, second.uuid, third.uuid]
     assert len(collector.events("journal directory unreadable")) == 1
 

@@ -160,6 +160,7 @@ def test_while_there_is_no_token(fleet, endpoints, tmp_path):
     assert waiting[0].status == 202 and gateway.admin("/readyz").json()["status"] == "ok"
     unavailable = gateway.events("credential unavailable")
     assert len(unavailable) == 1 and "identity default: the token endpoint answered 503" in unavailable[0]["why"]
+    gateway.wait_event("credential back")       # the log gathers lines for a moment
     assert len(gateway.events("credential back")) == 1
     refusal, = gateway.wait_records("refusal", 1)
     assert (refusal["status"], refusal["error_code"]) == (503, "JobgateUnavailable")

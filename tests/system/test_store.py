@@ -185,7 +185,7 @@ def test_eviction_is_warned_of(fleet):
     ready = gateway.admin("/readyz")
     assert ready.status == 200 and ready.json()["status"] == "degraded"
     assert [r for r in ready.json()["reasons"] if "maxmemory-policy" in r]
-    assert gateway.events("store may evict buckets")[0]["maxmemory_policy"] == "volatile-lru"
+    assert gateway.wait_event("store may evict buckets")["maxmemory_policy"] == "volatile-lru"
     submit(gateway)
     redis.command("CONFIG", "SET", "maxmemory-policy", "noeviction")
     wait_for(lambda: gateway.admin("/readyz").json() == {"status": "ok", "reasons": []}, timeout=30, what="readyz")
