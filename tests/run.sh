@@ -72,10 +72,10 @@ build() {
 	echo "ok      built $folder"
 }
 
-# Run ctest in FOLDER on the tests that match PATTERN, and take its count over.
+# Run ctest in FOLDER on the tests that match PATTERN, and take its count over. The long ones wait most of the time.
 unit() {
 	local folder=$1 pattern=$2 output total failed
-	output=$(ctest --test-dir "$folder" -j "$JOBS" --timeout 180 --output-on-failure -R "$pattern" 2>&1)
+	output=$(ctest --test-dir "$folder" -j $((JOBS * 2)) --timeout 180 --output-on-failure -R "$pattern" 2>&1)
 	total=$(sed -nE 's/.* tests failed out of ([0-9]+)$/\1/p' <<<"$output")
 	failed=$(sed -nE 's/.*, ([0-9]+) tests failed out of [0-9]+$/\1/p' <<<"$output")
 	if [ -z "$total" ]; then
