@@ -45,7 +45,7 @@ def test_prefer_on_what_is_granted(fleet):
     assert (answer.status, answer.get("Preference-Applied")) == (202, "wait=7")
     assert run(gateway)[0].get("Preference-Applied") is None
     assert not [h for e in simulator.ledger() for h in e["headers"] if h[0].lower() == "prefer"]
-    answer = gateway.request("POST", RUN, headers=[("Prefer", "wait=3")], key="nobody's")
+    answer = gateway.request("POST", RUN, headers=[("Prefer", "wait=3")], key="key-of-nobody")
     assert (answer.status, answer.get("Preference-Applied")) == (401, None)
     health = gateway.request("GET", "/healthz", headers=[("Prefer", "wait=3")])
     assert (health.status, health.get("Preference-Applied")) == (200, None)
