@@ -20,12 +20,14 @@ struct claims {
 	struct condition store;
 	atomic_uint_fast64_t verdicts[CLAIMS_VERDICT_COUNT], untold;
 	atomic_size_t held, bytes;
+	void (*left)(void *arg);		/* who is told once no end is untold, or NULL */
+	void *left_arg;
 	atomic_bool closed;
 	atomic_int refs;			/* the owner's, and one for each mail under way */
 };
 
 enum claims_subject { CLAIMS_TAKE_MAIL, CLAIMS_SETTLE_MAIL, CLAIMS_CONFIG_MAIL, CLAIMS_EVENT_MAIL, CLAIMS_PUBLISH_MAIL, CLAIMS_LOOK_MAIL,
-	CLAIMS_FOUND_MAIL };
+	CLAIMS_FOUND_MAIL, CLAIMS_LEAVE_MAIL };
 
 /* A mail, and a claim that is asked for: from its arrival to the verdict's. */
 struct claims_mail {
@@ -40,6 +42,8 @@ struct claims_mail {
 	struct config *config;			/* reload: a reference */
 	struct buf password;
 	struct claims_event event;		/* take: who asks; event */
+	void (*done)(void *arg);		/* leave */
+	void *arg;
 };
 
 struct str
@@ -173,6 +177,28 @@ on_store(void *arg, bool up, const char *why)
 	condition_set(&claims->store, up, why, loop_now(claims->loops[0]));
 }
 
+/* Tell who waits for it that the store has been told all. */
+static void
+on_told(void *arg)
+{
+	struct claims *claims = arg;
+	void (*left)(void *arg) = claims->left;
+
+	claims->left = NULL;
+	if (left)
+		left(claims->left_arg);
+}
+
+/* Wait until the store has been told all. */
+static void
+claims_take_leave(struct claims *claims, const struct claims_mail *m)
+{
+	claims->left = m->done;
+	claims->left_arg = m->arg;
+	if (claims->redis == NULL || !claims_redis_has_ends(claims->redis))
+		on_told(claims);
+}
+
 /* Take the store that CONFIG names. */
 static void
 claims_take_config(struct claims *claims, struct config *config, struct str password)
@@ -186,7 +212,7 @@ claims_take_config(struct claims *claims, struct config *config, struct str pass
 	claims->redis = NULL;
 	if (config->store.redis) {
 		claim_table_free(&claims->table);
-		claims->redis = claims_redis_new(claims->loops[0], claims->resolver, config, password, on_store, claims);
+		claims->redis = claims_redis_new(claims->loops[0], claims->resolver, config, password, on_store, on_told, claims);
 		if (old)
 			claims_redis_inherit(claims->redis, old);
 	} else {
@@ -211,6 +237,8 @@ claims_read(struct claims *claims, struct claims_mail *m)
 		claims->deliver(claims->arg, &m->event);
 	else if (m->subject == CLAIMS_FOUND_MAIL)
 		claims->found(claims->arg, &m->found);
+	else if (m->subject == CLAIMS_LEAVE_MAIL)
+		claims_take_leave(claims, m);
 	else if (claims->redis)
 		claims_redis_publish(claims->redis, str_from(m->found.tag), m->found.name, buf_str(&m->answer), m->keep_us);
 }
@@ -330,6 +358,16 @@ claims_look(struct claims *claims, const struct lost_who *who, struct str tag, c
 	m->found.who = *who;
 	memcpy(m->found.tag, tag.p, tag.n);
 	memcpy(m->found.name, name, sizeof(m->found.name));
+	loop_post(claims->loops[0], &m->mail);
+}
+
+void
+claims_leave(struct claims *claims, void (*done)(void *arg), void *arg)
+{
+	struct claims_mail *m = claims_mail_new(claims, CLAIMS_LEAVE_MAIL);
+
+	m->done = done;
+	m->arg = arg;
 	loop_post(claims->loops[0], &m->mail);
 }
 

@@ -79,6 +79,9 @@ struct claims_found {
 /* Ask for NAME; an answer is then WHO's alone. FOUND runs on WHO's loop, once. */
 void claims_look(struct claims *claims, const struct lost_who *who, struct str tag, const uint8_t name[CLAIM_DIGEST_BYTES]);
 
+/* All requests have ended: DONE(arg) runs on loops[0] once the store has been told every end, at once where there is none to tell. */
+void claims_leave(struct claims *claims, void (*done)(void *arg), void *arg);
+
 struct claims_counts {
 	uint64_t verdicts[CLAIMS_VERDICT_COUNT];
 	uint64_t untold;	/* ends that the store was never told of: too many while it was away */

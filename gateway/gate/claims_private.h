@@ -9,9 +9,9 @@ struct claims_redis;
 /* ON_HEARD(arg, answer) with ANSWER NULL: the store is away. Its texts live until it returns. */
 typedef void claims_heard(void *arg, const struct claim_answer *answer);
 
-/* CONFIG is referenced. ON_STATE(arg, up, why) at each change of condition. Nothing is connected yet. */
+/* CONFIG is referenced. ON_STATE(arg, up, why) at each change of condition, ON_TOLD(arg) where the last end was told. Nothing is connected yet. */
 struct claims_redis *claims_redis_new(struct loop *loop, struct resolver *resolver, struct config *config, struct str password,
-    void (*on_state)(void *arg, bool up, const char *why), void *arg);
+    void (*on_state)(void *arg, bool up, const char *why), void (*on_told)(void *arg), void *arg);
 /* Whoever waits hears that the store is away. */
 void claims_redis_free(struct claims_redis **redis);
 /* Whether CONFIG and PASSWORD mean the same store. */
@@ -29,6 +29,8 @@ void claims_redis_publish(struct claims_redis *redis, struct str tag, const uint
 /* ON_FOUND(arg, away, text) runs exactly once, and may run inside. */
 typedef void claims_looked(void *arg, bool away, struct str text);
 void claims_redis_look(struct claims_redis *redis, struct str tag, const uint8_t *name, claims_looked *on_found, void *arg);
+/* Whether there are ends that the store was not told of yet, as far as is known. */
+bool claims_redis_has_ends(const struct claims_redis *redis);
 /* How many ends were dropped untold. */
 uint64_t claims_redis_untold(const struct claims_redis *redis);
 

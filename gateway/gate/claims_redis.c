@@ -240,7 +240,7 @@ claims_redis_open(struct claims_redis *redis)
 
 struct claims_redis *
 claims_redis_new(struct loop *loop, struct resolver *resolver, struct config *config, struct str password,
-    void (*on_state)(void *arg, bool up, const char *why), void *arg)
+    void (*on_state)(void *arg, bool up, const char *why), void (*on_told)(void *arg), void *arg)
 {
 	struct claims_redis *redis = calloc(1, sizeof(*redis));
 
@@ -250,6 +250,7 @@ claims_redis_new(struct loop *loop, struct resolver *resolver, struct config *co
 	redis->config = config_ref(config);
 	buf_add(&redis->password, password);
 	redis->on_state = on_state;
+	redis->on_told = on_told;
 	redis->arg = arg;
 	TAILQ_INIT(&redis->queued);
 	TAILQ_INIT(&redis->asked);

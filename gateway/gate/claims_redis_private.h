@@ -58,6 +58,7 @@ struct claims_redis {
 	struct config *config;			/* a reference: the store's settings */
 	struct buf password;
 	void (*on_state)(void *arg, bool up, const char *why);
+	void (*on_told)(void *arg);
 	void *arg;
 	struct redis *redis;			/* NULL: nobody has asked for anything yet */
 	bool told, told_up;

@@ -100,6 +100,14 @@ on_end(void *arg, const struct redis_reply *reply)
 	}
 	claims_redis_flush(redis);
 	claims_redis_send_queued(redis);
+	if (TAILQ_EMPTY(&redis->ends))
+		redis->on_told(redis->arg);
+}
+
+bool
+claims_redis_has_ends(const struct claims_redis *redis)
+{
+	return !TAILQ_EMPTY(&redis->ends);
 }
 
 /* Put an end behind the others, and send what can be. */

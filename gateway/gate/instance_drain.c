@@ -10,8 +10,8 @@
 
 /* After the abort records are written and answers flushed; this long at most. */
 #define DRAIN_LAST_US (3 * (int64_t)CLOCK_SECOND)
-/* The good-bye to the fleet: a store that hangs does not hold the end up longer than this. */
-#define DRAIN_LEAVE_US (CLOCK_SECOND / 2)
+/* The good-bye to the fleet, and the ends of the last claims: a store that hangs does not hold the end up longer than this. */
+#define DRAIN_LEAVE_US CLOCK_SECOND
 
 /* Close the listeners and let the workers finish. */
 static void
@@ -55,7 +55,7 @@ on_timeout(void *arg)
 	struct instance *instance = arg;
 
 	if (instance->leaving) {
-		log_line(LOG_WARN, "the store does not hear the good-bye");
+		log_line(LOG_WARN, "the store does not hear the good-bye, or how the last requests with a key ended");
 		loop_stop(instance->loop);
 		return;
 	}
@@ -91,18 +91,20 @@ drain_post(struct instance *instance, void (*run)(struct mail *mail))
 	loop_post(instance->loop, &mail->mail);
 }
 
-/* Everything is done; on main's loop. */
+/* One of the two who tell the store something has done so; on main's loop. */
 static void
 on_done(struct mail *mail)
 {
 	struct instance *instance = ((struct drained_mail *)mail)->instance;
 
 	free(mail);
+	if (--instance->telling > 0)
+		return;
 	loop_timer_clear(&instance->timeout);
 	loop_stop(instance->loop);
 }
 
-/* The fleet knows that this instance goes, or cannot be told; on worker 0's loop. */
+/* The fleet knows that this instance goes, or how the last claims ended, or cannot be told; on worker 0's loop. */
 static void
 on_left(void *arg)
 {
@@ -121,7 +123,9 @@ on_worker_drained(struct mail *mail)
 	instance->leaving = true;
 	anchors_show(instance->anchors);	/* once more: the others are to know how it ended */
 	loop_timer_at(&instance->timeout, mono_add(loop_now(instance->loop), DRAIN_LEAVE_US));
+	instance->telling = 2;
 	limiter_leave(instance->limiter, on_left, instance);
+	claims_leave(instance->claims, on_left, instance);
 }
 
 void

@@ -49,6 +49,7 @@ struct instance {
 	size_t drained;			/* workers that have told so */
 	bool listeners_closed, aborted, gave_up;
 	bool leaving;			/* all work is done: the store is told good-bye */
+	int telling;			/* of the good-bye and the ends of claims, what is still told; main's loop only */
 };
 
 /* Warn of keys that have expired or soon will. */

@@ -3,6 +3,7 @@
 import signal
 import socket
 import threading
+import time
 
 from harness import KEY, check_error, secret
 from redis_double import RedisDouble
@@ -108,6 +109,38 @@ def test_a_drain_tells_every_end(fleet):
     for connection in connections:
         connection.close()
     assert len(sim.ledger()) == 40
+
+
+def test_a_drain_waits_for_an_end_that_is_not_told_yet(fleet):
+    """The connection of the claims is cut, and slow to come back, while the last request has its answer: the instance used
+    to go with its good-bye, which has a connection of its own, and the key was unknown for a day."""
+    armed, answered = threading.Event(), threading.Event()
+
+    def hold(_):
+        if armed.is_set():
+            assert answered.wait(30)
+            time.sleep(0.2)     # so much longer than a good-bye takes
+            armed.clear()
+
+    double = RedisDouble(fleet.redis().port)
+    sim = fleet.simulator("--latency", 1000)
+    gateway, other = (fleet.gateway(sim, store={"redis": double.url, "timeout": "5s"}) for _ in range(2))
+    gateway.settle()
+    other.settle()
+    connections = ask_at_once(gateway, 1)
+    wait_for(lambda: len(sim.ledger()) == 1, what="it to be sent")
+    double.before = lambda words: hold(words) if words[0] in (b"HELLO", b"CLIENT", b"AUTH", b"INFO", b"ROLE") else None
+    armed.set()
+    double.open[-1].shutdown(socket.SHUT_RDWR)
+    gateway.send_signal(signal.SIGTERM)
+    answer = connections[0].response()
+    answered.set()
+    gateway.wait()
+    assert answer.status == 202 and "does not hear" not in gateway.tail()
+    again = run(other, "many-0")
+    assert (again.status, again.get("Location"), again.get("Idempotency-Replayed")) == (202, answer.get("Location"), "true")
+    connections[0].close()
+    double.close()
 
 
 def test_a_change_of_password_keeps_the_ends(fleet):

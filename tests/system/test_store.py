@@ -163,7 +163,7 @@ def test_managed_kind(fleet, double):
 def test_ill_answers(fleet, double, answer):
     """Each is an ill store: nothing is sent, it is announced, and left within two seconds of the first good answer."""
     simulator = fleet.simulator()
-    gateway = fleet.gateway(simulator, store={"redis": double.url}, upstream=QUOTA, wait={"max": "300ms", "queue": 10})
+    gateway = fleet.gateway(simulator, store={"redis": double.url}, upstream=QUOTA, wait={"max": "1s", "queue": 10})
     submit(gateway)
     double.answers = {"EVALSHA": answer, "EVAL": answer}
     wait_for(lambda: is_down(gateway), what="the store's end")

@@ -147,7 +147,7 @@ random_looks(struct bucket_ask *ask)
 static void
 check_looks(const struct bucket_script_value *values)
 {
-	char key[16], text[512];
+	char key[32], text[512];
 
 	for (size_t i = 0; i < look_count; i++) {
 		char found = looks[i].found;
