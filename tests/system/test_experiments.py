@@ -27,7 +27,8 @@ SHORT = {
     "idempotency": ["--keys", "60", "--at-once", "5"],
     # Seconds become tenths: a client gives up after 0.5 s, the upstream takes 0.8 s.
     "retries": ["--scale", "0.2", "--jobs", "60", "--posts", "300", "--at-once", "20", "--pace", "0.1"],
-    "year": ["--bytes", "3000000"],
+    # A sanitizer keeps what was freed.
+    "year": ["--bytes", "3000000", "--memory", "512"],
     "polls": ["--pollers", "30", "--jobs", "6", "--seconds", "14", "--refresh", "2", "--job", "8", "--spread", "2", "--window", "30",
               "--wait", "4", "--delay", "2000", "--grant", "2"],
     "mixed": ["--window", "2", "--seconds", "40", "--wait", "1", "--times", "3", "--back", "5", "--health", "500",
