@@ -65,9 +65,9 @@ orphans_note_run(struct runs *runs, const struct orphan_moment *moment, const st
 		return;
 	runs_sent(runs, item, id, orphan_mono(moment, trigger->time));
 	if (str_eq(result, STR("accepted")) && instance.n == UUID_BYTES)
-		runs_ended(runs, item, id, RUNS_INSTANCE, instance);
+		runs_ended(runs, id, RUNS_INSTANCE, instance);
 	else if (!str_eq(result, STR("accepted")) && !str_eq(result, STR("unknown")))
-		runs_ended(runs, item, id, RUNS_NOTHING, instance);
+		runs_ended(runs, id, RUNS_NOTHING, instance);
 }
 
 /* Read of the journal what runs were sent from SINCE on; false where it cannot be read whole. */

@@ -118,7 +118,7 @@ resolution_end(struct resolution *r, enum resolve_why why)
 	if (why == RESOLVE_MATCHED) {
 		said.instance_id = (struct str){ r->found.id, sizeof(r->found.id) };
 		said.location = resolution_location(r, said.instance_id);
-		runs_ended(worker->shared->runs, r->item, r->record.request_id, RUNS_INSTANCE, said.instance_id);
+		runs_ended(worker->shared->runs, r->record.request_id, RUNS_INSTANCE, said.instance_id);
 	}
 	audit_resolution(worker->shared->audit, &r->record, &said);
 	stats_add(&worker->stats->resolutions[why], 1);

@@ -1,4 +1,4 @@
-/* The runs that were sent lately: a table by item, and a list by age. */
+/* The runs that were sent lately: a table by item, one by request, and a list by age. */
 #include "gate/runs.h"
 
 #include <pthread.h>
@@ -9,24 +9,26 @@
 #include "base/check.h"
 #include "rules/uuid.h"
 
-#define RUNS_CHAINS 4096
+#define RUNS_CHAINS 16384
 /* 12 MB. Where more were sent in the time, the oldest are given up, and nothing is said of their time. */
 #define RUNS_MAX 65536
 
 struct run {
 	TAILQ_ENTRY(run) by_age;
-	struct run *chain_next;
+	LIST_ENTRY(run) of_item, of_request;
 	struct mono_time sent;
 	char item[UUID_BYTES], request[UUID_BYTES];
 	char instance[UUID_BYTES];	/* a NUL first: none that is known */
 };
 
 TAILQ_HEAD(run_list, run);
+LIST_HEAD(run_chain, run);
 
 struct runs {
 	pthread_mutex_t lock;		/* held for a look into the table */
 	struct run_list by_age;		/* oldest first */
-	struct run *chains[RUNS_CHAINS];
+	struct run_chain by_item[RUNS_CHAINS];
+	struct run_chain by_request[RUNS_CHAINS];	/* an item may have all of them: its chain is for those who look seldom */
 	size_t count;
 	struct mono_time since;		/* all that was sent later is here, or too old for anybody */
 };
@@ -43,22 +45,19 @@ runs_new(struct mono_time since)
 	return runs;
 }
 
-/* The chain of ITEM. */
-static struct run **
-runs_chain(struct runs *runs, struct str item)
+/* The chain of an item or a request. */
+static struct run_chain *
+chain_of(struct run_chain chains[RUNS_CHAINS], struct str id)
 {
-	return &runs->chains[str_hash_end(str_hash(STR_HASH_BEGIN, item)) % RUNS_CHAINS];
+	return &chains[str_hash_end(str_hash(STR_HASH_BEGIN, id)) % RUNS_CHAINS];
 }
 
 /* Forget a run. */
 static void
 runs_drop(struct runs *runs, struct run *run)
 {
-	struct run **p = runs_chain(runs, (struct str){ run->item, UUID_BYTES });
-
-	while (*p != run)
-		p = &(*p)->chain_next;
-	*p = run->chain_next;
+	LIST_REMOVE(run, of_item);
+	LIST_REMOVE(run, of_request);
 	TAILQ_REMOVE(&runs->by_age, run, by_age);
 	runs->count--;
 	free(run);
@@ -93,14 +92,15 @@ runs_expire(struct runs *runs, struct mono_time now)
 	}
 }
 
-/* The run REQUEST of ITEM, or NULL. */
+/* The run REQUEST, or NULL. */
 static struct run *
-runs_find(struct runs *runs, struct str item, struct str request)
+runs_find(struct runs *runs, struct str request)
 {
-	struct run *run = *runs_chain(runs, item);
+	struct run *run;
 
-	while (run && memcmp(run->request, request.p, UUID_BYTES) != 0)
-		run = run->chain_next;
+	LIST_FOREACH(run, chain_of(runs->by_request, request), of_request)
+		if (memcmp(run->request, request.p, UUID_BYTES) == 0)
+			break;
 	return run;
 }
 
@@ -108,13 +108,13 @@ runs_find(struct runs *runs, struct str item, struct str request)
 static struct run *
 runs_add(struct runs *runs, struct str item, struct str request)
 {
-	struct run *run = calloc(1, sizeof(*run)), **chain = runs_chain(runs, item);
+	struct run *run = calloc(1, sizeof(*run));
 
 	check(run != NULL);
 	memcpy(run->item, item.p, UUID_BYTES);
 	memcpy(run->request, request.p, UUID_BYTES);
-	run->chain_next = *chain;
-	*chain = run;
+	LIST_INSERT_HEAD(chain_of(runs->by_item, item), run, of_item);
+	LIST_INSERT_HEAD(chain_of(runs->by_request, request), run, of_request);
 	runs->count++;
 	return run;
 }
@@ -127,7 +127,7 @@ runs_sent(struct runs *runs, struct str item, struct str request, struct mono_ti
 	check(item.n == UUID_BYTES && request.n == UUID_BYTES);
 	pthread_mutex_lock(&runs->lock);
 	runs_expire(runs, now);
-	run = runs_find(runs, item, request);
+	run = runs_find(runs, request);
 	if (run)
 		TAILQ_REMOVE(&runs->by_age, run, by_age);
 	else
@@ -138,12 +138,12 @@ runs_sent(struct runs *runs, struct str item, struct str request, struct mono_ti
 }
 
 void
-runs_ended(struct runs *runs, struct str item, struct str request, enum runs_fate fate, struct str instance)
+runs_ended(struct runs *runs, struct str request, enum runs_fate fate, struct str instance)
 {
 	struct run *run;
 
 	pthread_mutex_lock(&runs->lock);
-	run = runs_find(runs, item, request);
+	run = runs_find(runs, request);
 	if (run && fate == RUNS_NOTHING) {
 		runs_drop(runs, run);
 	} else if (run && fate == RUNS_INSTANCE && instance.n == UUID_BYTES) {
@@ -181,11 +181,12 @@ run_is_of(const struct run *run, struct str item)
 bool
 runs_has_instance(struct runs *runs, struct str item, struct str instance)
 {
+	const struct run *run;
 	bool found = false;
 
 	pthread_mutex_lock(&runs->lock);
-	for (struct run *run = *runs_chain(runs, item); run && !found; run = run->chain_next)
-		found = run_is_of(run, item) && str_eq_nocase((struct str){ run->instance, UUID_BYTES }, instance);
+	LIST_FOREACH(run, chain_of(runs->by_item, item), of_item)
+		found = found || (run_is_of(run, item) && str_eq_nocase((struct str){ run->instance, UUID_BYTES }, instance));
 	pthread_mutex_unlock(&runs->lock);
 	return found;
 }
@@ -193,12 +194,13 @@ runs_has_instance(struct runs *runs, struct str item, struct str instance)
 bool
 runs_any_open(struct runs *runs, struct str item, struct str request, struct mono_time from, struct mono_time to)
 {
+	const struct run *run;
 	bool found = false;
 
 	pthread_mutex_lock(&runs->lock);
-	for (struct run *run = *runs_chain(runs, item); run && !found; run = run->chain_next)
-		found = run_is_of(run, item) && run->instance[0] == '\0' && run->sent.us >= from.us
-		    && run->sent.us <= to.us && memcmp(run->request, request.p, UUID_BYTES) != 0;
+	LIST_FOREACH(run, chain_of(runs->by_item, item), of_item)
+		found = found || (run_is_of(run, item) && run->instance[0] == '\0' && run->sent.us >= from.us
+		    && run->sent.us <= to.us && memcmp(run->request, request.p, UUID_BYTES) != 0);
 	pthread_mutex_unlock(&runs->lock);
 	return found;
 }

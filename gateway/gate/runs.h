@@ -29,7 +29,7 @@ enum runs_fate {
 	RUNS_UNKNOWN		/* perhaps one */
 };
 /* What has become of it; INSTANCE is a UUID in lower case where there is one. Nothing where it is not known. */
-void runs_ended(struct runs *runs, struct str item, struct str request, enum runs_fate fate, struct str instance);
+void runs_ended(struct runs *runs, struct str request, enum runs_fate fate, struct str instance);
 
 /* Whether every run is known that was sent from FROM on. */
 bool runs_knows_since(struct runs *runs, struct mono_time from);

@@ -233,7 +233,7 @@ out_tell_runs(struct request *request, const struct record_outcome *outcome)
 		return;
 	if (outcome->result == RESULT_UNKNOWN || outcome->result == RESULT_ACCEPTED)
 		fate = outcome->instance_id.n > 0 ? RUNS_INSTANCE : RUNS_UNKNOWN;
-	runs_ended(request->worker->shared->runs, request->route.item, request_id(request), fate, outcome->instance_id);
+	runs_ended(request->worker->shared->runs, request_id(request), fate, outcome->instance_id);
 }
 
 /* Hand the outcome to the journal. */
