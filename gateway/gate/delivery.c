@@ -3,7 +3,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/check.h"
 #include "gate/undelivered.h"
@@ -26,7 +25,7 @@ struct delivery {
 	char id[CLAIM_ID_BYTES];
 	struct buf answer;
 	int64_t keep_us;
-	int fd;				/* the client's connection, doubled; -1: not looked at */
+	struct front_watched client;	/* its connection, while it is looked at */
 	struct mono_time sent;
 	int64_t look_us;
 	struct loop_timer timer;
@@ -48,8 +47,7 @@ delivery_free(struct delivery *delivery)
 {
 	LIST_REMOVE(delivery, link);
 	loop_timer_fini(&delivery->timer);
-	if (delivery->fd >= 0)
-		close(delivery->fd);
+	front_delivery_leave(&delivery->client);
 	buf_fini(&delivery->answer);
 	delivery->magic = 0;
 	free(delivery);
@@ -77,7 +75,6 @@ delivery_new(struct deliveries *deliveries, struct str tag, const uint8_t name[C
 	memcpy(delivery->id, id, sizeof(delivery->id));
 	delivery->answer = buf_take(answer);
 	delivery->keep_us = keep_us;
-	delivery->fd = -1;
 	loop_timer_init(&delivery->timer, deliveries->loop, on_look, delivery);
 	LIST_INSERT_HEAD(&deliveries->list, delivery, link);
 	return delivery;
@@ -100,7 +97,7 @@ static void
 delivery_look(struct delivery *delivery)
 {
 	struct mono_time now = loop_now(delivery->deliveries->loop);
-	enum front_delivery state = front_delivery_look(delivery->fd);
+	enum front_delivery state = front_delivery_look(&delivery->client);
 
 	if (state != FRONT_UNDER_WAY || mono_since(now, delivery->sent) > DELIVERY_GIVE_UP_US) {
 		delivery_end(delivery, state == FRONT_DELIVERED);
@@ -126,8 +123,7 @@ delivery_sent(struct deliveries *deliveries, struct delivery *delivery, struct f
 	check_magic(delivery, DELIVERY_MAGIC);
 	delivery->sent = loop_now(deliveries->loop);
 	delivery->look_us = DELIVERY_LOOK_US / 2;
-	delivery->fd = written ? front_delivery_watch(client) : -1;
-	if (delivery->fd >= 0)
+	if (written && front_delivery_watch(client, &delivery->client))
 		delivery_look(delivery);
 	else
 		delivery_end(delivery, written);	/* without a descriptor nothing more can be told */

@@ -216,7 +216,7 @@ front_conn_adopt(struct front_conn *conn)
 		front_guard_set_deadline(conn);
 }
 
-/* Free a dead connection; closes its descriptor. */
+/* Free a dead connection; closes its descriptor, unless the delivery of its last answer is looked at. */
 static void
 front_conn_free(struct front_conn *conn)
 {
@@ -226,6 +226,7 @@ front_conn_free(struct front_conn *conn)
 	front_conn_add_to_count(conn->front, -1);
 	evbuffer_remove_cb(bufferevent_get_input(conn->bev), on_input, conn);
 	bufferevent_setcb(conn->bev, NULL, NULL, NULL, NULL);
+	bufferevent_disable(conn->bev, EV_READ | EV_WRITE);	/* an answer's delivery may hold it longer (front_delivery) */
 	bufferevent_decref(conn->bev);
 	loop_timer_fini(&conn->timer);
 	buf_fini(&conn->raw);

@@ -2,7 +2,6 @@
 #include "io/front_delivery.h"
 
 #include <event2/bufferevent.h>
-#include <fcntl.h>
 #include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -11,25 +10,38 @@
 
 #include "io/front_private.h"
 
-int
-front_delivery_watch(const struct front_request *request)
+bool
+front_delivery_watch(const struct front_request *request, struct front_watched *watched)
 {
-	int fd = request->conn ? bufferevent_getfd(request->conn->bev) : -1;
+	if (request->conn == NULL || bufferevent_getfd(request->conn->bev) < 0)
+		return false;
+	watched->bev = request->conn->bev;
+	bufferevent_incref(watched->bev);
+	return true;
+}
 
-	return fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 0);
+void
+front_delivery_leave(struct front_watched *watched)
+{
+	if (watched->bev)
+		bufferevent_decref(watched->bev);
+	watched->bev = NULL;
 }
 
 enum front_delivery
-front_delivery_look(int fd)
+front_delivery_look(const struct front_watched *watched)
 {
+	int fd = bufferevent_getfd(watched->bev);
 	struct tcp_info info;
 	socklen_t length = sizeof(info);
 	int unacknowledged;
 
-	if (ioctl(fd, SIOCOUTQ, &unacknowledged) != 0 || getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) != 0)
+	if (ioctl(fd, SIOCOUTQ, &unacknowledged) != 0)
 		return FRONT_UNDELIVERED;
 	if (unacknowledged == 0)
 		return FRONT_DELIVERED;
+	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) != 0)
+		return FRONT_UNDELIVERED;
 	/* A reset ends in CLOSE, and so does a connection that both sides have ended well; but that has nothing open. */
 	return info.tcpi_state == TCP_CLOSE ? FRONT_UNDELIVERED : FRONT_UNDER_WAY;
 }

@@ -9,8 +9,15 @@
 
 enum front_delivery { FRONT_DELIVERED, FRONT_UNDELIVERED, FRONT_UNDER_WAY };
 
-/* In on_sent: the connection's descriptor doubled, to look at and to be closed by the caller; -1: it is gone. */
-int front_delivery_watch(const struct front_request *request);
-enum front_delivery front_delivery_look(int fd);
+/* A connection whose descriptor is held open to be looked at; BEV NULL: none. */
+struct front_watched { struct bufferevent *bev; };
+
+/*
+ * In on_sent: hold the connection; false: it is gone. To be left before the loop is freed. The descriptor itself is held and not a
+ * double, since epoll goes on watching a closed one while a double of it is open (io/loop.c).
+ */
+bool front_delivery_watch(const struct front_request *request, struct front_watched *watched);
+void front_delivery_leave(struct front_watched *watched);
+enum front_delivery front_delivery_look(const struct front_watched *watched);
 
 #endif

@@ -67,10 +67,11 @@ loop_new(void)
 
 	check(config != NULL && loop != NULL);
 	/*
-	 * Not EPOLL_USE_CHANGELIST: front_delivery doubles descriptors, and one that is closed before its removal is told
-	 * to epoll stays watched as long as its double is open, under a number that is another connection's by then.
+	 * The changelist: what evhttp changes and changes back within a turn is not told to epoll. It forbids to double a
+	 * descriptor that is watched: one that is closed before its removal is told to epoll stays watched as long as its
+	 * double is open, under a number that is another connection's by then.
 	 */
-	event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK | EVENT_BASE_FLAG_PRECISE_TIMER);
+	event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK | EVENT_BASE_FLAG_PRECISE_TIMER | EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST);
 	loop->base = event_base_new_with_config(config);
 	event_config_free(config);
 	check(loop->base != NULL);

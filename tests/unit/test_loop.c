@@ -5,14 +5,10 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include <event2/event.h>
 #include <pthread.h>
 #include <stdlib.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "io/loop.h"
-#include "io/loop_event.h"
 
 #define SENDERS 4
 #define MAILS 20000
@@ -261,72 +257,6 @@ test_timers(void **state)
 	loop_free(&loop);
 }
 
-/* A descriptor that is closed while a double of it is open, and what has its number next. */
-struct doubled {
-	struct loop *loop;
-	struct event *event;
-	int first[2], second[2], twin;
-	unsigned heard;
-};
-
-/* Something is to be read; of the second pair it never is. */
-static void
-on_readable(evutil_socket_t fd, short what, void *arg)
-{
-	struct doubled *d = arg;
-
-	(void)fd;
-	(void)what;
-	d->heard++;
-}
-
-/* Close one end, whose double stays, with something to be read; another socket gets its number and is watched. */
-static void
-on_close(void *arg)
-{
-	struct doubled *d = arg;
-
-	d->twin = dup(d->first[0]);
-	event_free(d->event);
-	close(d->first[0]);
-	assert_int_equal(write(d->first[1], "x", 1), 1);
-	assert_int_equal(dup2(d->second[0], d->first[0]), d->first[0]);
-	d->event = event_new(loop_base(d->loop), d->first[0], EV_READ | EV_PERSIST, on_readable, d);
-	assert_int_equal(event_add(d->event, NULL), 0);
-}
-
-/*
- * Answers are looked at through a double of their connection (front_delivery). With epoll's changes gathered until the
- * loop waits, the closed one stayed watched, and its bytes woke whoever had got its number, again and again.
- */
-static void
-test_a_closed_descriptor_that_has_a_double_is_not_heard(void **state)
-{
-	struct doubled d = { .loop = loop_new() };
-	struct loop_timer closing, end;
-
-	(void)state;
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, d.first), 0);
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, d.second), 0);
-	d.event = event_new(loop_base(d.loop), d.first[0], EV_READ | EV_PERSIST, on_readable, &d);
-	assert_int_equal(event_add(d.event, NULL), 0);
-	loop_timer_init(&closing, d.loop, on_close, &d);
-	loop_timer_init(&end, d.loop, on_due, d.loop);
-	loop_timer_at(&closing, mono_add(loop_now(d.loop), CLOCK_MS));
-	loop_timer_at(&end, mono_add(loop_now(d.loop), 20 * CLOCK_MS));
-	loop_run(d.loop);
-	assert_int_equal(d.heard, 0);
-	event_free(d.event);
-	loop_timer_fini(&closing);
-	loop_timer_fini(&end);
-	loop_free(&d.loop);
-	for (size_t i = 0; i < 2; i++) {
-		close(d.first[i]);
-		close(d.second[i]);
-	}
-	close(d.twin);
-}
-
 int
 main(void)
 {
@@ -338,7 +268,6 @@ main(void)
 		cmocka_unit_test(test_last_hooks_run_behind_all_others),
 		cmocka_unit_test(test_mail_to_itself),
 		cmocka_unit_test(test_timers),
-		cmocka_unit_test(test_a_closed_descriptor_that_has_a_double_is_not_heard),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
