@@ -78,7 +78,10 @@ kept_write(struct buf *out, const struct kept_answer *answer, bool has_body)
 	size_t start = out->n;
 	bool only_needed;
 
-	buf_printf(out, "%d %.*s\n", answer->status, STR_ARG(code));
+	buf_add_int(out, answer->status);
+	buf_add_char(out, ' ');
+	buf_add(out, code);
+	buf_add_char(out, '\n');
 	only_needed = out->n - start + kept_bytes(answer, has_body) > KEPT_BYTES_MAX;
 	for (size_t i = 0; i < answer->field_count; i++) {
 		const struct http1_field *field = &answer->fields[i];
@@ -86,7 +89,10 @@ kept_write(struct buf *out, const struct kept_answer *answer, bool has_body)
 		if (!kept_keeps(field, has_body, only_needed)
 		    || out->n - start + field->name.n + field->value.n + KEPT_LINE > KEPT_BYTES_MAX)
 			continue;
-		buf_printf(out, "%.*s: %.*s\n", STR_ARG(field->name), STR_ARG(field->value));
+		buf_add(out, field->name);
+		buf_add(out, STR(": "));
+		buf_add(out, field->value);
+		buf_add_char(out, '\n');
 	}
 }
 

@@ -200,7 +200,11 @@ lost_key(struct buf *out, struct str prefix, struct str tag, const uint8_t name[
 	char hex[2 * CLAIM_DIGEST_BYTES];
 
 	str_hex_encode(name, CLAIM_DIGEST_BYTES, hex);
-	buf_printf(out, "%.*s:lost1:{%.*s}:%.*s", STR_ARG(prefix), STR_ARG(tag), (int)sizeof(hex), hex);
+	buf_add(out, prefix);
+	buf_add(out, STR(":lost1:{"));
+	buf_add(out, tag);
+	buf_add(out, STR("}:"));
+	buf_add(out, (struct str){ hex, sizeof(hex) });
 }
 
 static const char lost_letters[] = { [LOST_NONE] = 'N', [LOST_FLYING] = 'F', [LOST_ANSWERED] = 'A', [LOST_UNKNOWN] = 'U' };
