@@ -100,11 +100,8 @@ class Comparison(Stage):
 
 def main():
     options = arguments()
-    comparison = Comparison(options)
-    try:
+    with Comparison(options) as comparison:
         comparison.run()
-    finally:
-        comparison.stop()
     found, syncs = comparison.medians(), comparison.syncs()
     print(f"seed {options.seed}; {options.rounds} rounds of {options.seconds} s, {options.connections} connections, {options.workers} worker, "
           f"{options.body} bytes, {'TLS, ' if options.tls else ''}{options.tool}")

@@ -9,12 +9,16 @@ RECORD = b"x" * 900 + b"\n"     # about what the intent of one run takes in the 
 IN_MEMORY = ("tmpfs", "ramfs")
 
 
+def kind_of(folder):
+    """The kind of file system that the folder is on, as stat names it."""
+    return subprocess.run(["stat", "-f", "-c", "%T", folder], capture_output=True, text=True, check=True).stdout.strip()
+
+
 class Disk:
     """The journal's file system, with a file beside the journal that is synced as the journal is."""
 
     def __init__(self, folder):
-        self.folder = folder
-        self.kind = subprocess.run(["stat", "-f", "-c", "%T", folder], capture_output=True, text=True, check=True).stdout.strip()
+        self.folder, self.kind = folder, kind_of(folder)
         if self.kind in IN_MEMORY:
             raise SystemExit(f"{folder} is a {self.kind}, no disk: name a folder on one with --disk")
 

@@ -42,11 +42,12 @@ def table(found, kinds):
               f"{row['new_connections'][1]:8.0f}")
     for name in found:
         kind = kinds[name]
-        print(f"   {name}: {kind.does}" + (f"; it has no {kind.lacks}" if kind.lacks else ""))
+        print(f"   {name}: {kind.does}" + (f"; without {kind.lacks}" if kind.lacks else ""))
 
 
 def syncs(found, disk):
     """Print what an fdatasync cost meanwhile, and how much of one connection's p50 it does not explain."""
+    print("   the peers' logs are synced by none of them")
     for words, figure in (("an fdatasync beside the rounds", "fdatasync_us"),
                           ("p50 at 1 connection, disk, beyond that of a tmpfs and one fdatasync", "beyond_us")):
         low, mid, high = found[figure]
@@ -59,7 +60,8 @@ def compare(found):
         print(f"   {figure} / {BEFORE}: {mid:.3f} ({low:.3f} .. {high:.3f})")
 
 
-def _hold(words, value, bound, at_least, aim):
+def hold(words, value, bound, at_least, aim):
+    """Print one bound; whether it was missed."""
     held = value >= bound if at_least else value <= bound
     print(f"   {words:58} {value:8.3f}  {'>=' if at_least else '<='} {bound:<6} {'PASS' if held else 'MISSED'}   (aim {aim})")
     return not held
@@ -72,7 +74,7 @@ def _peers(found, name, place):
         bound = (tmpfs, disk)[place]
         ratio = found[name]["ratio"].get(peer, {}).get(figure)
         if bound is not None and ratio:
-            missed += _hold(f"{words} / {peer}", ratio[1], bound, figure in AT_LEAST, aim)
+            missed += hold(f"{words} / {peer}", ratio[1], bound, figure in AT_LEAST, aim)
     return missed
 
 
@@ -84,10 +86,10 @@ def bounds(found, waits):
             continue
         print(f"-- {name}: medians of the rounds' ratios")
         missed += _peers(found, name, place)
-        missed += _hold("script calls per request", found[name]["scripts"][1], SCRIPTS_MOST, False, 0.05)
-        missed += _hold("new upstream connections, worst round's median", found[name]["new_connections"][1], 0, False, 0)
+        missed += hold("script calls per request", found[name]["scripts"][1], SCRIPTS_MOST, False, 0.05)
+        missed += hold("new upstream connections, worst round's median", found[name]["new_connections"][1], 0, False, 0)
         if place and any(waits["beyond_us"]):
-            missed += _hold("p50 at 1 connection, beyond tmpfs and one fdatasync, us", waits["beyond_us"][1], BEYOND_MOST, False, BEYOND_MOST)
+            missed += hold("p50 at 1 connection, beyond tmpfs and one fdatasync, us", waits["beyond_us"][1], BEYOND_MOST, False, BEYOND_MOST)
     return missed
 
 

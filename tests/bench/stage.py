@@ -2,6 +2,8 @@
 
 import os
 import resource
+import shutil
+import sys
 import tempfile
 
 from work import OTHER_CORE, Upstream
@@ -40,6 +42,17 @@ class Stage:
         """End a proxy before the others."""
         self.proxies.remove(proxy)
         proxy.stop()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, value, _):
+        """End all; what they said (hundreds of MB) is kept only where something went wrong."""
+        self.stop()
+        if kind is None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        else:
+            print(f"what the processes said is in {self.folder}", file=sys.stderr)
 
     def stop(self):
         for proxy in self.proxies:

@@ -189,9 +189,8 @@ def instructions(bench, builds):
 
 def main():
     options = arguments()
-    bench = Bench(options)
     builds = ([("before", options.before)] if options.before else []) + [("build", options.build)]
-    try:
+    with Bench(options) as bench:
         gates = [(name, bench.gate(Gate, build)) for name, build in builds] if options.rounds or options.calls else []
         if options.rounds:
             cpu(bench, gates)
@@ -199,8 +198,6 @@ def main():
             calls(bench, gates)
         if options.callgrind:
             instructions(bench, builds)
-    finally:
-        bench.stop()
 
 
 if __name__ == "__main__":
