@@ -51,6 +51,8 @@ def syncs(found, disk):
     for words, figure in (("an fdatasync beside the rounds", "fdatasync_us"),
                           ("p50 at 1 connection, disk, beyond that of a tmpfs and one fdatasync", "beyond_us")):
         low, mid, high = found[figure]
+        if not high:
+            continue        # not measured
         print(f"   {disk.folder} ({disk.kind}): {words}: {mid:.0f} us ({low:.0f} .. {high:.0f})")
 
 
