@@ -99,7 +99,11 @@ class Peer:
         self.folder, self.certificates, self.upstream, self.redis, self.options = folder, certificates, upstream, redis, options
         self.port = free_port()
         os.makedirs(folder, exist_ok=True)
-        self.start()
+        try:
+            self.start()
+        except RuntimeError:    # it does not listen
+            self.stop()
+            raise
 
     def start(self):
         raise NotImplementedError

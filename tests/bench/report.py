@@ -95,7 +95,7 @@ def bounds(found, waits):
     return missed
 
 
-WIDTH, LEFT, RIGHT, ROW, TOP = 860, 260, 90, 34, 64
+WIDTH, LEFT, RIGHT, ROW, TOP = 900, 260, 130, 34, 64
 COLORS = {"jobgate": "#0b5cad", "jobgate, disk": "#5b93c7"}
 GREY = "#b6c2cf"
 
