@@ -125,7 +125,8 @@ class Sweep(Stage):
         """The load as a process that goes on until it is told to end."""
         pause = case.connections / (case.pace * self.carried) * 1000 if case.pace else 0
         load = Load(self.folder, body_of(case.body), gate.options.tls)
-        return load.start(gate.port, case.connections, 3600, gate.keys(case.callers or gate.options.callers), max(1, round(pause)) if case.pace else 0)
+        keys = gate.keys(case.callers or gate.options.callers)
+        return load.start(gate.port, case.connections, 3600, keys, max(1, round(pause)) if case.pace else 0)
 
     def _measure(self, case):
         """One case's cost in one round."""
@@ -240,7 +241,8 @@ def main():
         sweep.start()
         sweep.run()
     found, derived = sweep.medians(), sweep.derived()
-    print(f"seed {options.seed}; {options.rounds} rounds of {options.seconds:g} s; 64 connections carried {sweep.carried:.0f} requests a second")
+    print(f"seed {options.seed}; {options.rounds} rounds of {options.seconds:g} s; "
+          f"64 connections carried {sweep.carried:.0f} requests a second")
     scale_report.table(found, sweep.skipped)
     missed = scale_report.bounds(found, derived, sweep.failed)
     if options.out:
