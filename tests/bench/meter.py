@@ -31,21 +31,30 @@ def redis_figures(redis):
 class Load:
     """wrk or h2load on one core."""
 
-    def __init__(self, folder, body):
-        self.scheme = "http"
+    def __init__(self, folder, body, tls=False):
+        self.scheme = "https" if tls else "http"
         self.folder, self.body = folder, os.path.join(folder, f"body-{len(body)}")
         with open(self.body, "w", encoding="ascii") as out:
             out.write(body)
 
+    def start(self, port, connections, seconds, keys="", pause_ms=0):
+        """wrk as a process. KEYS: a file of keys used in turn; PAUSE_MS: a connection's mean pause before each request."""
+        script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "post.lua")
+        more = {"BENCH_KEYS": keys} if keys else {}
+        if pause_ms:
+            more["BENCH_PAUSE_MS"] = str(pause_ms)
+        return subprocess.Popen(on_core(OTHER_CORE, "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s",
+                                        script, f"{self.scheme}://127.0.0.1:{port}{LEGACY}"), stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL,
+                                env={**os.environ, "BENCH_BODY": self.body, "BENCH_KEY": KEY, **more})
+
     def wrk(self, port, connections, seconds):
         """Figures of one run of wrk."""
-        script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "post.lua")
-        done = subprocess.run(on_core(OTHER_CORE, "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", script,
-                                      f"{self.scheme}://127.0.0.1:{port}{LEGACY}"), capture_output=True, text=True, timeout=seconds + 60,
-                              env={**os.environ, "BENCH_BODY": self.body, "BENCH_KEY": KEY}, stdin=subprocess.DEVNULL)
-        lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+        process = self.start(port, connections, seconds)
+        out, complaint = process.communicate(timeout=seconds + 60)
+        lines = [line for line in out.splitlines() if line.startswith("{")]
         if not lines:
-            raise RuntimeError(f"wrk said nothing: {done.stdout} {done.stderr}")
+            raise RuntimeError(f"wrk said nothing: {out} {complaint}")
         return json.loads(lines[-1])
 
     def h2load(self, port, connections, count):

@@ -99,7 +99,11 @@ class Peer:
         self.folder, self.certificates, self.upstream, self.redis, self.options = folder, certificates, upstream, redis, options
         self.port = free_port()
         os.makedirs(folder, exist_ok=True)
-        self.start()
+        try:
+            self.start()
+        except RuntimeError:    # it does not listen
+            self.stop()
+            raise
 
     def start(self):
         raise NotImplementedError
@@ -131,9 +135,16 @@ class Nginx(Peer):
 
     def start(self):
         self.daemon = start_nginx(self.folder, PROXY_CORE, self.upstream_block() + self.log % {"folder": self.folder} + self.before + f"""
-  server {{ listen 127.0.0.1:{self.port} backlog=4096; set $caller ''; location / {{ {self.location()} }} }}
+  server {{ {self.listen()} set $caller ''; location / {{ {self.location()} }} }}
 """.replace("set $caller '';", self.variable()), self.modules, self.options.workers)
         wait_open(self.port, self.daemon)
+
+    def listen(self):
+        if not self.options.tls:
+            return f"listen 127.0.0.1:{self.port} backlog=4096;"
+        cert, key = self.certificates.pair("front")
+        return (f"listen 127.0.0.1:{self.port} ssl backlog=4096; ssl_certificate {cert}; ssl_certificate_key {key}; "
+                "ssl_protocols TLSv1.3;")
 
     def variable(self):
         return ""
@@ -192,6 +203,16 @@ class Haproxy(Peer):
     name, does = "HAProxy", "map of keys, rewrite, stick table, JSON log"
     lacks = "a limit over instances, body check, a record before the send"
 
+    def bind(self):
+        if not self.options.tls:
+            return f"bind 127.0.0.1:{self.port} backlog 4096"
+        both = os.path.join(self.folder, "front.both")
+        with open(both, "w", encoding="ascii") as out:
+            for path in self.certificates.pair("front"):
+                with open(path, encoding="ascii") as file:
+                    out.write(file.read())
+        return f"bind 127.0.0.1:{self.port} ssl crt {both} ssl-min-ver TLSv1.3 alpn http/1.1 backlog 4096"
+
     def start(self):
         with open(os.path.join(self.folder, "keys.map"), "w", encoding="utf-8") as out:
             out.write(f"{KEY} {CALLER}\n")
@@ -221,7 +242,7 @@ defaults
 backend limits
   stick-table type string len 64 size 100k expire 60s store http_req_rate(1s)
 frontend front
-  bind 127.0.0.1:{self.port} backlog 4096
+  {self.bind()}
   http-request set-var(txn.caller) req.hdr(X-API-Key),map_str({self.folder}/keys.map,none)
   http-request deny deny_status 401 if {{ var(txn.caller) -m str none }}
   http-request track-sc0 var(txn.caller) table limits
@@ -240,27 +261,35 @@ class Jobgate(Peer):
     """All features on; the journal on a tmpfs (its fdatasync costs nothing) or on the disk."""
 
     name, does, lacks = "jobgate", "key, rewrite, body validated, bucket in Redis, intent synced before the send, outcome", ""
-    journal, build = "/dev/shm", os.environ.get("JOBGATE_BUILD", "")
+    journal, build, core = "/dev/shm", os.environ.get("JOBGATE_BUILD", ""), PROXY_CORE
 
     def start(self):
         import tempfile
-        self.audit = tempfile.mkdtemp(prefix="jobgate-bench-", dir=self.journal if self.journal else self.folder)
+        self.audit = tempfile.mkdtemp(prefix="jobgate-bench-", dir=self.journal)
         self.admin_port = free_port()
         path = os.path.join(self.folder, "jobgate.json")
         write_json(path, self.configuration())
-        self.daemon = Daemon(self.folder, PROXY_CORE, [os.path.join(self.build, "jobgate"), "serve", "--config", path])
+        self.daemon = Daemon(self.folder, self.core, [os.path.join(self.build, "jobgate"), "serve", "--config", path])
         wait_open(self.port, self.daemon)
 
     def configuration(self):
         return {
-            "listen": [{"address": f"127.0.0.1:{self.port}"}], "admin": {"address": f"127.0.0.1:{self.admin_port}"},
+            "listen": [self.listener()], "admin": {"address": f"127.0.0.1:{self.admin_port}"},
             "upstream": {"url": f"https://127.0.0.1:{self.upstream.port}", "server_name": UPSTREAM,
                          "ca_file": self.certificates.path("ca.pem"), "quota": {"requests": 10000000, "window": "1s"},
                          "idle_timeout": "3600s"},
-            "store": {"redis": f"redis://127.0.0.1:{self.redis.port}"},
+            # Redis shares a core with the load: an answer that this delays is no fault of the store.
+            "store": {"redis": f"redis://127.0.0.1:{self.redis.port}", "timeout": "1s"},
             "callers": [{"name": CALLER, "keys": [{"id": "k1", "sha256": sha256(KEY)}]}],
             "limits": {"idle_timeout": "3600s"}, "log": {"level": "info"},
             "audit": {"directory": self.audit}, "workers": self.options.workers, "instance": "bench"}
+
+    def listener(self):
+        found = {"address": f"127.0.0.1:{self.port}"}
+        if self.options.tls:
+            cert, key = self.certificates.pair("front")
+            found["tls"] = {"cert_file": cert, "key_file": key}
+        return found
 
     def stop(self):
         import shutil
@@ -269,7 +298,9 @@ class Jobgate(Peer):
 
 
 class JobgateDisk(Jobgate):
-    name, journal = "jobgate, disk", ""
+    """Its folder is set before it starts (--disk)."""
+
+    name = "jobgate, disk"
 
 
 class JobgateBefore(Jobgate):

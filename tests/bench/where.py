@@ -5,6 +5,7 @@ busy machine are the clocks, most the counts: system calls (perf trace) and inst
 """
 
 import argparse
+import functools
 import os
 import re
 import signal
@@ -15,10 +16,9 @@ import time
 
 from meter import Load, cpu_us
 from peers import Jobgate
-from work import OTHER_CORE, Daemon, Upstream, body_of, wait_open, write_json
-
-from certificates import Certificates
-from harness import Redis
+from report import quartiles
+from stage import Stage
+from work import Daemon, body_of, wait_open, write_json
 
 
 def arguments():
@@ -45,13 +45,6 @@ class Gate(Jobgate):
     def __init__(self, build, *args):
         self.build = build
         super().__init__(*args)
-
-    def configuration(self):
-        found = super().configuration()
-        if self.options.tls:
-            cert, key = self.certificates.pair("upstream")
-            found["listen"][0]["tls"] = {"cert_file": cert, "key_file": key}
-        return found
 
     def start(self):
         if not self.wrapper:
@@ -100,29 +93,14 @@ def modes(pid):
     return int(fields[11]), int(fields[12])
 
 
-class Bench:
+class Bench(Stage):
     def __init__(self, options):
+        super().__init__("jobgate-where-")
         self.options = options
-        self.folder = tempfile.mkdtemp(prefix="jobgate-where-")
-        self.certificates = Certificates(os.path.join(self.folder, "certificates"))
-        self.redis = Redis(self.folder)
-        os.sched_setaffinity(self.redis.pid, {OTHER_CORE})
-        os.mkdir(os.path.join(self.folder, "upstream"))
-        self.upstream = Upstream(os.path.join(self.folder, "upstream"), self.certificates)
-        self.load = Load(self.folder, body_of(options.body))
-        self.load.scheme = "https" if options.tls else "http"
-        self.gates = []
+        self.load = Load(self.folder, body_of(options.body), options.tls)
 
     def gate(self, kind, build):
-        folder = os.path.join(self.folder, str(len(self.gates)))
-        self.gates.append(kind(build, folder, self.certificates, self.upstream, self.redis, self.options))
-        return self.gates[-1]
-
-    def stop(self):
-        for gate in self.gates:
-            gate.stop()
-        self.upstream.stop()
-        self.redis.stop()
+        return self.add(functools.partial(kind, build), self.options)
 
     def wrk(self, gate, seconds):
         """Load GATE and return the number of requests; raises where one went wrong."""
@@ -148,7 +126,7 @@ def cpu(bench, gates):
             rows[name].append((cpu_us([pid]) - used) / requests)
             parts[name].append((per_request(by_thread, threads(pid), requests), user / max(1, user + system), said))
     for name, _ in gates:
-        low, mid, high = statistics.quantiles(rows[name], n=4, method="inclusive")
+        low, mid, high = quartiles(rows[name])
         share = statistics.median(p[1] for p in parts[name])
         rps = statistics.median(p[2]["requests"] / p[2]["duration_us"] * 1e6 for p in parts[name])
         print(f"{name}: {mid:.1f} us/request ({low:.1f} .. {high:.1f}), user {share:.0%}, {rps:.0f} requests/s")
@@ -157,9 +135,10 @@ def cpu(bench, gates):
             print(f"   {thread:16} {us:7.1f} us   switches asked {asked:.3f}, forced {forced:.3f}")
     if len(gates) == 2:
         ratios = [b / a for a, b in zip(rows[gates[0][0]], rows[gates[1][0]])]
-        print("ratio {1:.3f} ({0:.3f} .. {2:.3f})".format(*statistics.quantiles(ratios, n=4, method="inclusive")))
-        tenths = [statistics.quantiles(rows[name], n=10, method="inclusive")[0] for name, _ in gates]
-        print(f"ratio of the undisturbed (first tenth): {tenths[1] / tenths[0]:.3f}")
+        print("ratio {1:.3f} ({0:.3f} .. {2:.3f})".format(*quartiles(ratios)))
+        if len(ratios) > 1:
+            tenths = [statistics.quantiles(rows[name], n=10, method="inclusive")[0] for name, _ in gates]
+            print(f"ratio of the undisturbed (first tenth): {tenths[1] / tenths[0]:.3f}")
 
 
 def calls(bench, gates):
@@ -210,9 +189,8 @@ def instructions(bench, builds):
 
 def main():
     options = arguments()
-    bench = Bench(options)
     builds = ([("before", options.before)] if options.before else []) + [("build", options.build)]
-    try:
+    with Bench(options) as bench:
         gates = [(name, bench.gate(Gate, build)) for name, build in builds] if options.rounds or options.calls else []
         if options.rounds:
             cpu(bench, gates)
@@ -220,8 +198,6 @@ def main():
             calls(bench, gates)
         if options.callgrind:
             instructions(bench, builds)
-    finally:
-        bench.stop()
 
 
 if __name__ == "__main__":
