@@ -309,24 +309,54 @@ local function same_lane(a, lane)
   return true
 end
 
+-- in which flows somebody waits
+local function wanted_flows()
+  local wanted = {}
+  for _, m in ipairs(b.members) do
+    if now - m.called <= DEMAND then
+      for _, lane in ipairs(m.lanes) do if lane.waiting > 0 then wanted[lane.flow] = true end end
+    end
+  end
+  return wanted
+end
+
+-- The place of a new flow: its own, or that of one in which nobody waits, which owes a token at most; nil where all are waited in.
+local given_up, wanted_now = 0
+local function flow_place()
+  if #b.flows < FLOWS_MAX then return #b.flows + 1 end
+  wanted_now = wanted_now or wanted_flows()
+  while given_up < FLOWS_MAX do
+    given_up = given_up + 1
+    local name = b.flows[given_up].name
+    if not wanted_now[name] then
+      flow_at[name] = nil
+      return given_up
+    end
+  end
+end
+
+-- whether a lane of the member that calls has a flow
+local function flow_follow(lane)
+  local place = flow_at[lane.flow]
+  if not place then
+    place = flow_place()
+    if not place then return false end
+    b.flows[place], flow_at[lane.flow] = {name = lane.flow, lag = 0}, place
+  end
+  b.flows[place].weight = lane.weight
+  return true
+end
+
 local function flows_update()
   for i, f in ipairs(b.flows) do flow_at[f.name] = i end
   local lanes = {}
   for i, lane in ipairs(ask.lanes) do
     local served = 0
     for _, old in ipairs(me.lanes) do if same_lane(old, lane) then served = old.served break end end
-    if not flow_at[lane.flow] and #b.flows < FLOWS_MAX then
-      b.flows[#b.flows + 1] = {name = lane.flow, lag = 0}
-      flow_at[lane.flow] = #b.flows
-    end
-    local waiting = 0
-    if flow_at[lane.flow] then
-      waiting = lane.waiting
-      b.flows[flow_at[lane.flow]].weight = lane.weight
-    end
-    lanes[i] = {flow = lane.flow, waiting = waiting, served = served, limits = lane.limits}
+    lanes[i] = {flow = lane.flow, waiting = lane.waiting, served = served, limits = lane.limits}
   end
   me.lanes = lanes
+  for i, lane in ipairs(ask.lanes) do if not flow_follow(lane) then lanes[i].waiting = 0 end end
 end
 
 local turns, unserved = 0, false
@@ -559,15 +589,6 @@ local function share()
   return even < 2 and 0 or even
 end
 
-local function is_wanted(name)
-  for _, m in ipairs(b.members) do
-    if now - m.called <= DEMAND then
-      for _, lane in ipairs(m.lanes) do if lane.waiting > 0 and lane.flow == name then return true end end
-    end
-  end
-  return false
-end
-
 local function is_used(name)
   for _, m in ipairs(b.members) do
     for _, lane in ipairs(m.lanes) do
@@ -578,8 +599,12 @@ local function is_used(name)
 end
 
 local function drop()
-  local flows, limits = {}, {}
-  for _, f in ipairs(b.flows) do if f.lag > 0 or is_wanted(f.name) then flows[#flows + 1] = f end end
+  local flows, limits, wanted, any = {}, {}, wanted_flows(), false
+  for _, f in ipairs(b.flows) do
+    any = any or wanted[f.name]
+    if f.lag > 0 or wanted[f.name] then flows[#flows + 1] = f end
+  end
+  if not any then flows = {} end -- where nobody waits at all, who was ahead has taken nothing from anybody
   for _, l in ipairs(b.limits) do
     if l.level < l.burst * l.window or is_used(l.name) then limits[#limits + 1] = l end
   end

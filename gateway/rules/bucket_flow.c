@@ -49,18 +49,51 @@ flow_find(const struct bucket *b, const char *name)
 	return BUCKET_FLOWS_MAX;
 }
 
+/* Does anybody wait in it? */
+static bool
+flow_is_wanted(const struct bucket_call *c, const char *name)
+{
+	for (size_t i = 0; i < c->b->member_count; i++) {
+		const struct bucket_member *m = c->b->members[i];
+
+		for (size_t j = 0; j < m->lane_count && c->now_us - m->called_us <= BUCKET_DEMAND_US; j++)
+			if (m->lanes[j].waiting > 0 && strcmp(m->lanes[j].flow, name) == 0)
+				return true;
+	}
+	return false;
+}
+
+/*
+ * The place of a new flow: its own, or that of one in which nobody waits, which owes a token at most. The search goes on from
+ * GIVEN_UP; BUCKET_FLOWS_MAX where all are waited in.
+ */
+static size_t
+flow_place(struct bucket_call *c, size_t *given_up)
+{
+	struct bucket *b = c->b;
+
+	if (b->flow_count < BUCKET_FLOWS_MAX) {
+		b->flows = reallocarray(b->flows, b->flow_count + 1, sizeof(*b->flows));
+		check(b->flows != NULL);
+		return b->flow_count++;
+	}
+	while (*given_up < BUCKET_FLOWS_MAX)
+		if (!flow_is_wanted(c, b->flows[(*given_up)++].name))
+			return *given_up - 1;
+	return BUCKET_FLOWS_MAX;
+}
+
 /* Have a flow for a lane of the member that calls; false where there are too many. */
 static bool
-flow_follow(struct bucket *b, const struct bucket_lane *lane)
+flow_follow(struct bucket_call *c, const struct bucket_lane *lane, size_t *given_up)
 {
+	struct bucket *b = c->b;
 	size_t i = flow_find(b, lane->flow);
 
 	if (i == BUCKET_FLOWS_MAX) {
-		if (b->flow_count == BUCKET_FLOWS_MAX)
+		i = flow_place(c, given_up);
+		if (i == BUCKET_FLOWS_MAX)
 			return false;
-		b->flows = reallocarray(b->flows, b->flow_count + 1, sizeof(*b->flows));
-		check(b->flows != NULL);
-		i = b->flow_count++;
 		b->flows[i] = (struct bucket_flow){ .lag = 0 };
 		memcpy(b->flows[i].name, lane->flow, sizeof(lane->flow));
 	}
@@ -95,13 +128,14 @@ bucket_flows_update(struct bucket_call *c)
 {
 	const struct bucket_ask *ask = c->ask;
 	struct bucket_lane_state *lanes = calloc(ask->lane_count + 1, sizeof(*lanes));
+	size_t given_up = 0;
 
 	check(lanes != NULL);
 	for (size_t i = 0; i < ask->lane_count; i++) {
 		const struct bucket_lane *lane = &ask->lanes[i];
 
 		memcpy(lanes[i].flow, lane->flow, sizeof(lane->flow));
-		lanes[i].waiting = flow_follow(c->b, lane) ? lane->waiting : 0;
+		lanes[i].waiting = lane->waiting;
 		lanes[i].served = lane_served(c->me, lane, ask);
 		lanes[i].limit_count = lane->limit_count;
 		for (size_t k = 0; k < lane->limit_count; k++)
@@ -110,6 +144,9 @@ bucket_flows_update(struct bucket_call *c)
 	free(c->me->lanes);
 	c->me->lanes = lanes;
 	c->me->lane_count = ask->lane_count;
+	for (size_t i = 0; i < ask->lane_count; i++)
+		if (!flow_follow(c, &ask->lanes[i], &given_up))
+			lanes[i].waiting = 0;
 }
 
 /* All lanes in which somebody waits. */
@@ -366,27 +403,16 @@ bucket_flows_serve(struct bucket_call *c)
 	free(s);
 }
 
-/* Does anybody wait in it? */
-static bool
-flow_is_wanted(const struct bucket_call *c, const char *name)
-{
-	for (size_t i = 0; i < c->b->member_count; i++) {
-		const struct bucket_member *m = c->b->members[i];
-
-		for (size_t j = 0; j < m->lane_count && c->now_us - m->called_us <= BUCKET_DEMAND_US; j++)
-			if (m->lanes[j].waiting > 0 && strcmp(m->lanes[j].flow, name) == 0)
-				return true;
-	}
-	return false;
-}
-
 void
 bucket_flows_drop(struct bucket_call *c)
 {
 	struct bucket *b = c->b;
+	bool wanted = false;
 	size_t kept = 0;
 
-	for (size_t i = 0; i < b->flow_count; i++)
+	for (size_t i = 0; i < b->flow_count && !wanted; i++)
+		wanted = flow_is_wanted(c, b->flows[i].name);
+	for (size_t i = 0; i < b->flow_count && wanted; i++)
 		if (b->flows[i].lag > 0 || flow_is_wanted(c, b->flows[i].name))
 			b->flows[kept++] = b->flows[i];
 	b->flow_count = kept;

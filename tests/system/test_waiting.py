@@ -1,5 +1,6 @@
 """How long a request waits for a token: the caller's own limit, Prefer: wait=N, and what a 429 says (RateLimit fields)."""
 
+import concurrent.futures
 import re
 
 import pytest
@@ -76,3 +77,14 @@ def test_ratelimit_fields_of_a_429(fleet):
     assert 1 <= int(left.group(2)) <= int(answer.get("Retry-After")) <= 60
     other = gateway.request("GET", "/v1/nothing")
     assert other.get("RateLimit") is None and other.get("RateLimit-Policy") is None
+
+
+def test_more_callers_than_a_bucket_remembers(fleet):
+    """Each comes once, some always wait: from the 513th on nobody was served any more, as long as anybody came."""
+    names = [f"caller{n}" for n in range(700)]
+    gateway = fleet.gateway(fleet.simulator(), store={"redis": fleet.redis().url}, upstream={"quota": {"requests": 10000, "window": "10s"}},
+                            callers=[{"name": name, "keys": [{"sha256": sha256(key_of(name))}]} for name in names])
+    gateway.settle()
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda name: gateway.request("POST", RUN, body=b"{}", key=key_of(name)), names))
+    assert [answer.status for answer in answers] == [202] * len(names)

@@ -261,6 +261,51 @@ test_weights(void **state)
 	assert_in_range(granted[0] * 100 / granted[1], 90, 110);	/* of one caller: by turns */
 }
 
+/*
+ * Each of many callers comes once, while somebody always waits: 512 that had theirs were remembered for ever, since only they could have
+ * moved virtual time on, and whoever else came was never served.
+ */
+static void
+test_more_callers_than_are_remembered(void **state)
+{
+	char name[16];
+
+	(void)state;
+	setup(20000, 100);
+	open_with(1);
+	for (int i = 0; i < 3000; i++, now += MS(20)) {
+		snprintf(name, sizeof(name), "caller%d", i);
+		want_only(A, name, 1);
+		want(A, "slow", 1)->ready = 0;
+		assert_int_equal(call(A)->lanes[0].granted, 1);
+	}
+}
+
+/* Where all that are remembered wait, one more is served when one of them has gone. */
+static void
+test_no_place_for_one_more(void **state)
+{
+	char name[16];
+
+	(void)state;
+	setup(2, 1);
+	open_with(17);
+	for (size_t i = 0; i < 512; i++) {
+		snprintf(name, sizeof(name), "caller%zu", i);
+		if (i % 32 == 0)
+			members[i / 32].ask.lane_count = 0;
+		want(&members[i / 32], name, 5);
+	}
+	for (size_t i = 0; i < 16; i++)
+		call(&members[i]);
+	want_only(&members[16], "one more", 1);
+	assert_int_equal(call(&members[16])->weight, 512);
+	members[0].ask.lane_count = 31;
+	call(&members[0]);
+	assert_int_equal(call(&members[16])->weight, 512);	/* of 511 and one more */
+	assert_int_equal(members[16].answer.lanes[0].members, 1);
+}
+
 /* What is another member's is left for it; what it has not fetched after 10 ms is anybody's. */
 static void
 test_left_for_another(void **state)
@@ -309,7 +354,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_begin), cmocka_unit_test(test_pace), cmocka_unit_test(test_burst),
 		cmocka_unit_test(test_return), cmocka_unit_test(test_pause), cmocka_unit_test(test_own_limits),
-		cmocka_unit_test(test_weights), cmocka_unit_test(test_left_for_another),
+		cmocka_unit_test(test_weights), cmocka_unit_test(test_more_callers_than_are_remembered),
+		cmocka_unit_test(test_no_place_for_one_more), cmocka_unit_test(test_left_for_another),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, teardown);

@@ -31,6 +31,9 @@ pick(int64_t n)
 	return (int64_t)((seed >> 33) % (uint64_t)n);
 }
 
+/* Whether a walk has more callers than a bucket remembers. */
+static bool crowd;
+
 static bool
 chance(int percent)
 {
@@ -44,6 +47,8 @@ static const struct config_quota quotas[] = {
 	{ 200, 60000000, 250000, 0, 0 }, { 100, 60000000, 250000, 0, 1 }, { 400, 10000000, 50000, 20, 30 },
 	{ 20000, 10000000, 50000, 0, 0 }, { 2, 1000000, 10000, 0, 0 }, { 10000000, 3600000000, 60000000, 0, 0 },
 };
+
+#define WIDE 3	/* of the quotas: one that so many callers are served by */
 
 static void
 random_limits(struct bucket_ask *ask)
@@ -71,6 +76,19 @@ random_lanes(struct bucket_ask *ask)
 		for (size_t k = 0; k < ask->limit_count; k++)
 			if (chance(25))
 				lane->limits[lane->limit_count++] = (uint8_t)k;
+	}
+}
+
+/* Callers that come once each, so that nobody moves virtual time on, and one that always waits, so that no busy time ends. */
+static void
+crowd_lanes(struct bucket_ask *ask)
+{
+	ask->lane_count = 1 + (size_t)pick(30);
+	for (size_t i = 0; i < ask->lane_count; i++) {
+		struct bucket_lane *lane = &ask->lanes[i];
+
+		*lane = (struct bucket_lane){ .weight = 1 + pick(5), .waiting = 1, .ready = i > 0 && chance(90) };
+		snprintf(lane->flow, BUCKET_NAME_BYTES, "caller%d", i == 0 ? 0 : (int)pick(1000000));
 	}
 }
 
@@ -107,7 +125,10 @@ random_ask(struct bucket_ask *ask, struct walker *w, int who, bool alone, bool c
 	if (!alone)
 		snprintf(ask->id, BUCKET_NAME_BYTES, "member%d", who);
 	random_limits(ask);
-	random_lanes(ask);
+	if (crowd)
+		crowd_lanes(ask);
+	else
+		random_lanes(ask);
 	if (chance(calm ? 0 : 6))
 		random_tellings(ask);
 }
@@ -220,8 +241,8 @@ walk_one(uint64_t walk, struct quota *derived, size_t quota_count, bool looking)
 	struct walker walkers[MEMBERS] = { { 0 } };
 	struct bucket *bucket = bucket_new();
 	int64_t now_us = INT64_C(1795000000000000) + pick(1000000);
-	bool alone = chance(20), mixed = chance(30), calm = chance(60);
-	size_t common = (size_t)pick((int64_t)quota_count);
+	bool alone = chance(20), mixed = !crowd && chance(30), calm = crowd || chance(60);
+	size_t common = crowd ? WIDE : (size_t)pick((int64_t)quota_count);
 	int64_t granted = 0;
 	size_t value_count;
 
@@ -230,8 +251,8 @@ walk_one(uint64_t walk, struct quota *derived, size_t quota_count, bool looking)
 		int who = (int)pick(alone ? 1 : MEMBERS);
 		struct walker *w = &walkers[who];
 
-		now_us += chance(97) ? pick(300000) : chance(50) ? pick(70000000) : chance(50) ? -pick(100000000) : pick(400000000);
-		if (chance(1)) {
+		now_us += crowd || chance(97) ? pick(300000) : chance(50) ? pick(70000000) : chance(50) ? -pick(100000000) : pick(400000000);
+		if (chance(1) && !crowd) {
 			redis_ask(connection, text, "DEL", "k");
 			bucket_free(&bucket);
 			bucket = bucket_new();
@@ -268,6 +289,7 @@ test_walks(void **state)
 		assert_true(quota_derive(&quotas[i], &derived[i], &why));
 	for (uint64_t walk = first; walk < first + WALKS; walk++) {
 		seed = walk;
+		crowd = walk % 8 == 1;
 		granted += walk_one(walk, derived, sizeof(quotas) / sizeof(quotas[0]), walk % 4 == 0);
 	}
 	look_count = 0;
