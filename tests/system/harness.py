@@ -1,6 +1,7 @@
 """The real jobgate, fabricsim and redis-server on free loopback ports in a temporary folder."""
 
 import glob
+import itertools
 import json
 import os
 import random
@@ -34,14 +35,15 @@ def binary(name):
 
 
 # Listeners have SO_REUSEPORT, so two of one port would share it in silence: each test process has a range of its own,
-# below the range from which the kernel takes ports for outgoing connections.
+# below the range from which the kernel takes ports for outgoing connections; each is taken again when all others were.
+PORTS = 1300
 _worker = int(re.sub(r"\D", "", os.environ.get("PYTEST_XDIST_WORKER", "0")) or 0)
-_ports = iter(random.sample(range(11000 + 1300 * (_worker % 15), 11000 + 1300 * (_worker % 15 + 1)), 1300))
+_ports = itertools.cycle(random.sample(range(11000 + PORTS * (_worker % 15), 11000 + PORTS * (_worker % 15 + 1)), PORTS))
 
 
 def free_port():
     """A TCP port of 127.0.0.1 on which nobody listens."""
-    for port in _ports:
+    for port in itertools.islice(_ports, PORTS):
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
