@@ -67,6 +67,7 @@ class Case:
     def __init__(self, books):
         self.books, self.raw, self.gone, self.names = books, {}, set(), {}
         self.expect = {}        # journal: (file number, line) or a function of the verdict's text
+        self.slandered = {}     # journal: what a forged anchor says of it, where nobody knows better
 
     def put(self, which, number, text):
         """File NUMBER of journal WHICH has these bytes, whatever its lines are."""
@@ -204,11 +205,26 @@ def expect_rewritten(case, which, seen, at):
     case.widths.append(last - first + 1)
 
 
+def expect_slander(case, world, which, at, line):
+    """
+    A forged anchor, at AT, accuses an innocent journal. The third knows its author for a liar where it has seen what follows; else
+    it is one's word against the other's, and verify cannot but report both.
+    """
+    record = json.loads(line)
+    if record["kind"] != "anchor":
+        return
+    accused = world.uuids.index(record["of_journal"])
+    if not [seq for seq in world.seen(which, [COUNT - which - accused]) if seq > at]:
+        case.slandered[accused] = f"gate{which} has seen another seq {record['of_seq']} (its anchor at seq {at + 1})"
+
+
 def tamper_rewrite(random, case, world, which):
     """Something is forged and all that follows is made anew: seqs, prevs, hashes. The chain is good."""
     book = case.books[which]
     seen = world.seen(which, [w for w in range(COUNT) if w != which])
     lines, at = forge(random, book.lines, seen[-1])
+    if len(lines) == len(book.lines):
+        expect_slander(case, world, which, at, book.lines[at])
     prev = field(lines[at - 1], "hash") if at else ZEROS
     book.lines = lines[:at] + rechain(renumber(lines[at:], at + 1), prev)
     book.starts = [start for start in book.starts if start < len(book.lines)]
@@ -297,7 +313,8 @@ def judge(case, names, folder, done):
         head, found, rest = line.partition(": FAILED at ")
         if found:
             failed[int(head[-1])] = rest
-    if set(failed) != set(case.expect) or done.returncode != (1 if case.expect else 0):
+    slandered = {which for which in set(failed) - set(case.expect) if case.slandered.get(which, "\n") in failed[which]}
+    if set(failed) - slandered != set(case.expect) or done.returncode != (1 if case.expect else 0):
         return f"found bad: {sorted(failed)}, tampered with: {sorted(case.expect)}, exit {done.returncode}"
     for which, (number, line, *words) in case.expect.items():
         place = os.path.join(folder, f"gate{which}", names[which][number]) + (f":{line}" if line else "")
@@ -311,7 +328,7 @@ class Run:
 
     def __init__(self, e, world):
         self.e, self.world, self.lock = e, world, threading.Lock()
-        self.count, self.wrong, self.widths, self.unseen = dict.fromkeys(KINDS, 0), [], [], 0
+        self.count, self.wrong, self.widths, self.unseen, self.slandered = dict.fromkeys(KINDS, 0), [], [], 0, 0
 
     def one(self, number):
         random = __import__("random").Random(f"{self.e.options.seed}/{number}")
@@ -329,6 +346,7 @@ class Run:
             self.count[kind] += 1
             self.widths += case.widths
             self.unseen += case.unseen
+            self.slandered += len(case.slandered)
             if fault:
                 self.wrong.append(f"{number} {kind}: {fault}: {done.stdout}{done.stderr}")
         if not fault:
@@ -384,6 +402,7 @@ def fleet(e):
     e.figure("records among which the first bad one of a rewritten journal is, median", widths[len(widths) // 2])
     e.figure("  most", widths[-1])
     e.figure("cases of `collude` whose friend's change nobody had seen yet", run.unseen)
+    e.figure("forged anchors that only the accused could contradict", run.slandered)
     e.figure("a second", sum(run.count.values()) / (time.monotonic() - begun))
     e.none("verdicts that were wrong, or at the wrong place", run.wrong, shows=True)
 
