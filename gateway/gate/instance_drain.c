@@ -111,6 +111,15 @@ on_left(void *arg)
 	drain_post(arg, on_done);
 }
 
+/* Until when the good-bye is waited for: within drain.timeout. */
+static struct mono_time
+drain_leave_by(const struct instance *instance)
+{
+	struct mono_time by = mono_add(loop_now(instance->loop), DRAIN_LEAVE_US);
+
+	return mono_since(by, instance->drain_by) > 0 ? instance->drain_by : by;
+}
+
 /* A worker has nothing left; on main's loop. */
 static void
 on_worker_drained(struct mail *mail)
@@ -122,7 +131,7 @@ on_worker_drained(struct mail *mail)
 		return;
 	instance->leaving = true;
 	anchors_show(instance->anchors);	/* once more: the others are to know how it ended */
-	loop_timer_at(&instance->timeout, mono_add(loop_now(instance->loop), DRAIN_LEAVE_US));
+	loop_timer_at(&instance->timeout, drain_leave_by(instance));
 	instance->telling = 2;
 	limiter_leave(instance->limiter, on_left, instance);
 	claims_leave(instance->claims, on_left, instance);
@@ -171,6 +180,7 @@ instance_drain(struct instance *instance)
 	}
 	log_line(LOG_INFO, "draining");
 	machine_notify("STOPPING=1");
+	instance->drain_by = mono_add(now, instance->config->drain_timeout_us);
 	loop_timer_clear(&instance->look);
 	loop_timer_at(&instance->timeout, mono_add(now, drain_abort_us(instance->config->drain_timeout_us)));
 	if (instance->config->drain_delay_us > 0)

@@ -46,6 +46,7 @@ struct instance {
 	struct instance_watch *watch;
 	/* Drain. */
 	struct loop_timer delay, timeout;
+	struct mono_time drain_by;	/* the process has ended by then */
 	size_t drained;			/* workers that have told so */
 	bool listeners_closed, aborted, gave_up;
 	bool leaving;			/* all work is done: the store is told good-bye */

@@ -7,7 +7,7 @@ import subprocess
 import threading
 import time
 
-from harness import BASE, KEY, check_error, elapsed, free_port, key_of, sha256
+from harness import BASE, KEY, check_error, elapsed, free_port, key_of, parse_time, sha256
 from wire import Closed, Connection, wait_for
 
 RUN = f"{BASE}/DefaultJob/instances"
@@ -37,6 +37,24 @@ def test_a_store_that_hangs_does_not_hold_the_end_up(fleet):
     assert seconds < 2 and "does not hear the good-bye" in gateway.tail()
     assert gateway.records()[-1]["kind"] == "stop"
     redis.send_signal(signal.SIGCONT)
+
+
+def test_a_store_that_hangs_does_not_hold_the_end_up_beyond_the_timeout(fleet):
+    """What was open to the end leaves a tenth of drain.timeout; the good-bye took a second of its own behind it."""
+    redis = fleet.redis()
+    sim = fleet.simulator("--latency", 20000)
+    gateway = fleet.gateway(sim, store={"redis": redis.url, "timeout": "10s"}, drain={"timeout": "3s"})
+    gateway.settle()
+    with gateway.connect() as connection:
+        connection.send(connection.build("POST", RUN, {"X-API-Key": KEY}, b"{}"))
+        wait_for(lambda: sim.ledger(), what="it to be sent")
+        redis.send_signal(signal.SIGSTOP)
+        gateway.send_signal(signal.SIGTERM)
+        gateway.wait()
+    redis.send_signal(signal.SIGCONT)
+    begun, = gateway.events("draining")
+    ended, = gateway.events("the store does not hear the good-bye, or how the last requests with a key ended")
+    assert parse_time(ended["time"]) - parse_time(begun["time"]) < 3.3
 
 
 def test_during_the_start_it_ends_too(fleet):

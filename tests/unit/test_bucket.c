@@ -300,6 +300,7 @@ test_no_place_for_one_more(void **state)
 		call(&members[i]);
 	want_only(&members[16], "one more", 1);
 	assert_int_equal(call(&members[16])->weight, 512);
+	assert_int_equal(members[16].answer.lanes[0].members, 0);	/* nobody who waits has given way */
 	members[0].ask.lane_count = 31;
 	call(&members[0]);
 	assert_int_equal(call(&members[16])->weight, 512);	/* of 511 and one more */
