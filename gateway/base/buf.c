@@ -37,7 +37,7 @@ buf_grow(struct buf *b, size_t n)
 void
 buf_add_int(struct buf *b, int64_t value)
 {
-	char digits[20];
+	char digits[BUF_INT_BYTES];
 	size_t at = sizeof(digits);
 	uint64_t rest = value < 0 ? -(uint64_t)value : (uint64_t)value;
 
@@ -46,7 +46,7 @@ buf_add_int(struct buf *b, int64_t value)
 		rest /= 10;
 	} while (rest > 0);
 	if (value < 0)
-		buf_add_char(b, '-');
+		digits[--at] = '-';
 	buf_add(b, (struct str){ digits + at, sizeof(digits) - at });
 }
 

@@ -1,4 +1,4 @@
-/* The search for the end of a head, byte by byte as they arrive. */
+/* The search for the end of a head, as its bytes arrive. */
 #include "base/http1.h"
 
 #include <string.h>
@@ -62,11 +62,7 @@ may_begin_line(const struct http1_scan *s, char c)
 static size_t
 skip_ordinary(const struct http1_scan *s, struct str bytes, size_t at, size_t end)
 {
-	unsigned ordinary = s->first_line && s->request ? HTTP1_BYTE_LINE : HTTP1_BYTE_VALUE;
-
-	while (at < end && http1_byte_is(bytes.p[at], ordinary))
-		at++;
-	return at;
+	return http1_skip_text(bytes.p, at, end, s->first_line && s->request ? HTTP1_BYTE_LINE : HTTP1_BYTE_VALUE);
 }
 
 /* Take the CR or LF at s->at. *ENDED: it ended the empty line. False where it stands alone. */

@@ -20,9 +20,10 @@ void jsonw_object(struct jsonw *w, const char *key);
 void jsonw_end_object(struct jsonw *w);
 void jsonw_array(struct jsonw *w, const char *key);
 void jsonw_end_array(struct jsonw *w);
-void jsonw_string(struct jsonw *w, const char *key, struct str value);
-/* At most MAX bytes of VALUE. */
-void jsonw_string_max(struct jsonw *w, const char *key, struct str value, size_t max);
+/* Returns how many bytes stand between the quotes, escapes counted. */
+size_t jsonw_string(struct jsonw *w, const char *key, struct str value);
+/* The same of at most MAX bytes of VALUE. */
+size_t jsonw_string_max(struct jsonw *w, const char *key, struct str value, size_t max);
 /* A string, or null where VALUE.p is NULL. */
 void jsonw_string_or_null(struct jsonw *w, const char *key, struct str value);
 void jsonw_int(struct jsonw *w, const char *key, int64_t value);

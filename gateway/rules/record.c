@@ -36,7 +36,7 @@ record_result_name(enum record_result r)
 static void
 record_string(struct jsonw *w, const char *key, struct str value, size_t max)
 {
-	size_t start = w->out->n, keep = value.n < max ? value.n : max, over;
+	size_t start = w->out->n, keep = value.n < max ? value.n : max, written;
 	bool comma = w->comma;
 
 	if (value.p == NULL) {
@@ -44,12 +44,10 @@ record_string(struct jsonw *w, const char *key, struct str value, size_t max)
 		return;
 	}
 	for (;;) {
-		jsonw_string_max(w, key, value, keep);
-		/* The separator, the key with its quotes and colon, and the value's quotes are not counted. */
-		over = w->out->n - start - (comma ? 1 : 0) - (key ? str_from(key).n + 3 : 0) - 2;
-		if (over <= max)
+		written = jsonw_string_max(w, key, value, keep);
+		if (written <= max)
 			return;
-		keep -= (over - max + 5) / 6;
+		keep -= (written - max + 5) / 6;
 		w->out->n = start;
 		w->comma = comma;
 	}

@@ -564,6 +564,40 @@ test_bytes(void **state)
 		assert_non_null(http1_fault_text((enum http1_fault)fault));
 }
 
+/*
+ * Each byte at each place of a value and of a target, which are passed eight bytes at a time: the search for the head's end stops at that
+ * byte or passes it, and so does the parser, which sees the whole head.
+ */
+static void
+test_every_byte_at_every_place(void **state)
+{
+	static struct http1_head head;
+
+	(void)state;
+	for (unsigned c = 0; c < 256; c++)
+		for (size_t at = 0; at < 18; at++)
+			for (int in_value = 0; in_value < 2; in_value++) {
+				char text[] = "GET /aaaaaaaaaaaaaaaaaa HTTP/1.1\r\nHost: a\r\nb:aaaaaaaaaaaaaaaaaa\r\n\r\n";
+				size_t place = (in_value ? 45 : 5) + at;
+				struct str bytes = { text, sizeof(text) - 1 };
+				bool passes = in_value ? c == '\t' || (c >= 0x20 && c != 0x7f) : c > 0x20 && c < 0x7f && c != '#';
+				enum http1_fault fault = HTTP1_OK;
+				struct http1_scan scan;
+
+				assert_int_equal(text[place], 'a');
+				text[place] = (char)c;
+				assert_int_equal(http1_parse_request(bytes, &limits, &head) == HTTP1_OK, passes);
+				http1_scan_init(&scan, true);
+				if (passes || (!in_value && (c == ' ' || c == '#'))) {
+					assert_int_equal(http1_scan_head(&scan, bytes, &limits, &fault), bytes.n);
+				} else {
+					assert_int_equal(http1_scan_head(&scan, bytes, &limits, &fault), 0);
+					assert_int_equal(fault, HTTP1_SYNTAX);
+					assert_int_equal(scan.at, c == '\r' ? place + 1 : place);
+				}
+			}
+}
+
 int
 main(void)
 {
@@ -574,6 +608,7 @@ main(void)
 		cmocka_unit_test(test_fault_keeps_request_line), cmocka_unit_test(test_keep_alive),
 		cmocka_unit_test(test_responses), cmocka_unit_test(test_parse_alone),
 		cmocka_unit_test(test_authority), cmocka_unit_test(test_bytes),
+		cmocka_unit_test(test_every_byte_at_every_place),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
