@@ -103,6 +103,22 @@ arena_copy(struct arena *a, struct str s)
 }
 
 struct str
+arena_join(struct arena *a, const struct str *parts, size_t count)
+{
+	size_t n = 0;
+	char *all, *p;
+
+	for (size_t i = 0; i < count; i++)
+		n += parts[i].n;
+	all = p = arena_take(a, n + 1);
+	for (size_t i = 0; i < count; i++)
+		if (parts[i].n)
+			p = mempcpy(p, parts[i].p, parts[i].n);
+	*p = '\0';
+	return (struct str){ all, n };
+}
+
+struct str
 arena_printf(struct arena *a, const char *format, ...)
 {
 	struct arena_block *b = a->blocks;

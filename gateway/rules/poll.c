@@ -103,9 +103,12 @@ poll_is_personal(const struct http1_field *field)
 static void
 add_part(struct buf *out, struct str part, bool fold)
 {
+	char *p = buf_room(out, part.n + 1);
+
 	for (size_t i = 0; i < part.n; i++)
-		buf_add_char(out, fold ? str_lower(part.p[i]) : part.p[i]);
-	buf_add_char(out, '\n');
+		p[i] = fold ? str_lower(part.p[i]) : part.p[i];
+	p[part.n] = '\n';
+	out->n += part.n + 1;
 }
 
 void
