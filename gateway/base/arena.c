@@ -70,7 +70,7 @@ arena_grow(struct arena *a, size_t n)
 }
 
 /* Take N bytes as they are. */
-static void *
+static inline void *
 arena_take(struct arena *a, size_t n)
 {
 	size_t rounded = (n + _Alignof(max_align_t) - 1) & ~(_Alignof(max_align_t) - 1);

@@ -41,6 +41,10 @@ buf_add_int(struct buf *b, int64_t value)
 	size_t at = sizeof(digits);
 	uint64_t rest = value < 0 ? -(uint64_t)value : (uint64_t)value;
 
+	if (rest < 10 && value >= 0) {	/* half of all numbers */
+		buf_add_char(b, (char)('0' + rest));
+		return;
+	}
 	do {
 		digits[--at] = (char)('0' + rest % 10);
 		rest /= 10;

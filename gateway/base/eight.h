@@ -42,11 +42,17 @@ eight_first(uint64_t marks)
 	return (size_t)__builtin_ctzll(marks) / 8;
 }
 
-/* Mark what is not 0x20 to 0x7e: control bytes, DEL, and all that is not ASCII. */
+/* Mark what is not 0x20 to 0x7f: control bytes but DEL, and all that is not ASCII. */
+static inline uint64_t
+eight_not_plain(uint64_t word)
+{
+	return (word | (word - EIGHT_OF(0x20))) & EIGHT_MARKS;	/* taking 0x20 from less borrows into the high bit, which ASCII does not have */
+}
+
+/* Mark what is not 0x20 to 0x7e: the same, and DEL. */
 static inline uint64_t
 eight_not_text(uint64_t word)
 {
-	/* Each differs from what it is tested against by a borrow or a carry into its high bit, which ASCII does not have. */
 	return (word | (word - EIGHT_OF(0x20)) | (word + EIGHT_OF(1))) & EIGHT_MARKS;
 }
 

@@ -4,21 +4,19 @@
 #include <string.h>
 
 #include "base/eight.h"
-#include "base/utf8.h"
 
 /* Write the separator and, inside an object, the key; returns where MORE bytes, for which there is room, go. */
 static char *
-jsonw_begin(struct jsonw *w, const char *key, size_t more)
+jsonw_begin(struct jsonw *w, struct str key, size_t more)
 {
-	size_t n = key ? strlen(key) : 0;
-	char *start = buf_room(w->out, n + 4 + more), *p = start;
+	char *start = buf_room(w->out, key.n + 4 + more), *p = start;
 
 	if (w->comma)
 		*p++ = ',';
 	w->comma = true;
-	if (key) {
+	if (key.p) {
 		*p++ = '"';
-		p = mempcpy(p, key, n);
+		p = mempcpy(p, key.p, key.n);
 		*p++ = '"';
 		*p++ = ':';
 	}
@@ -26,9 +24,8 @@ jsonw_begin(struct jsonw *w, const char *key, size_t more)
 	return p;
 }
 
-/* Write a value as it stands. */
-static void
-jsonw_plain(struct jsonw *w, const char *key, struct str value)
+void
+jsonw_put_raw(struct jsonw *w, struct str key, struct str value)
 {
 	char *p = jsonw_begin(w, key, value.n);
 
@@ -38,9 +35,10 @@ jsonw_plain(struct jsonw *w, const char *key, struct str value)
 }
 
 void
-jsonw_object(struct jsonw *w, const char *key)
+jsonw_put_open(struct jsonw *w, struct str key, char bracket)
 {
-	jsonw_plain(w, key, STR("{"));
+	*jsonw_begin(w, key, 1) = bracket;
+	w->out->n++;
 	w->comma = false;
 }
 
@@ -49,13 +47,6 @@ jsonw_end_object(struct jsonw *w)
 {
 	buf_add_char(w->out, '}');
 	w->comma = true;
-}
-
-void
-jsonw_array(struct jsonw *w, const char *key)
-{
-	jsonw_plain(w, key, STR("["));
-	w->comma = false;
 }
 
 void
@@ -148,53 +139,22 @@ jsonw_escape(struct buf *out, struct str value)
 }
 
 size_t
-jsonw_string(struct jsonw *w, const char *key, struct str value)
+jsonw_put_string(struct jsonw *w, struct str key, struct str value)
 {
-	size_t start;
+	char *p = jsonw_begin(w, key, value.n + 2);
+	size_t plain = jsonw_copy_plain(p + 1, value), start = ++w->out->n;
 
-	*jsonw_begin(w, key, value.n + 2) = '"';
-	start = ++w->out->n;
-	jsonw_escape(w->out, value);
+	*p = '"';
+	w->out->n += plain;
+	if (plain < value.n)	/* hardly ever */
+		jsonw_escape(w->out, str_sub(value, plain, value.n));
 	buf_add_char(w->out, '"');
 	return w->out->n - 1 - start;
 }
 
-size_t
-jsonw_string_max(struct jsonw *w, const char *key, struct str value, size_t max)
-{
-	return jsonw_string(w, key, utf8_cut(value, max));
-}
-
 void
-jsonw_string_or_null(struct jsonw *w, const char *key, struct str value)
-{
-	if (value.p)
-		jsonw_string(w, key, value);
-	else
-		jsonw_null(w, key);
-}
-
-void
-jsonw_int(struct jsonw *w, const char *key, int64_t value)
+jsonw_put_int(struct jsonw *w, struct str key, int64_t value)
 {
 	jsonw_begin(w, key, BUF_INT_BYTES);
 	buf_add_int(w->out, value);
-}
-
-void
-jsonw_bool(struct jsonw *w, const char *key, bool value)
-{
-	jsonw_plain(w, key, value ? STR("true") : STR("false"));
-}
-
-void
-jsonw_null(struct jsonw *w, const char *key)
-{
-	jsonw_plain(w, key, STR("null"));
-}
-
-void
-jsonw_raw(struct jsonw *w, const char *key, struct str value)
-{
-	jsonw_plain(w, key, value);
 }

@@ -22,6 +22,17 @@ str_same_nocase(const char *a, const char *b, size_t n)
 	return true;
 }
 
+void
+str_lower_copy(struct str s, char *out)
+{
+	size_t i = 0;
+
+	for (; s.n - i >= 8; i += 8)
+		eight_store(out + i, eight_lower(eight_load(s.p + i)));
+	for (; i < s.n; i++)
+		out[i] = str_lower(s.p[i]);
+}
+
 bool
 str_starts(struct str s, struct str prefix)
 {

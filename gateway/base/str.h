@@ -64,6 +64,9 @@ str_eq_nocase(struct str a, struct str b)
 	return a.n == b.n && str_same_nocase(a.p, b.p, a.n);
 }
 
+/* Write S with its letters in lower case to OUT, which has room for all of it. */
+void str_lower_copy(struct str s, char *out);
+
 bool str_starts(struct str s, struct str prefix);
 bool str_starts_nocase(struct str s, struct str prefix);
 

@@ -18,55 +18,62 @@ struct header_name {
 /* A list with its end. */
 #define NAMES(...) (const struct header_name[]){ __VA_ARGS__, { STR_INIT(""), 0 } }
 
-/* The names that do not pass, by their length: nearly every field's is told apart from them by that and its first letter. */
+/*
+ * The names that do not pass, in lower case, by their length: nearly every field's is told apart from them by that and its first
+ * letter.
+ */
 static const struct header_name *const names[] = {
-	[2] = NAMES({ STR_INIT("TE"), STOPS_HOP }),
-	[3] = NAMES({ STR_INIT("Via"), STOPS_REQUEST }),
-	[4] = NAMES({ STR_INIT("Host"), STOPS_REQUEST }),
-	[6] = NAMES({ STR_INIT("Expect"), STOPS_REQUEST }, { STR_INIT("Cookie"), STOPS_REQUEST }, { STR_INIT("Prefer"), STOPS_REQUEST }),
-	[7] = NAMES({ STR_INIT("Trailer"), STOPS_HOP }, { STR_INIT("Upgrade"), STOPS_HOP }, { STR_INIT("Cookie2"), STOPS_REQUEST },
-	    { STR_INIT("Alt-Svc"), STOPS_ANSWER }),
-	[9] = NAMES({ STR_INIT("Forwarded"), STOPS_REQUEST }, { STR_INIT("X-Real-IP"), STOPS_REQUEST },
-	    { STR_INIT("X-API-Key"), STOPS_REQUEST }),
-	[10] = NAMES({ STR_INIT("Connection"), STOPS_HOP }, { STR_INIT("Keep-Alive"), STOPS_HOP }),
-	[11] = NAMES({ STR_INIT("X-Forwarded"), STOPS_REQUEST }),
-	[12] = NAMES({ STR_INIT("X-Request-Id"), STOPS_REQUEST | STOPS_ANSWER }, { STR_INIT("Max-Forwards"), STOPS_REQUEST }),
-	[13] = NAMES({ STR_INIT("Server-Timing"), STOPS_ANSWER }),
-	[14] = NAMES({ STR_INIT("Content-Length"), STOPS_REQUEST | STOPS_ANSWER }, { STR_INIT("HTTP2-Settings"), STOPS_HOP }),
-	[15] = NAMES({ STR_INIT("Idempotency-Key"), STOPS_REQUEST }),
-	[17] = NAMES({ STR_INIT("Transfer-Encoding"), STOPS_HOP }),
+	[2] = NAMES({ STR_INIT("te"), STOPS_HOP }),
+	[3] = NAMES({ STR_INIT("via"), STOPS_REQUEST }),
+	[4] = NAMES({ STR_INIT("host"), STOPS_REQUEST }),
+	[6] = NAMES({ STR_INIT("expect"), STOPS_REQUEST }, { STR_INIT("cookie"), STOPS_REQUEST }, { STR_INIT("prefer"), STOPS_REQUEST }),
+	[7] = NAMES({ STR_INIT("trailer"), STOPS_HOP }, { STR_INIT("upgrade"), STOPS_HOP }, { STR_INIT("cookie2"), STOPS_REQUEST },
+	    { STR_INIT("alt-svc"), STOPS_ANSWER }),
+	[9] = NAMES({ STR_INIT("forwarded"), STOPS_REQUEST }, { STR_INIT("x-real-ip"), STOPS_REQUEST },
+	    { STR_INIT("x-api-key"), STOPS_REQUEST }),
+	[10] = NAMES({ STR_INIT("connection"), STOPS_HOP }, { STR_INIT("keep-alive"), STOPS_HOP }),
+	[11] = NAMES({ STR_INIT("x-forwarded"), STOPS_REQUEST }),
+	[12] = NAMES({ STR_INIT("x-request-id"), STOPS_REQUEST | STOPS_ANSWER }, { STR_INIT("max-forwards"), STOPS_REQUEST }),
+	[13] = NAMES({ STR_INIT("server-timing"), STOPS_ANSWER }),
+	[14] = NAMES({ STR_INIT("content-length"), STOPS_REQUEST | STOPS_ANSWER }, { STR_INIT("http2-settings"), STOPS_HOP }),
+	[15] = NAMES({ STR_INIT("idempotency-key"), STOPS_REQUEST }),
+	[17] = NAMES({ STR_INIT("transfer-encoding"), STOPS_HOP }),
 };
 
 /* Proxy-Connection, Proxy-Authorization, Proxy-Authenticate and whatever a proxy says to its neighbour, Proxy-Status too. */
 static const struct header_name prefixes[] = {
-	{ STR_INIT("Proxy-"), STOPS_HOP }, { STR_INIT("X-Forwarded-"), STOPS_REQUEST }, { STR_INIT("X-Jobgate-"), STOPS_REQUEST },
+	{ STR_INIT("proxy-"), STOPS_HOP }, { STR_INIT("x-forwarded-"), STOPS_REQUEST }, { STR_INIT("x-jobgate-"), STOPS_REQUEST },
 };
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-/* Compare N bytes of names as gateways behind us may: '_' is '-' to those that make variables of fields. */
+/*
+ * Compare N bytes of a field's name with one in lower case, as gateways behind us may: '_' is '-' to those that make variables of
+ * fields.
+ */
 static bool
-is_same_name(const char *a, const char *b, size_t n)
+is_same_name(const char *name, const char *lower, size_t n)
 {
-	for (size_t i = 0; i < n; i++) {
-		char c = a[i] == '_' ? '-' : str_lower(a[i]);
-
-		if (c != str_lower(b[i]))
+	if (str_same_nocase(name, lower, n))
+		return true;
+	for (size_t i = 0; i < n; i++)
+		if ((name[i] == '_' ? '-' : str_lower(name[i])) != lower[i])
 			return false;
-	}
 	return true;
 }
 
-/* In which directions a field of that name does not pass; 0: in none. */
+/* In which directions a field of that name, which is not empty, does not pass; 0: in none. */
 static unsigned
 header_stops(struct str name)
 {
+	char first = str_lower(name.p[0]);
+
 	if (name.n < COUNT(names) && names[name.n] != NULL)
 		for (const struct header_name *is = names[name.n]; is->name.n > 0; is++)
-			if (is_same_name(name.p, is->name.p, name.n))
+			if (first == is->name.p[0] && is_same_name(name.p, is->name.p, name.n))
 				return is->stops;
 	for (size_t i = 0; i < COUNT(prefixes); i++)
-		if (name.n >= prefixes[i].name.n && is_same_name(name.p, prefixes[i].name.p, prefixes[i].name.n))
+		if (first == prefixes[i].name.p[0] && name.n >= prefixes[i].name.n && is_same_name(name.p, prefixes[i].name.p, prefixes[i].name.n))
 			return prefixes[i].stops;
 	return 0;
 }

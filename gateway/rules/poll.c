@@ -105,8 +105,10 @@ add_part(struct buf *out, struct str part, bool fold)
 {
 	char *p = buf_room(out, part.n + 1);
 
-	for (size_t i = 0; i < part.n; i++)
-		p[i] = fold ? str_lower(part.p[i]) : part.p[i];
+	if (fold)
+		str_lower_copy(part, p);
+	else if (part.n)
+		memcpy(p, part.p, part.n);
 	p[part.n] = '\n';
 	out->n += part.n + 1;
 }

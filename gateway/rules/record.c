@@ -34,23 +34,30 @@ record_result_name(enum record_result r)
  * six (\u001f), so dropping a sixth of what is too much never drops too much, and a few rounds do.
  */
 static void
-record_string(struct jsonw *w, const char *key, struct str value, size_t max)
+record_put_string(struct jsonw *w, struct str key, struct str value, size_t max)
 {
 	size_t start = w->out->n, keep = value.n < max ? value.n : max, written;
 	bool comma = w->comma;
 
 	if (value.p == NULL) {
-		jsonw_null(w, key);
+		jsonw_put_raw(w, key, STR("null"));
 		return;
 	}
 	for (;;) {
-		written = jsonw_string_max(w, key, value, keep);
+		written = jsonw_put_string(w, key, utf8_cut(value, keep));
 		if (written <= max)
 			return;
 		keep -= (written - max + 5) / 6;
 		w->out->n = start;
 		w->comma = comma;
 	}
+}
+
+/* The same of a key whose length is known when this is compiled, as nearly all are. */
+static inline void
+record_string(struct jsonw *w, const char *key, struct str value, size_t max)
+{
+	record_put_string(w, str_from(key), value, max);
 }
 
 /* Write a number, or null where it is negative: not known. */

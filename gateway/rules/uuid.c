@@ -47,8 +47,5 @@ void
 uuid_lower(struct str s, char out[UUID_BYTES])
 {
 	check(s.n == UUID_BYTES);
-	for (size_t i = 0; i + 8 <= UUID_BYTES; i += 8)
-		eight_store(out + i, eight_lower(eight_load(s.p + i)));
-	for (size_t i = UUID_BYTES / 8 * 8; i < UUID_BYTES; i++)
-		out[i] = str_lower(s.p[i]);
+	str_lower_copy(s, out);
 }
