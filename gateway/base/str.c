@@ -56,8 +56,10 @@ str_find(struct str s, struct str needle)
 struct str
 str_trim(struct str s)
 {
-	while (s.n && (s.p[0] == ' ' || s.p[0] == '\t'))
-		s = str_sub(s, 1, s.n);
+	while (s.n && (s.p[0] == ' ' || s.p[0] == '\t')) {
+		s.p++;
+		s.n--;
+	}
 	while (s.n && (s.p[s.n - 1] == ' ' || s.p[s.n - 1] == '\t'))
 		s.n--;
 	return s;
