@@ -70,7 +70,7 @@ arena_grow(struct arena *a, size_t n)
 }
 
 /* Take N bytes as they are. */
-static void *
+static inline void *
 arena_take(struct arena *a, size_t n)
 {
 	size_t rounded = (n + _Alignof(max_align_t) - 1) & ~(_Alignof(max_align_t) - 1);
@@ -100,6 +100,22 @@ arena_copy(struct arena *a, struct str s)
 		memcpy(p, s.p, s.n);
 	p[s.n] = '\0';
 	return (struct str){ p, s.n };
+}
+
+struct str
+arena_join(struct arena *a, const struct str *parts, size_t count)
+{
+	size_t n = 0;
+	char *all, *p;
+
+	for (size_t i = 0; i < count; i++)
+		n += parts[i].n;
+	all = p = arena_take(a, n + 1);
+	for (size_t i = 0; i < count; i++)
+		if (parts[i].n)
+			p = mempcpy(p, parts[i].p, parts[i].n);
+	*p = '\0';
+	return (struct str){ all, n };
 }
 
 struct str

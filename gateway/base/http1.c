@@ -13,7 +13,7 @@ struct facts {
 	uint64_t length;
 	unsigned coding_lines, chunked, other_codings;	/* of Transfer-Encoding */
 	bool coding_bad;			/* an empty element, or something behind chunked */
-	bool close, keep_alive;			/* Connection's options */
+	bool close, keep_alive, other_options;	/* of Connection */
 };
 
 const char *
@@ -88,7 +88,7 @@ note_codings(struct facts *facts, struct str value)
 	}
 }
 
-/* Note the options of one Connection line that decide whether it lives on. */
+/* Note the options of one Connection line: those that decide whether it lives on, and whether there are others. */
 static void
 note_connection(struct facts *facts, struct str value)
 {
@@ -100,6 +100,8 @@ note_connection(struct facts *facts, struct str value)
 			facts->close = true;
 		else if (str_eq_nocase(option, STR("keep-alive")))
 			facts->keep_alive = true;
+		else
+			facts->other_options = true;
 	}
 }
 
@@ -148,12 +150,11 @@ take_field(struct str head, size_t *at, struct http1_field *field)
 	if (i == name || i == head.n || head.p[i] != ':')
 		return false;
 	value = ++i;
-	while (i < head.n && http1_byte_is(head.p[i], HTTP1_BYTE_VALUE))
-		i++;
+	i = http1_skip_text(head.p, i, head.n, HTTP1_BYTE_VALUE);
 	if (head.n - i < 2 || head.p[i] != '\r' || head.p[i + 1] != '\n')
 		return false;
-	field->name = str_sub(head, name, value - 1);
-	field->value = str_trim(str_sub(head, value, i));
+	field->name = (struct str){ head.p + name, value - 1 - name };
+	field->value = str_trim((struct str){ head.p + value, i - value });
 	*at = i + 2;
 	return true;
 }
@@ -173,6 +174,8 @@ take_fields(struct str head, size_t at, struct http1_head *out, struct facts *fa
 		note_field(facts, &field);
 		out->fields[out->field_count++] = field;
 	}
+	/* "close" might be a field's name too; Keep-Alive is of this hop in any case. */
+	out->names_fields = facts->close || facts->other_options;
 	return HTTP1_OK;
 }
 
@@ -248,9 +251,9 @@ take_request_line(struct str line, const struct http1_limits *limits, struct htt
 	if (method.n > HTTP1_METHOD_BYTES_MAX)
 		return HTTP1_UNKNOWN_METHOD;
 	target = str_sub(rest, 0, str_find_char(rest, ' '));
-	for (size_t i = 0; i < target.n; i++)
-		if (!http1_byte_is(target.p[i], HTTP1_BYTE_VISIBLE) || target.p[i] == '#')
-			return HTTP1_SYNTAX;
+	/* No space is in it: the rest of what a line may have is visible. */
+	if (http1_skip_text(target.p, 0, target.n, HTTP1_BYTE_LINE) < target.n || str_find_char(target, '#') < target.n)
+		return HTTP1_SYNTAX;
 	if (target.n == 0 || target.n == rest.n)
 		return HTTP1_SYNTAX;
 	out->target = target;

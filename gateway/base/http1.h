@@ -57,6 +57,7 @@ struct http1_head {
 	enum http1_framing framing;
 	uint64_t content_length;	/* with HTTP1_LENGTH */
 	bool keep_alive;		/* the peer lets the connection live on after this message (RFC 9112 9.3) */
+	bool names_fields;		/* its Connection may name fields of this hop: it says more than keep-alive */
 	bool expect_continue;		/* requests of 1.1 with a body to come: Expect: 100-continue */
 	size_t field_count;
 	struct http1_field fields[HTTP1_FIELDS_MAX];	/* in order, names as spelled */

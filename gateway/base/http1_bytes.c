@@ -41,10 +41,7 @@ http1_is_token(struct str s)
 bool
 http1_is_value(struct str s)
 {
-	for (size_t i = 0; i < s.n; i++)
-		if (!http1_byte_is(s.p[i], HTTP1_BYTE_VALUE))
-			return false;
-	return true;
+	return http1_skip_text(s.p, 0, s.n, HTTP1_BYTE_VALUE) == s.n;
 }
 
 /* Whether S is an IPv6 address between brackets; zones and future versions are none. */

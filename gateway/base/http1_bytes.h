@@ -10,6 +10,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/eight.h"
+
 enum http1_byte {
 	HTTP1_BYTE_TOKEN = 1,	/* tchar, RFC 9110 5.6.2 */
 	HTTP1_BYTE_VALUE = 2,	/* in a field value, RFC 9110 5.5: HTAB, SP, visible, obs-text */
@@ -25,6 +27,30 @@ static inline bool
 http1_byte_is(char c, unsigned mask)
 {
 	return (http1_bytes[(uint8_t)c] & mask) != 0;
+}
+
+/*
+ * The place of the first byte of P from AT on, before END, that is none of MASK: HTTP1_BYTE_LINE or HTTP1_BYTE_VALUE. What both have,
+ * 0x20 to 0x7e, is passed eight bytes at a time.
+ */
+static inline size_t
+http1_skip_text(const char *p, size_t at, size_t end, unsigned mask)
+{
+	while (at < end) {
+		if (end - at >= 8) {
+			uint64_t other = eight_not_text(eight_load(p + at));
+
+			if (other == 0) {
+				at += 8;
+				continue;
+			}
+			at += eight_first(other);
+		}
+		if (!http1_byte_is(p[at], mask))
+			break;
+		at++;
+	}
+	return at;
 }
 
 #endif

@@ -1,4 +1,4 @@
-/* The search for the end of a head, byte by byte as they arrive. */
+/* The search for the end of a head, as its bytes arrive. */
 #include "base/http1.h"
 
 #include <string.h>
@@ -62,23 +62,24 @@ may_begin_line(const struct http1_scan *s, char c)
 static size_t
 skip_ordinary(const struct http1_scan *s, struct str bytes, size_t at, size_t end)
 {
-	unsigned ordinary = s->first_line && s->request ? HTTP1_BYTE_LINE : HTTP1_BYTE_VALUE;
-
-	while (at < end && http1_byte_is(bytes.p[at], ordinary))
-		at++;
-	return at;
+	return http1_skip_text(bytes.p, at, end, s->first_line && s->request ? HTTP1_BYTE_LINE : HTTP1_BYTE_VALUE);
 }
 
-/* Take the CR or LF at s->at. *ENDED: it ended the empty line. False where it stands alone. */
+/* Take the CR and the LF at s->at, as far as they have come. *ENDED: they ended the empty line. False where either stands alone. */
 static bool
-take_line_end(struct http1_scan *s, char c, bool *ended)
+take_line_end(struct http1_scan *s, struct str bytes, size_t end, bool *ended)
 {
-	if (s->cr != (c == '\n'))
+	if (!s->cr) {
+		if (bytes.p[s->at] != '\r')
+			return false;
+		s->cr = true;
+		if (++s->at == end)
+			return true;
+	}
+	if (bytes.p[s->at] != '\n')
 		return false;
 	s->at++;
-	s->cr = c == '\r';
-	if (s->cr)
-		return true;
+	s->cr = false;
 	*ended = s->at - s->line_start == 2;
 	s->line_start = s->at;
 	s->first_line = false;
@@ -101,7 +102,7 @@ http1_scan_head(struct http1_scan *s, struct str bytes, const struct http1_limit
 			s->at = skip_ordinary(s, bytes, s->at, end);
 		if (s->at == end)
 			break;
-		if ((bytes.p[s->at] != '\r' && bytes.p[s->at] != '\n') || !take_line_end(s, bytes.p[s->at], &ended))
+		if (!take_line_end(s, bytes, end, &ended))
 			return 0;
 		*fault = HTTP1_OK;
 		if (ended)

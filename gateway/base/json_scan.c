@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/eight.h"
 #include "base/utf8.h"
 
 /* What may stand at `at`, white space aside. */
@@ -159,31 +160,17 @@ scan_special(struct json_scan *s, struct str rest, const char **fault)
 	return utf8_length(rest);
 }
 
-#define EVERY_BYTE(b) (UINT64_C(0x0101010101010101) * (b))
-
-/*
- * Whether one of eight bytes is not plain: a quote, a backslash, a control character or no ASCII. It may be said of
- * eight plain ones too.
- */
-static bool
-scan_has_special(const char *p)
-{
-	uint64_t eight, control, quote, backslash;
-
-	memcpy(&eight, p, sizeof(eight));
-	control = eight - EVERY_BYTE(0x20);
-	quote = (eight ^ EVERY_BYTE('"')) - EVERY_BYTE(1);	/* of a byte that is zero where there is one */
-	backslash = (eight ^ EVERY_BYTE('\\')) - EVERY_BYTE(1);
-	/* Taking n from a byte below n borrows into its high bit, which plain bytes do not have. */
-	return ((eight | control | quote | backslash) & EVERY_BYTE(0x80)) != 0;
-}
-
 /* Find the end of the run of plain ASCII that begins at FROM. */
 static size_t
 scan_plain(struct str input, size_t from)
 {
-	while (input.n - from >= sizeof(uint64_t) && !scan_has_special(input.p + from))
-		from += sizeof(uint64_t);
+	for (; input.n - from >= 8; from += 8) {
+		uint64_t word = eight_load(input.p + from);
+		uint64_t special = eight_not_plain(word) | eight_is(word, '"') | eight_is(word, '\\');
+
+		if (special != 0)
+			return from + eight_first(special);
+	}
 	while (from < input.n) {
 		unsigned char c = (unsigned char)input.p[from];
 

@@ -1,27 +1,44 @@
 /* JSON writer. */
 #include "base/jsonw.h"
 
-#include "base/utf8.h"
+#include <string.h>
 
-/* Write the separator and, inside an object, the key. */
-static void
-jsonw_begin(struct jsonw *w, const char *key)
+#include "base/eight.h"
+
+/* Write the separator and, inside an object, the key; returns where MORE bytes, for which there is room, go. */
+static char *
+jsonw_begin(struct jsonw *w, struct str key, size_t more)
 {
+	char *start = buf_room(w->out, key.n + 4 + more), *p = start;
+
 	if (w->comma)
-		buf_add_char(w->out, ',');
+		*p++ = ',';
 	w->comma = true;
-	if (key) {
-		buf_add_char(w->out, '"');
-		buf_add_z(w->out, key);
-		buf_add(w->out, STR("\":"));
+	if (key.p) {
+		*p++ = '"';
+		p = mempcpy(p, key.p, key.n);
+		*p++ = '"';
+		*p++ = ':';
 	}
+	w->out->n += (size_t)(p - start);
+	return p;
 }
 
 void
-jsonw_object(struct jsonw *w, const char *key)
+jsonw_put_raw(struct jsonw *w, struct str key, struct str value)
 {
-	jsonw_begin(w, key);
-	buf_add_char(w->out, '{');
+	char *p = jsonw_begin(w, key, value.n);
+
+	if (value.n)
+		memcpy(p, value.p, value.n);
+	w->out->n += value.n;
+}
+
+void
+jsonw_put_open(struct jsonw *w, struct str key, char bracket)
+{
+	*jsonw_begin(w, key, 1) = bracket;
+	w->out->n++;
 	w->comma = false;
 }
 
@@ -30,14 +47,6 @@ jsonw_end_object(struct jsonw *w)
 {
 	buf_add_char(w->out, '}');
 	w->comma = true;
-}
-
-void
-jsonw_array(struct jsonw *w, const char *key)
-{
-	jsonw_begin(w, key);
-	buf_add_char(w->out, '[');
-	w->comma = false;
 }
 
 void
@@ -61,113 +70,91 @@ jsonw_escape_ascii(struct buf *out, char c)
 	}
 }
 
-#define EACH_BYTE(value) (UINT64_MAX / 255 * (value))
-
-/* Not 0 where a byte of WORD is 0 ("Bit Twiddling Hacks", S. E. Anderson). */
+/* Copy eight bytes, and mark those that do not stand for themselves. */
 static inline uint64_t
-jsonw_zero_bytes(uint64_t word)
+jsonw_copy_eight(char *out, const char *p)
 {
-	return (word - EACH_BYTE(1)) & ~word & EACH_BYTE(0x80);
+	uint64_t word = eight_load(p);
+
+	eight_store(out, word);
+	return eight_not_text(word) | eight_is(word, '"') | eight_is(word, '\\');
 }
 
-/* Whether the eight bytes at P stand for themselves: most of what is written are identifiers and times. */
-static inline bool
-jsonw_plain_word(const char *p)
+/* Whether one byte stands for itself. */
+static bool
+jsonw_is_plain(char c)
 {
-	uint64_t word, odd;
-
-	memcpy(&word, p, sizeof(word));
-	odd = word | ((word - EACH_BYTE(0x20)) & ~word);	/* not ASCII, or below space */
-	odd |= jsonw_zero_bytes(word ^ EACH_BYTE('"')) | jsonw_zero_bytes(word ^ EACH_BYTE('\\'));
-	odd |= jsonw_zero_bytes(word ^ EACH_BYTE(0x7f));
-	return (odd & EACH_BYTE(0x80)) == 0;
+	return c >= ' ' && c <= '~' && c != '"' && c != '\\';
 }
 
-/* How many bytes at the front of S stand for themselves. */
+/*
+ * Copy the bytes at the front of S that stand for themselves to OUT, which has room for all of S; returns how many. Most of what is
+ * written are identifiers and times: they are looked at while they are copied, and are done at once.
+ */
 static size_t
-jsonw_plain_length(struct str s)
+jsonw_copy_plain(char *out, struct str s)
 {
+	uint64_t odd = 0;
 	size_t i = 0;
 
-	while (s.n - i >= 8 && jsonw_plain_word(s.p + i))
-		i += 8;
-	while (i < s.n && (unsigned char)s.p[i] >= 0x20 && (unsigned char)s.p[i] < 0x7f && s.p[i] != '"' && s.p[i] != '\\')
-		i++;
+	for (; s.n - i >= 8; i += 8)
+		if ((odd = jsonw_copy_eight(out + i, s.p + i)) != 0)
+			return i + eight_first(odd);
+	if (i > 0 && i < s.n) {
+		i = s.n - 8;	/* the last eight, of which some are done already */
+		odd = jsonw_copy_eight(out + i, s.p + i);
+		return odd ? i + eight_first(odd) : s.n;
+	}
+	for (; i < s.n && jsonw_is_plain(s.p[i]); i++)
+		out[i] = s.p[i];
 	return i;
+}
+
+/* Append what stands at the front of S and not for itself; returns how many bytes of S that are. */
+static size_t
+jsonw_escape_one(struct buf *out, struct str s)
+{
+	size_t n = utf8_length(s);
+
+	if (n == 1)
+		jsonw_escape_ascii(out, s.p[0]);
+	else if (n > 1)
+		buf_add(out, str_sub(s, 0, n));
+	else
+		buf_add_z(out, "\\ufffd");
+	return n ? n : 1;
 }
 
 void
 jsonw_escape(struct buf *out, struct str value)
 {
-	for (size_t i = 0; i < value.n;) {
-		struct str rest = str_sub(value, i, value.n);
-		size_t plain = jsonw_plain_length(rest), n;
+	while (value.n > 0) {
+		size_t plain = jsonw_copy_plain(buf_room(out, value.n), value);
 
-		buf_add(out, str_sub(rest, 0, plain));	/* nearly always all of it */
-		i += plain;
-		if (i == value.n)
-			break;
-		rest = str_sub(value, i, value.n);
-		n = utf8_length(rest);
-
-		if (n == 1)
-			jsonw_escape_ascii(out, rest.p[0]);
-		else if (n > 1)
-			buf_add(out, str_sub(rest, 0, n));
-		else
-			buf_add_z(out, "\\ufffd");
-		i += n ? n : 1;
+		out->n += plain;
+		value = str_sub(value, plain, value.n);	/* nearly always nothing is left */
+		if (value.n > 0)
+			value = str_sub(value, jsonw_escape_one(out, value), value.n);
 	}
 }
 
-void
-jsonw_string(struct jsonw *w, const char *key, struct str value)
+size_t
+jsonw_put_string(struct jsonw *w, struct str key, struct str value)
 {
-	jsonw_begin(w, key);
+	char *p = jsonw_begin(w, key, value.n + 2);
+	size_t plain = jsonw_copy_plain(p + 1, value), start = ++w->out->n;
+
+	*p = '"';
+	w->out->n += plain;
+	if (plain < value.n)	/* hardly ever */
+		jsonw_escape(w->out, str_sub(value, plain, value.n));
 	buf_add_char(w->out, '"');
-	jsonw_escape(w->out, value);
-	buf_add_char(w->out, '"');
+	return w->out->n - 1 - start;
 }
 
 void
-jsonw_string_max(struct jsonw *w, const char *key, struct str value, size_t max)
+jsonw_put_int(struct jsonw *w, struct str key, int64_t value)
 {
-	jsonw_string(w, key, utf8_cut(value, max));
-}
-
-void
-jsonw_string_or_null(struct jsonw *w, const char *key, struct str value)
-{
-	if (value.p)
-		jsonw_string(w, key, value);
-	else
-		jsonw_null(w, key);
-}
-
-void
-jsonw_int(struct jsonw *w, const char *key, int64_t value)
-{
-	jsonw_begin(w, key);
+	jsonw_begin(w, key, BUF_INT_BYTES);
 	buf_add_int(w->out, value);
-}
-
-void
-jsonw_bool(struct jsonw *w, const char *key, bool value)
-{
-	jsonw_begin(w, key);
-	buf_add_z(w->out, value ? "true" : "false");
-}
-
-void
-jsonw_null(struct jsonw *w, const char *key)
-{
-	jsonw_begin(w, key);
-	buf_add_z(w->out, "null");
-}
-
-void
-jsonw_raw(struct jsonw *w, const char *key, struct str value)
-{
-	jsonw_begin(w, key);
-	buf_add(w->out, value);
 }

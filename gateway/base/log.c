@@ -37,7 +37,7 @@ static atomic_bool running;
 static atomic_int wanted_level = LOG_INFO;
 static atomic_uint_fast64_t dropped;
 
-static const char *const level_names[] = { "error", "warn", "info", "debug" };
+static const struct str level_names[] = { STR_INIT("error"), STR_INIT("warn"), STR_INIT("info"), STR_INIT("debug") };
 
 /* Write a line whole, or give up: there is nobody to tell. */
 static void
@@ -167,16 +167,16 @@ log_format(enum log_level level, const char *event, const struct log_field *f)
 	clock_format_rfc3339(clock_now_wall(), time);
 	buf_room(&line, LOG_LINE_BYTES);
 	jsonw_object(&w, NULL);
-	jsonw_string(&w, "time", str_from(time));
-	jsonw_string(&w, "level", str_from(level_names[level]));
+	jsonw_string(&w, "time", (struct str){ time, CLOCK_RFC3339_BYTES - 1 });
+	jsonw_string(&w, "level", level_names[level]);
 	jsonw_string(&w, "event", str_from(event));
-	for (; f->key; f++) {
+	for (; f->key.p; f++) {
 		if (f->type == LOG_TYPE_INT)
-			jsonw_int(&w, f->key, f->i);
+			jsonw_put_int(&w, f->key, f->i);
 		else if (f->type == LOG_TYPE_BOOL)
-			jsonw_bool(&w, f->key, f->i != 0);
+			jsonw_put_raw(&w, f->key, f->i ? STR("true") : STR("false"));
 		else
-			jsonw_string_max(&w, f->key, f->s, LOG_VALUE_BYTES_MAX);
+			jsonw_put_string(&w, f->key, utf8_cut(f->s, LOG_VALUE_BYTES_MAX));
 	}
 	jsonw_end_object(&w);
 	buf_add_char(&line, '\n');
@@ -214,7 +214,7 @@ bool
 log_level_from(struct str word, enum log_level *level)
 {
 	for (size_t i = 0; i < sizeof(level_names) / sizeof(level_names[0]); i++)
-		if (str_eq(word, str_from(level_names[i]))) {
+		if (str_eq(word, level_names[i])) {
 			*level = (enum log_level)i;
 			return true;
 		}

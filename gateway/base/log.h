@@ -18,20 +18,22 @@ enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 enum log_type { LOG_TYPE_STR, LOG_TYPE_INT, LOG_TYPE_BOOL };
 
 struct log_field {
-	const char *key;	/* NULL ends the list */
+	struct str key;		/* a literal; p NULL ends the list */
 	enum log_type type;
-	struct str s;		/* borrowed for the call; written escaped, at most 1 KiB of it */
-	int64_t i;
+	union {
+		struct str s;	/* borrowed for the call; written escaped, at most 1 KiB of it */
+		int64_t i;
+	};
 };
 
-#define log_s(key, value) { key, LOG_TYPE_STR, value, 0 }
-#define log_z(key, value) { key, LOG_TYPE_STR, str_from(value), 0 }
-#define log_i(key, value) { key, LOG_TYPE_INT, { 0, 0 }, value }
-#define log_b(key, value) { key, LOG_TYPE_BOOL, { 0, 0 }, value }
+#define log_s(key, value) { STR_INIT(key), LOG_TYPE_STR, { .s = value } }
+#define log_z(key, value) { STR_INIT(key), LOG_TYPE_STR, { .s = str_from(value) } }
+#define log_i(key, value) { STR_INIT(key), LOG_TYPE_INT, { .i = value } }
+#define log_b(key, value) { STR_INIT(key), LOG_TYPE_BOOL, { .i = value } }
 
 /* log_line(LOG_INFO, "jobgate ready", log_z("address", a), log_i("workers", n)); */
 #define log_line(level, event, ...) \
-	log_write(level, event, (const struct log_field[]){ __VA_ARGS__ __VA_OPT__(,) { NULL, LOG_TYPE_STR, { 0, 0 }, 0 } })
+	log_write(level, event, (const struct log_field[]){ __VA_ARGS__ __VA_OPT__(,) { { NULL, 0 }, LOG_TYPE_STR, { .i = 0 } } })
 
 void log_write(enum log_level level, const char *event, const struct log_field *fields);
 

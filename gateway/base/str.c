@@ -3,13 +3,34 @@
 
 #include <string.h>
 
+#include "base/eight.h"
+
 bool
 str_same_nocase(const char *a, const char *b, size_t n)
 {
-	for (size_t i = 0; i < n; i++)
+	size_t i = 0;
+
+	for (; n - i >= 8; i += 8) {
+		uint64_t x = eight_load(a + i), y = eight_load(b + i);
+
+		if (x != y && eight_lower(x) != eight_lower(y))
+			return false;
+	}
+	for (; i < n; i++)
 		if (a[i] != b[i] && str_lower(a[i]) != str_lower(b[i]))
 			return false;
 	return true;
+}
+
+void
+str_lower_copy(struct str s, char *out)
+{
+	size_t i = 0;
+
+	for (; s.n - i >= 8; i += 8)
+		eight_store(out + i, eight_lower(eight_load(s.p + i)));
+	for (; i < s.n; i++)
+		out[i] = str_lower(s.p[i]);
 }
 
 bool
@@ -25,14 +46,6 @@ str_starts_nocase(struct str s, struct str prefix)
 }
 
 size_t
-str_find_char(struct str s, char c)
-{
-	const char *hit = s.n ? memchr(s.p, c, s.n) : NULL;
-
-	return hit ? (size_t)(hit - s.p) : s.n;
-}
-
-size_t
 str_find(struct str s, struct str needle)
 {
 	const char *hit = needle.n && s.n ? memmem(s.p, s.n, needle.p, needle.n) : NULL;
@@ -43,8 +56,10 @@ str_find(struct str s, struct str needle)
 struct str
 str_trim(struct str s)
 {
-	while (s.n && (s.p[0] == ' ' || s.p[0] == '\t'))
-		s = str_sub(s, 1, s.n);
+	while (s.n && (s.p[0] == ' ' || s.p[0] == '\t')) {
+		s.p++;
+		s.n--;
+	}
 	while (s.n && (s.p[s.n - 1] == ' ' || s.p[s.n - 1] == '\t'))
 		s.n--;
 	return s;
@@ -97,8 +112,11 @@ void
 str_hex_encode(const uint8_t *bytes, size_t n, char *out)
 {
 	static const char digits[] = "0123456789abcdef";
+	size_t i = 0;
 
-	for (size_t i = 0; i < n; i++) {
+	for (; n - i >= 4; i += 4)
+		eight_store(out + 2 * i, eight_hex(bytes + i));
+	for (; i < n; i++) {
 		out[2 * i] = digits[bytes[i] >> 4];
 		out[2 * i + 1] = digits[bytes[i] & 15];
 	}

@@ -64,11 +64,20 @@ str_eq_nocase(struct str a, struct str b)
 	return a.n == b.n && str_same_nocase(a.p, b.p, a.n);
 }
 
+/* Write S with its letters in lower case to OUT, which has room for all of it. */
+void str_lower_copy(struct str s, char *out);
+
 bool str_starts(struct str s, struct str prefix);
 bool str_starts_nocase(struct str s, struct str prefix);
 
 /* The place of the first C in S, or S.n. */
-size_t str_find_char(struct str s, char c);
+static inline size_t
+str_find_char(struct str s, char c)
+{
+	const char *hit = s.n ? (const char *)memchr(s.p, c, s.n) : NULL;
+
+	return hit ? (size_t)(hit - s.p) : s.n;
+}
 
 /* The place of the first NEEDLE in S, or S.n where there is none. */
 size_t str_find(struct str s, struct str needle);

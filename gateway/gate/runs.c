@@ -108,13 +108,15 @@ runs_find(struct runs *runs, struct str request)
 static struct run *
 runs_add(struct runs *runs, struct str item, struct str request)
 {
+	/* Found once: the macros below name their list four times. */
+	struct run_chain *of_item = chain_of(runs->by_item, item), *of_request = chain_of(runs->by_request, request);
 	struct run *run = calloc(1, sizeof(*run));
 
 	check(run != NULL);
 	memcpy(run->item, item.p, UUID_BYTES);
 	memcpy(run->request, request.p, UUID_BYTES);
-	LIST_INSERT_HEAD(chain_of(runs->by_item, item), run, of_item);
-	LIST_INSERT_HEAD(chain_of(runs->by_request, request), run, of_request);
+	LIST_INSERT_HEAD(of_item, run, of_item);
+	LIST_INSERT_HEAD(of_request, run, of_request);
 	runs->count++;
 	return run;
 }

@@ -67,7 +67,7 @@ void tls_end_clean(void *ssl);
 /* NotAfter of a certificate file in wall-clock microseconds, for warnings; false where unreadable. */
 bool tls_certificate_expiry(const char *cert_file, int64_t *not_after_us);
 
-/* SHA-256 of BYTES (thread-safe, the algorithm is fetched once). */
+/* SHA-256 of BYTES (thread-safe; nothing of them is left in memory). */
 void digest_sha256(struct str bytes, uint8_t out[32]);
 
 /* HMAC-SHA-256 of BYTES with KEY (RFC 2104); never fails. */

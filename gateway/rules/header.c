@@ -4,83 +4,97 @@
 /* Longer ids are somebody's payload: the contract's number. */
 #define REQUEST_ID_BYTES_MAX 128
 
-/* Of this hop alone, whether Connection names them or not (RFC 9110 7.6.1; HTTP2-Settings: RFC 7540 3.2.1). */
-static const struct str hop_names[] = { STR_INIT("Connection"), STR_INIT("Keep-Alive"), STR_INIT("TE"),
-	STR_INIT("Trailer"), STR_INIT("Transfer-Encoding"), STR_INIT("Upgrade"), STR_INIT("HTTP2-Settings") };
+enum header_stop {
+	STOPS_REQUEST = 1,	/* made anew, answered here, or nothing the upstream should believe */
+	STOPS_ANSWER = 2,	/* made anew; Alt-Svc speaks of the upstream's origin and would lead callers round the gate (RFC 7838 2) */
+	STOPS_HOP = 3,		/* of this hop alone, whether Connection names it or not (RFC 9110 7.6.1; HTTP2-Settings: RFC 7540 3.2.1) */
+};
 
-/* Proxy-Connection, Proxy-Authorization, Proxy-Authenticate and whatever a proxy says to its neighbour. */
-static const struct str hop_prefixes[] = { STR_INIT("Proxy-") };
+struct header_name {
+	struct str name;
+	enum header_stop stops;
+};
 
-/* Made anew, answered here, or nothing the upstream should believe. */
-static const struct str request_names[] = { STR_INIT("Host"), STR_INIT("Content-Length"), STR_INIT("Expect"),
-	STR_INIT("Via"), STR_INIT("Forwarded"), STR_INIT("X-Forwarded"), STR_INIT("X-Real-IP"), STR_INIT("Cookie"),
-	STR_INIT("Cookie2"), STR_INIT("X-API-Key"), STR_INIT("X-Request-Id"), STR_INIT("Prefer"),
-	    STR_INIT("Max-Forwards"),
-	STR_INIT("Idempotency-Key") };
-static const struct str request_prefixes[] = { STR_INIT("X-Forwarded-"), STR_INIT("X-Jobgate-") };
+/* A list with its end. */
+#define NAMES(...) (const struct header_name[]){ __VA_ARGS__, { STR_INIT(""), 0 } }
 
-/* Made anew; Alt-Svc speaks of the upstream's origin and would lead callers round the gate (RFC 7838 2). */
-static const struct str response_names[] = { STR_INIT("Content-Length"), STR_INIT("X-Request-Id"),
-	STR_INIT("Server-Timing"), STR_INIT("Proxy-Status"), STR_INIT("Alt-Svc") };
+/*
+ * The names that do not pass, in lower case, by their length: nearly every field's is told apart from them by that and its first
+ * letter.
+ */
+static const struct header_name *const names[] = {
+	[2] = NAMES({ STR_INIT("te"), STOPS_HOP }),
+	[3] = NAMES({ STR_INIT("via"), STOPS_REQUEST }),
+	[4] = NAMES({ STR_INIT("host"), STOPS_REQUEST }),
+	[6] = NAMES({ STR_INIT("expect"), STOPS_REQUEST }, { STR_INIT("cookie"), STOPS_REQUEST }, { STR_INIT("prefer"), STOPS_REQUEST }),
+	[7] = NAMES({ STR_INIT("trailer"), STOPS_HOP }, { STR_INIT("upgrade"), STOPS_HOP }, { STR_INIT("cookie2"), STOPS_REQUEST },
+	    { STR_INIT("alt-svc"), STOPS_ANSWER }),
+	[9] = NAMES({ STR_INIT("forwarded"), STOPS_REQUEST }, { STR_INIT("x-real-ip"), STOPS_REQUEST },
+	    { STR_INIT("x-api-key"), STOPS_REQUEST }),
+	[10] = NAMES({ STR_INIT("connection"), STOPS_HOP }, { STR_INIT("keep-alive"), STOPS_HOP }),
+	[11] = NAMES({ STR_INIT("x-forwarded"), STOPS_REQUEST }),
+	[12] = NAMES({ STR_INIT("x-request-id"), STOPS_REQUEST | STOPS_ANSWER }, { STR_INIT("max-forwards"), STOPS_REQUEST }),
+	[13] = NAMES({ STR_INIT("server-timing"), STOPS_ANSWER }),
+	[14] = NAMES({ STR_INIT("content-length"), STOPS_REQUEST | STOPS_ANSWER }, { STR_INIT("http2-settings"), STOPS_HOP }),
+	[15] = NAMES({ STR_INIT("idempotency-key"), STOPS_REQUEST }),
+	[17] = NAMES({ STR_INIT("transfer-encoding"), STOPS_HOP }),
+};
+
+/* Proxy-Connection, Proxy-Authorization, Proxy-Authenticate and whatever a proxy says to its neighbour, Proxy-Status too. */
+static const struct header_name prefixes[] = {
+	{ STR_INIT("proxy-"), STOPS_HOP }, { STR_INIT("x-forwarded-"), STOPS_REQUEST }, { STR_INIT("x-jobgate-"), STOPS_REQUEST },
+};
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-/* Compare names as gateways behind us may: '_' is '-' to those that make variables of fields. */
+/*
+ * Compare N bytes of a field's name with one in lower case, as gateways behind us may: '_' is '-' to those that make variables of
+ * fields.
+ */
 static bool
-is_same_name(struct str a, struct str b)
+is_same_name(const char *name, const char *lower, size_t n)
 {
-	if (a.n != b.n)
-		return false;
-	for (size_t i = 0; i < a.n; i++) {
-		char c = a.p[i] == '_' ? '-' : str_lower(a.p[i]);
-
-		if (c != str_lower(b.p[i]))
+	if (str_same_nocase(name, lower, n))
+		return true;
+	for (size_t i = 0; i < n; i++)
+		if ((name[i] == '_' ? '-' : str_lower(name[i])) != lower[i])
 			return false;
-	}
 	return true;
 }
 
-/* Whether NAME is one of NAMES. */
-static bool
-is_one_of(struct str name, const struct str *names, size_t count)
+/* In which directions a field of that name, which is not empty, does not pass; 0: in none. */
+static unsigned
+header_stops(struct str name)
 {
-	for (size_t i = 0; i < count; i++)
-		if (is_same_name(name, names[i]))
-			return true;
-	return false;
+	char first = str_lower(name.p[0]);
+
+	if (name.n < COUNT(names) && names[name.n] != NULL)
+		for (const struct header_name *is = names[name.n]; is->name.n > 0; is++)
+			if (first == is->name.p[0] && is_same_name(name.p, is->name.p, name.n))
+				return is->stops;
+	for (size_t i = 0; i < COUNT(prefixes); i++)
+		if (first == prefixes[i].name.p[0] && name.n >= prefixes[i].name.n && is_same_name(name.p, prefixes[i].name.p, prefixes[i].name.n))
+			return prefixes[i].stops;
+	return 0;
 }
 
-/* Whether NAME begins with one of PREFIXES. */
+/* Whether Connection names a field, so that it ends at this hop. */
 static bool
-begins_with_one_of(struct str name, const struct str *prefixes, size_t count)
+is_named_by_connection(const struct http1_head *head, struct str name)
 {
-	for (size_t i = 0; i < count; i++)
-		if (name.n >= prefixes[i].n && is_same_name(str_sub(name, 0, prefixes[i].n), prefixes[i]))
-			return true;
-	return false;
-}
-
-/* Whether a field ends at this hop: by its name, or because Connection names it. */
-static bool
-is_hop_by_hop(const struct http1_head *head, struct str name)
-{
-	return is_one_of(name, hop_names, COUNT(hop_names)) ||
-	    begins_with_one_of(name, hop_prefixes, COUNT(hop_prefixes)) ||
-	    http1_list_has(head, STR("Connection"), name);
+	return head->names_fields && http1_list_has(head, STR("Connection"), name);
 }
 
 bool
 header_goes_upstream(const struct http1_head *request, const struct http1_field *field)
 {
-	return !is_one_of(field->name, request_names, COUNT(request_names)) &&
-	    !begins_with_one_of(field->name, request_prefixes, COUNT(request_prefixes)) &&
-	    !is_hop_by_hop(request, field->name);
+	return (header_stops(field->name) & STOPS_REQUEST) == 0 && !is_named_by_connection(request, field->name);
 }
 
 bool
 header_is_relayed(const struct http1_head *response, const struct http1_field *field)
 {
-	return !is_one_of(field->name, response_names, COUNT(response_names)) && !is_hop_by_hop(response, field->name);
+	return (header_stops(field->name) & STOPS_ANSWER) == 0 && !is_named_by_connection(response, field->name);
 }
 
 /* The received-by of one element, "1.1 NAME (comment)". */

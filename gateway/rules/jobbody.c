@@ -48,6 +48,17 @@ checker_where(const struct jobbody_checker *c)
 	return arena_printf(c->arena, "parameters[%zu] (\"%.*s\")", c->parameter, STR_ARG(name));
 }
 
+/* The place for the next fault that is listed. */
+static struct jobbody_fault *
+checker_next_fault(struct jobbody_checker *c)
+{
+	struct jobbody_result *r = c->result;
+
+	if (r->faults == NULL)
+		r->faults = arena_alloc(c->arena, JOBBODY_FAULTS_MAX * sizeof(*r->faults));
+	return &r->faults[r->fault_count++];
+}
+
 /* Count a fault, and list it while there is room: WHAT, and what of the caller's it is about (p NULL: nothing). */
 static void
 checker_fault(struct jobbody_checker *c, const char *what, struct str about)
@@ -60,7 +71,7 @@ checker_fault(struct jobbody_checker *c, const char *what, struct str about)
 	if (r->fault_count == JOBBODY_FAULTS_MAX)
 		return;
 	where = checker_where(c);
-	fault = &r->faults[r->fault_count++];
+	fault = checker_next_fault(c);
 	fault->code = "InvalidParameter";
 	if (quoted.p == NULL)
 		fault->message = arena_printf(c->arena, "%.*s: %s", STR_ARG(where), what);
@@ -291,8 +302,9 @@ checker_syntax_fault(struct jobbody_checker *c, struct str message)
 {
 	struct jobbody_result *r = c->result;
 
-	r->fault_count = r->fault_total = 1;
-	r->faults[0] = (struct jobbody_fault){ "InvalidParameter", message };
+	r->fault_count = 0;
+	r->fault_total = 1;
+	*checker_next_fault(c) = (struct jobbody_fault){ "InvalidParameter", message };
 }
 
 /* Sum the faults up in one message. */

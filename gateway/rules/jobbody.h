@@ -20,7 +20,7 @@ struct jobbody_fault {
 struct jobbody_result {
 	bool ok;
 	struct str message;		/* the error's message where !ok: the first or only fault, or how many there are */
-	struct jobbody_fault faults[JOBBODY_FAULTS_MAX];
+	struct jobbody_fault *faults;	/* room for JOBBODY_FAULTS_MAX in the arena of the check; NULL where there is none, as nearly always */
 	size_t fault_count;		/* listed */
 	size_t fault_total;		/* found */
 };

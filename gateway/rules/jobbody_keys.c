@@ -7,21 +7,36 @@
 #include "base/check.h"
 #include "base/json_scan.h"
 
-/* Most bodies have fewer keys open at a time. */
-#define JOBBODY_KEYS_FIRST 32
-
 void
 jobbody_keys_init(struct jobbody_keys *k, struct str body)
 {
 	check(body.n <= JOBBODY_KEYS_BODY_MAX);
-	*k = (struct jobbody_keys){ .body = body };
+	k->body = body;
+	k->keys = k->first;
+	k->count = 0;
+	k->size = JOBBODY_KEYS_FIRST;
+	k->copies = BUF_EMPTY;
 }
 
 void
 jobbody_keys_fini(struct jobbody_keys *k)
 {
-	free(k->keys);
+	if (k->keys != k->first)
+		free(k->keys);
 	buf_fini(&k->copies);
+}
+
+/* Make room for as many again. */
+static void
+keys_grow(struct jobbody_keys *k)
+{
+	bool owned = k->keys != k->first;
+
+	k->size *= 2;
+	k->keys = reallocarray(owned ? k->keys : NULL, k->size, sizeof(*k->keys));
+	check(k->keys != NULL);
+	if (!owned)
+		memcpy(k->keys, k->first, sizeof(k->first));
 }
 
 void
@@ -36,11 +51,8 @@ jobbody_keys_add(struct jobbody_keys *k, struct str text, bool escaped)
 	} else {
 		key.at = (uint32_t)(text.p - k->body.p);
 	}
-	if (k->count == k->size) {
-		k->size = k->size ? k->size * 2 : JOBBODY_KEYS_FIRST;
-		k->keys = reallocarray(k->keys, k->size, sizeof(*k->keys));
-		check(k->keys != NULL);
-	}
+	if (k->count == k->size)
+		keys_grow(k);
 	k->keys[k->count++] = key;
 }
 

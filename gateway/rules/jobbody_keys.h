@@ -15,6 +15,9 @@
 /* Offsets and lengths have 31 bits. */
 #define JOBBODY_KEYS_BODY_MAX INT32_MAX
 
+/* Most bodies have fewer keys open at a time: no memory is taken for these. */
+#define JOBBODY_KEYS_FIRST 32
+
 struct jobbody_key {
 	uint32_t at;		/* offset in the body or in `copies` */
 	uint32_t n : 31;
@@ -23,11 +26,13 @@ struct jobbody_key {
 
 struct jobbody_keys {
 	struct str body;		/* borrowed */
-	struct jobbody_key *keys;	/* owned */
+	struct jobbody_key *keys;	/* `first`, or owned */
 	size_t count, size;
 	struct buf copies;		/* keys that had escapes, undone */
+	struct jobbody_key first[JOBBODY_KEYS_FIRST];
 };
 
+/* K must not be moved from then on. */
 void jobbody_keys_init(struct jobbody_keys *k, struct str body);
 void jobbody_keys_fini(struct jobbody_keys *k);
 

@@ -7,6 +7,8 @@
 #define KEPT_LINE 3
 #define KEPT_FIELDS_MAX 100
 #define KEPT_CODE_MAX 128
+/* The first line: the status, a space, the code. */
+#define KEPT_FIRST_BYTES (5 + KEPT_CODE_MAX)
 
 /* What clients of this API read (reference: fabric.md 3 and 6). */
 static const struct str needed[] = { STR_INIT("Location"), STR_INIT("Retry-After"), STR_INIT("RequestId"), STR_INIT("x-ms-job-id"),
@@ -75,14 +77,15 @@ void
 kept_write(struct buf *out, const struct kept_answer *answer, bool has_body)
 {
 	struct str code = kept_code(answer->error_code);
-	size_t start = out->n;
+	size_t start = out->n, wanted = kept_bytes(answer, has_body);
 	bool only_needed;
 
+	buf_room(out, KEPT_FIRST_BYTES + (wanted < KEPT_BYTES_MAX ? wanted : KEPT_BYTES_MAX));	/* memory is taken once */
 	buf_add_int(out, answer->status);
 	buf_add_char(out, ' ');
 	buf_add(out, code);
 	buf_add_char(out, '\n');
-	only_needed = out->n - start + kept_bytes(answer, has_body) > KEPT_BYTES_MAX;
+	only_needed = out->n - start + wanted > KEPT_BYTES_MAX;
 	for (size_t i = 0; i < answer->field_count; i++) {
 		const struct http1_field *field = &answer->fields[i];
 

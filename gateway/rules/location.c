@@ -48,10 +48,9 @@ location_rewrite(struct arena *arena, struct str value, const struct location_ru
 	struct str rest;
 
 	if (strip_origin(value, rule->upstream_origin, &rest))
-		return arena_printf(arena, "%.*s%.*s%.*s", STR_ARG(rule->public_origin), STR_ARG(rule->public_path),
-		    STR_ARG(rest));
+		return arena_join(arena, (struct str[]){ rule->public_origin, rule->public_path, rest }, 3);
 	if (rule->public_path.n && str_starts(value, STR("/v1/")))
-		return arena_printf(arena, "%.*s%.*s", STR_ARG(rule->public_path), STR_ARG(value));
+		return arena_join(arena, (struct str[]){ rule->public_path, value }, 2);
 	return value;
 }
 
@@ -59,25 +58,21 @@ location_rewrite(struct arena *arena, struct str value, const struct location_ru
 static struct str
 take_last_segment(struct str *path)
 {
-	size_t at = path->n;
+	const char *slash = path->n ? memrchr(path->p, '/', path->n) : NULL;
+	size_t at = slash ? (size_t)(slash + 1 - path->p) : 0;
 	struct str segment;
 
-	while (at > 0 && path->p[at - 1] != '/')
-		at--;
 	segment = str_sub(*path, at, path->n);
 	path->n = at ? at - 1 : 0;
 	return segment;
 }
 
-/* A lower-case copy of S where that is a UUID, else p NULL. */
+/* A lower-case copy of the UUID S. */
 static struct str
 copy_uuid(struct arena *arena, struct str s)
 {
-	char *room;
+	char *room = arena_alloc(arena, UUID_BYTES + 1);
 
-	if (s.p == NULL || !uuid_is(s))
-		return (struct str){ NULL, 0 };
-	room = arena_alloc(arena, UUID_BYTES + 1);
 	uuid_lower(s, room);
 	return (struct str){ room, UUID_BYTES };
 }
@@ -92,7 +87,7 @@ location_instance_id(struct arena *arena, struct str location, struct str job_id
 	before = take_last_segment(&path);
 	if (uuid_is(last) && (str_eq_nocase(before, STR("instances")) || str_eq_nocase(before, STR("schedules"))))
 		return copy_uuid(arena, last);
-	return copy_uuid(arena, job_id);
+	return job_id.p && uuid_is(job_id) ? copy_uuid(arena, job_id) : (struct str){ NULL, 0 };
 }
 
 /* Tell whether the key just read is NAME, escapes undone. */

@@ -26,8 +26,8 @@ network_parse_address(struct str text, struct network_address *out)
 		return false;
 	memcpy(z, text.p, text.n);
 	z[text.n] = '\0';
-	if (inet_pton(AF_INET6, z, out->bytes) == 1)
-		return true;
+	if (str_find_char(text, ':') < text.n)	/* as every one of IPv6 has, and none of IPv4 */
+		return inet_pton(AF_INET6, z, out->bytes) == 1;
 	memcpy(out->bytes, mapped, sizeof(mapped));
 	return inet_pton(AF_INET, z, out->bytes + MAPPED_BYTES) == 1;
 }

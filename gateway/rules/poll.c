@@ -103,9 +103,14 @@ poll_is_personal(const struct http1_field *field)
 static void
 add_part(struct buf *out, struct str part, bool fold)
 {
-	for (size_t i = 0; i < part.n; i++)
-		buf_add_char(out, fold ? str_lower(part.p[i]) : part.p[i]);
-	buf_add_char(out, '\n');
+	char *p = buf_room(out, part.n + 1);
+
+	if (fold)
+		str_lower_copy(part, p);
+	else if (part.n)
+		memcpy(p, part.p, part.n);
+	p[part.n] = '\n';
+	out->n += part.n + 1;
 }
 
 void

@@ -34,25 +34,30 @@ record_result_name(enum record_result r)
  * six (\u001f), so dropping a sixth of what is too much never drops too much, and a few rounds do.
  */
 static void
-record_string(struct jsonw *w, const char *key, struct str value, size_t max)
+record_put_string(struct jsonw *w, struct str key, struct str value, size_t max)
 {
-	size_t start = w->out->n, keep = value.n < max ? value.n : max, over;
+	size_t start = w->out->n, keep = value.n < max ? value.n : max, written;
 	bool comma = w->comma;
 
 	if (value.p == NULL) {
-		jsonw_null(w, key);
+		jsonw_put_raw(w, key, STR("null"));
 		return;
 	}
 	for (;;) {
-		jsonw_string_max(w, key, value, keep);
-		/* The separator, the key with its quotes and colon, and the value's quotes are not counted. */
-		over = w->out->n - start - (comma ? 1 : 0) - (key ? str_from(key).n + 3 : 0) - 2;
-		if (over <= max)
+		written = jsonw_put_string(w, key, utf8_cut(value, keep));
+		if (written <= max)
 			return;
-		keep -= (over - max + 5) / 6;
+		keep -= (written - max + 5) / 6;
 		w->out->n = start;
 		w->comma = comma;
 	}
+}
+
+/* The same of a key whose length is known when this is compiled, as nearly all are. */
+static inline void
+record_string(struct jsonw *w, const char *key, struct str value, size_t max)
+{
+	record_put_string(w, str_from(key), value, max);
 }
 
 /* Write a number, or null where it is negative: not known. */

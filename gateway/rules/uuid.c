@@ -4,13 +4,7 @@
 #include <string.h>
 
 #include "base/check.h"
-
-/* Whether a UUID has its dash at I. */
-static bool
-is_dash_place(size_t i)
-{
-	return i == 8 || i == 13 || i == 18 || i == 23;
-}
+#include "base/eight.h"
 
 void
 uuid_v7(struct wall_time now, const uint8_t random[10], char out[UUID_BYTES])
@@ -25,25 +19,33 @@ uuid_v7(struct wall_time now, const uint8_t random[10], char out[UUID_BYTES])
 	bytes[6] = (uint8_t)(0x70 | (bytes[6] & 0x0f));	/* version 7 */
 	bytes[8] = (uint8_t)(0x80 | (bytes[8] & 0x3f));	/* variant of RFC 9562 */
 	str_hex_encode(bytes, sizeof bytes, digits);
-	for (size_t i = 0, digit = 0; i < UUID_BYTES; i++)
-		out[i] = is_dash_place(i) ? '-' : digits[digit++];
+	memcpy(out, digits, 8);
+	memcpy(out + 9, digits + 8, 4);
+	memcpy(out + 14, digits + 12, 4);
+	memcpy(out + 19, digits + 16, 4);
+	memcpy(out + 24, digits + 20, 12);
+	out[8] = out[13] = out[18] = out[23] = '-';
 }
 
 bool
 uuid_is(struct str s)
 {
-	if (s.n != UUID_BYTES)
+	char digits[32];
+
+	if (s.n != UUID_BYTES || s.p[8] != '-' || s.p[13] != '-' || s.p[18] != '-' || s.p[23] != '-')
 		return false;
-	for (size_t i = 0; i < UUID_BYTES; i++)
-		if (is_dash_place(i) ? s.p[i] != '-' : str_hex_value(s.p[i]) < 0)
-			return false;
-	return true;
+	memcpy(digits, s.p, 8);
+	memcpy(digits + 8, s.p + 9, 4);
+	memcpy(digits + 12, s.p + 14, 4);
+	memcpy(digits + 16, s.p + 19, 4);
+	memcpy(digits + 20, s.p + 24, 12);
+	return eight_is_hex(eight_load(digits)) && eight_is_hex(eight_load(digits + 8)) && eight_is_hex(eight_load(digits + 16))
+	    && eight_is_hex(eight_load(digits + 24));
 }
 
 void
 uuid_lower(struct str s, char out[UUID_BYTES])
 {
 	check(s.n == UUID_BYTES);
-	for (size_t i = 0; i < UUID_BYTES; i++)
-		out[i] = str_lower(s.p[i]);
+	str_lower_copy(s, out);
 }

@@ -80,6 +80,28 @@ test_memory_is_cleared(void **state)
 	arena_fini(&arena);
 }
 
+/* Texts joined, of which some are empty, wherever a block ends in them. */
+static void
+test_join(void **state)
+{
+	struct arena arena;
+
+	(void)state;
+	arena_init(&arena);
+	for (int i = 0; i < PIECES; i++) {
+		struct str filler = { "ffffffffffffffffffffffff", (size_t)i % 25 };
+		struct str parts[] = { STR(""), STR("a"), { NULL, 0 }, filler, STR("z") };
+		struct str all = arena_join(&arena, parts, 5);
+
+		assert_int_equal(all.n, filler.n + 2);
+		assert_int_equal(all.p[0], 'a');
+		assert_memory_equal(all.p + 1, filler.p, filler.n);
+		assert_string_equal(all.p + 1 + filler.n, "z");
+	}
+	assert_string_equal(arena_join(&arena, NULL, 0).p, "");
+	arena_fini(&arena);
+}
+
 int
 main(void)
 {
@@ -87,6 +109,7 @@ main(void)
 		cmocka_unit_test(test_texts_stay_whole),
 		cmocka_unit_test(test_a_large_text),
 		cmocka_unit_test(test_memory_is_cleared),
+		cmocka_unit_test(test_join),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

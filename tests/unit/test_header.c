@@ -61,7 +61,9 @@ static const struct name_case names[] = {
 	{ STR_INIT("x-forwarded-anything"), false, true },
 	{ STR_INIT("X_Forwarded_For"), false, true },
 	{ STR_INIT("X-Real-IP"), false, true },
+	{ STR_INIT("X-Forwarded"), false, true },
 	{ STR_INIT("Cookie"), false, true },
+	{ STR_INIT("Cookie2"), false, true },
 	{ STR_INIT("X-Jobgate-Caller"), false, true },
 	{ STR_INIT("x-api-key"), false, true },
 	{ STR_INIT("X_API_KEY"), false, true },
@@ -103,7 +105,7 @@ test_nominated(void **state)
 	static struct http1_head head;
 	static const struct { struct str name; bool passes; } cases[] = { { STR_INIT("X-One"), false },
 		{ STR_INIT("x-two"), false }, { STR_INIT("X-Three"), false }, { STR_INIT("X-Four"), true },
-		{ STR_INIT("Authorization"), false } };
+		{ STR_INIT("Authorization"), false }, { STR_INIT("Close"), false }, { STR_INIT("Open"), true } };
 
 	(void)state;
 	read_request(&head,
@@ -114,6 +116,11 @@ test_nominated(void **state)
 		assert_int_equal(header_goes_upstream(&head, &field), cases[i].passes);
 		assert_int_equal(header_is_relayed(&head, &field), cases[i].passes);
 	}
+	read_request(&head, "Connection: close\r\n");
+	assert_false(header_is_relayed(&head, &(struct http1_field){ STR("close"), STR("x") }));
+	read_request(&head, "Connection: Keep-Alive\r\n");
+	assert_false(header_is_relayed(&head, &(struct http1_field){ STR("keep-alive"), STR("x") }));
+	assert_true(header_is_relayed(&head, &(struct http1_field){ STR("close"), STR("x") }));
 }
 
 static void

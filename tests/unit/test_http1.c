@@ -11,7 +11,6 @@
 
 #include "base/buf.h"
 #include "base/http1.h"
-#include "base/http1_bytes.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -541,29 +540,6 @@ test_authority(void **state)
 	assert_false(http1_is_authority((struct str){ name, 256 }));
 }
 
-/* The byte table against the grammar as it is written in RFC 9110. */
-static void
-test_bytes(void **state)
-{
-	(void)state;
-	for (int i = 0; i < 256; i++) {
-		char c = (char)i;
-		bool letter = (i >= 'a' && i <= 'z') || (i >= 'A' && i <= 'Z') || (i >= '0' && i <= '9');
-		bool token = letter || (i != 0 && i < 128 && strchr("!#$%&'*+-.^_`|~", i) != NULL);
-
-		assert_int_equal(http1_is_token((struct str){ &c, 1 }), token);
-		assert_int_equal(http1_is_value((struct str){ &c, 1 }), i == '\t' || (i >= 0x20 && i != 0x7f));
-		assert_int_equal(http1_byte_is(c, HTTP1_BYTE_VISIBLE), i > 0x20 && i < 0x7f);
-		assert_int_equal(http1_byte_is(c, HTTP1_BYTE_LINE), i >= 0x20 && i < 0x7f);
-		assert_int_equal(http1_byte_is(c, HTTP1_BYTE_HOST), letter || (i != 0 && i < 128 && strchr("-._~",
-		    i) != NULL));
-	}
-	assert_false(http1_is_token(STR("")));
-	assert_true(http1_is_value(STR("")));
-	for (int fault = HTTP1_OK; fault <= HTTP1_BAD_BODY_METHOD; fault++)
-		assert_non_null(http1_fault_text((enum http1_fault)fault));
-}
-
 int
 main(void)
 {
@@ -573,7 +549,7 @@ main(void)
 		cmocka_unit_test(test_limit_is_exact), cmocka_unit_test(test_fields),
 		cmocka_unit_test(test_fault_keeps_request_line), cmocka_unit_test(test_keep_alive),
 		cmocka_unit_test(test_responses), cmocka_unit_test(test_parse_alone),
-		cmocka_unit_test(test_authority), cmocka_unit_test(test_bytes),
+		cmocka_unit_test(test_authority),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

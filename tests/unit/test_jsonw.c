@@ -68,12 +68,35 @@ test_utf8(void **state)
 	}
 }
 
+/* Numbers as printf has them, around each power of ten and at both ends. */
+static void
+test_numbers(void **state)
+{
+	(void)state;
+	for (uint64_t power = 1, n = 0; n < 20; power *= 10, n++)
+		for (int near = -1; near <= 1; near++)
+			for (int sign = -1; sign <= 1; sign += 2) {
+				uint64_t bits = (power + (uint64_t)near) * (uint64_t)sign;
+				int64_t value = (int64_t)bits;
+				struct buf got = BUF_EMPTY;
+				char expected[24];
+
+				snprintf(expected, sizeof(expected), "%lld", (long long)value);
+				buf_add_int(&got, value);
+				assert_true(str_eq(buf_str(&got), str_from(expected)));
+				buf_clear(&got);
+				buf_add_int(&got, n % 2 ? INT64_MIN : INT64_MAX);
+				assert_true(str_eq(buf_str(&got), n % 2 ? STR("-9223372036854775808") : STR("9223372036854775807")));
+				buf_fini(&got);
+			}
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_every_byte_at_every_place),
-		cmocka_unit_test(test_utf8),
+		cmocka_unit_test(test_utf8), cmocka_unit_test(test_numbers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,6 +5,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <string.h>
+
 #include "base/buf.h"
 #include "rules/target.h"
 
@@ -88,6 +90,28 @@ test_split(void **state)
 			    target.parameter_count);
 	}
 	arena_fini(&arena);
+}
+
+/* Each byte at each place of a path's segment and of a query, against RFC 3986 as it is written. */
+static void
+test_every_byte(void **state)
+{
+	(void)state;
+	for (unsigned c = 0; c < 256; c++)
+		for (size_t at = 0; at < 12; at++) {
+			bool visible = c > ' ' && c < 0x7f, in_path = visible && strchr("#\"<>\\^`{|}", (int)c) == NULL;
+			char path[] = "/aaaaaaaaaaaa", query[] = "/?aaaaaaaaaaaa";
+			struct target target;
+			struct arena arena;
+
+			arena_init(&arena);
+			path[1 + at] = query[2 + at] = (char)c;
+			if (c != '%' && c != '?')
+				assert_int_equal(target_split(&arena, (struct str){ path, 13 }, &target) == NULL, in_path && !(c == '/' && at == 0));
+			if (c != '%')
+				assert_int_equal(target_split(&arena, (struct str){ query, 14 }, &target) == NULL, visible && c != '#');
+			arena_fini(&arena);
+		}
 }
 
 static void
@@ -199,7 +223,7 @@ test_absolute(void **state)
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_split), cmocka_unit_test(test_parts),
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_split), cmocka_unit_test(test_every_byte), cmocka_unit_test(test_parts),
 		cmocka_unit_test(test_bounds), cmocka_unit_test(test_decode), cmocka_unit_test(test_absolute) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

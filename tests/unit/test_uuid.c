@@ -66,6 +66,21 @@ test_is(void **state)
 			fail_msg("case %zu", i);
 }
 
+/* Each byte at each place. */
+static void
+test_is_every_byte(void **state)
+{
+	(void)state;
+	for (unsigned c = 0; c < 256; c++)
+		for (size_t at = 0; at < UUID_BYTES; at++) {
+			char text[] = "017f22e2-79b0-7cc3-98c4-dc0c0c07398f";
+			bool dash = text[at] == '-';
+
+			text[at] = (char)c;
+			assert_int_equal(uuid_is((struct str){ text, UUID_BYTES }), dash ? c == '-' : str_hex_value((char)c) >= 0);
+		}
+}
+
 static void
 test_lower(void **state)
 {
@@ -80,7 +95,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_v7_example), cmocka_unit_test(test_v7_order),
-		cmocka_unit_test(test_is), cmocka_unit_test(test_lower) };
+		cmocka_unit_test(test_is), cmocka_unit_test(test_is_every_byte), cmocka_unit_test(test_lower) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
