@@ -152,11 +152,11 @@ forward_authorization(const struct request *request)
 }
 
 void
-forward_head_finish(struct request *request, struct buf *out)
+forward_message(struct request *request, struct buf *out)
 {
 	struct str authorization = authorize_value(request);
 
-	buf_room(out, request->upstream_head.n + authorization.n + 64);	/* once, so that growing leaves no copy of a token */
+	buf_room(out, request->upstream_head.n + authorization.n + 64 + request->body.n);	/* once, so that growing leaves no copy of a token */
 	buf_add(out, request->upstream_head);
 	if (authorization.n > 0)
 		forward_add(out, STR("Authorization"), authorization);
@@ -166,6 +166,7 @@ forward_head_finish(struct request *request, struct buf *out)
 		buf_add(out, STR("\r\n"));
 	}
 	buf_add(out, STR("\r\n"));
+	buf_add(out, buf_str(&request->body));	/* stays: as long as nothing was written it may be sent on another connection */
 }
 
 /* The origin that this request is sent to: the workspace's own under private_link. */

@@ -66,6 +66,47 @@ on_reap(void *arg)
 	}
 }
 
+void
+upstream_look_by(struct upstream *upstream, struct mono_time due)
+{
+	if (upstream->looking && mono_since(upstream->look_at, due) <= 0)
+		return;
+	upstream->looking = true;
+	upstream->look_at = due;
+	loop_timer_at(&upstream->look, due);
+}
+
+/* Close what has been idle long enough. */
+static void
+upstream_look_at_pool(struct upstream *upstream, struct mono_time now)
+{
+	struct upstream_connection *next;
+
+	for (struct upstream_connection *connection = TAILQ_FIRST(&upstream->places[UPSTREAM_IDLE]); connection; connection = next) {
+		next = TAILQ_NEXT(connection, entry);
+		if (mono_since(connection->idle_until, now) <= 0)
+			upstream_connection_close(connection, true);
+		else
+			upstream_look_by(upstream, connection->idle_until);
+	}
+}
+
+/* Something may be due: the timer was set for what was the first of all then. */
+static void
+on_look(void *arg)
+{
+	struct upstream *upstream = arg;
+	struct mono_time now = clock_now_mono();
+	struct upstream_call *call;
+
+	check_magic(upstream, UPSTREAM_MAGIC);
+	upstream->looking = false;
+	TAILQ_FOREACH(call, &upstream->calls, entry)
+		if (call->sent && !call->ended && !upstream_call_is_overdue(call, now))
+			upstream_look_by(upstream, call->deadline);
+	upstream_look_at_pool(upstream, now);
+}
+
 /* A copy of S that ends in NUL. */
 static struct str
 upstream_copy(struct str s)
@@ -117,6 +158,7 @@ upstream_new(struct loop *loop, struct resolver *resolver, struct tls_client *tl
 	spares_init(&upstream->call_memory, sizeof(struct upstream_call), UPSTREAM_SPARE_CALLS);
 	upstream->tell = (struct loop_hook){ .fn = upstream_tell, .arg = upstream };
 	upstream->reap = (struct loop_hook){ .fn = on_reap, .arg = upstream };
+	loop_timer_init(&upstream->look, loop, on_look, upstream);
 	return upstream;
 }
 
@@ -137,6 +179,7 @@ upstream_free(struct upstream **upstream_p)
 	on_reap(upstream);
 	loop_unhook(upstream->loop, &upstream->tell);
 	loop_unhook(upstream->loop, &upstream->reap);
+	loop_timer_fini(&upstream->look);
 	upstream->magic = 0;
 	spares_fini(&upstream->call_memory);
 	free(upstream->host);
@@ -162,16 +205,16 @@ void
 upstream_give_back(struct upstream_connection *connection)
 {
 	struct mono_time now = clock_now_mono();
-	struct mono_time until = mono_add(connection->idle_since, connection->idle_us);
 
 	connection->call = NULL;
-	if (connection->generation != connection->upstream->generation || mono_since(until, now) <= 0 ||
+	connection->idle_until = mono_add(connection->idle_since, connection->idle_us);
+	if (connection->generation != connection->upstream->generation || mono_since(connection->idle_until, now) <= 0 ||
 	    mono_since(now, connection->opened_at) > UPSTREAM_AGE_MAX_US) {
 		upstream_connection_close(connection, true);
 		return;
 	}
 	upstream_move(connection, UPSTREAM_IDLE);
-	loop_timer_at(&connection->timer, until);
+	upstream_look_by(connection->upstream, connection->idle_until);
 }
 
 void
@@ -221,10 +264,8 @@ upstream_take_idle(struct upstream *upstream)
 	struct upstream_connection *connection;
 
 	while ((connection = TAILQ_FIRST(&upstream->places[UPSTREAM_IDLE])) != NULL) {
-		if (upstream_connection_is_quiet(connection)) {
-			loop_timer_clear(&connection->timer);
+		if (upstream_connection_is_quiet(connection))
 			return connection;
-		}
 		upstream_connection_close(connection, false);
 	}
 	return NULL;

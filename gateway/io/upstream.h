@@ -101,11 +101,11 @@ void upstream_replace_tls(struct upstream *upstream, struct tls_client *tls);
 struct upstream_call *upstream_borrow(struct upstream *upstream, bool fresh, const struct upstream_hooks *hooks, void *arg);
 
 /*
- * Send HEAD and BODY (both copied or taken: BODY's memory moves into the call) on the borrowed connection. METHOD
+ * Send MESSAGE, a head with its body, on the borrowed connection; what the socket does not take at once is copied. METHOD
  * decides the response's framing. DEADLINE ends the call with UPSTREAM_REASON_TIMEOUT. Must follow on_ready, once. A
  * connection found dead before the first byte ends in on_failed with written_bytes 0.
  */
-void upstream_send(struct upstream_call *call, struct str method, struct str head, struct buf *body, struct mono_time deadline);
+void upstream_send(struct upstream_call *call, struct str method, struct str message, struct mono_time deadline);
 
 /* Bytes of the request handed to the kernel so far. */
 uint64_t upstream_written(const struct upstream_call *call);

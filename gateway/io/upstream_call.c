@@ -23,7 +23,6 @@ call_end(struct upstream_call *call, enum upstream_news news)
 {
 	check(!call->ended && call->connection == NULL);
 	call->ended = true;
-	loop_timer_fini(&call->deadline);
 	call_tell(call, news);
 }
 
@@ -170,40 +169,34 @@ upstream_call_closed(struct upstream_call *call, bool clean, const char *why)
 	upstream_call_fail(call, call->reader.reason, detail);
 }
 
-/* The call's own deadline has come. */
-static void
-on_deadline(void *arg)
+bool
+upstream_call_is_overdue(struct upstream_call *call, struct mono_time now)
 {
-	struct upstream_call *call = arg;
-
-	check_magic(call, UPSTREAM_CALL_MAGIC);
+	if (mono_since(call->deadline, now) > 0)
+		return false;
 	upstream_call_fail(call, UPSTREAM_REASON_TIMEOUT, call->phase == UPSTREAM_WRITE ? "the request was not read in time" :
 	    call->phase == UPSTREAM_WAIT ? "no response in time" : "the response was not complete in time");
+	return true;
 }
 
 void
-upstream_send(struct upstream_call *call, struct str method, struct str head, struct buf *body, struct mono_time deadline)
+upstream_send(struct upstream_call *call, struct str method, struct str message, struct mono_time deadline)
 {
-	struct buf taken = body ? buf_take(body) : BUF_EMPTY;
-
 	check_magic(call, UPSTREAM_CALL_MAGIC);
-	check(call->ready && !call->sent && head.n > 0);
+	check(call->ready && !call->sent && message.n > 0);
 	call->sent = true;
-	if (call->ended) {	/* its end is about to be told */
-		buf_fini(&taken);
+	if (call->ended)	/* its end is about to be told */
 		return;
-	}
 	if (!upstream_connection_is_quiet(call->connection)) {
-		buf_fini(&taken);
 		upstream_call_fail(call, UPSTREAM_REASON_CLOSED, "found closed before the request was written");
 		return;
 	}
 	call->phase = UPSTREAM_WRITE;
-	call->total_bytes = head.n + taken.n;
+	call->total_bytes = message.n;
+	call->deadline = deadline;
 	upstream_reader_init(&call->reader, method, &call->upstream->settings);
-	loop_timer_init(&call->deadline, call->upstream->loop, on_deadline, call);
-	loop_timer_at(&call->deadline, deadline);
-	upstream_connection_write(call->connection, head, &taken);
+	upstream_look_by(call->upstream, deadline);
+	upstream_connection_write(call->connection, message);
 }
 
 uint64_t
@@ -229,7 +222,6 @@ upstream_cancel(struct upstream_call **call_p)
 		upstream_connection_close(connection, false);
 	if (call->news != UPSTREAM_NEWS_NONE)
 		TAILQ_REMOVE(&call->upstream->told, call, told_entry);
-	loop_timer_fini(&call->deadline);
 	TAILQ_REMOVE(&call->upstream->calls, call, entry);
 	call->upstream->call_count--;
 	TAILQ_INSERT_TAIL(&call->upstream->dead_calls, call, entry);

@@ -44,31 +44,29 @@ int64_t upstream_reader_keep_alive_us(const struct upstream_reader *reader);
 enum upstream_place { UPSTREAM_OPENING, UPSTREAM_BORROWED, UPSTREAM_IDLE, UPSTREAM_DEAD };
 #define UPSTREAM_PLACES 4
 
-struct bufferevent;
 struct event;
 struct ssl_st;
-struct upstream_tunnel;
+struct upstream_opening;
 
 struct upstream_connection {
 	uint32_t magic;
-	TAILQ_ENTRY(upstream_connection) entry;
 	enum upstream_place place;
+	TAILQ_ENTRY(upstream_connection) entry;
 	struct upstream *upstream;
 	struct upstream_call *call;	/* whose it is; NULL in the pool and when dead */
-	struct resolver_ask *ask;	/* while resolving */
-	struct resolver_answer addresses;
-	size_t address_next;		/* the next to try */
-	int fd;				/* -1 before the socket and once BEV owns it */
-	struct event *connecting;	/* the socket becomes writable */
-	struct upstream_tunnel *tunnel;	/* while a proxy is asked for one */
-	struct bufferevent *bev;	/* from the handshake on; owns FD and SSL */
-	struct ssl_st *ssl;		/* BEV's; NULL on plain TCP */
-	struct loop_timer timer;	/* the present attempt's share, then the end of idleness */
-	struct mono_time connect_deadline;
+	int fd;				/* owned; -1 before the socket */
+	int error;			/* errno of what ended it; 0 where the peer closed it */
+	struct ssl_st *ssl;		/* owned; NULL on plain TCP */
+	struct event *readable;		/* from the handshake on, until the end */
+	struct event *writable;		/* the same; watched only while the socket takes no more */
+	struct buf output;		/* owned: a message that the socket did not take at once */
+	size_t output_at;		/* so much of it was written */
 	struct mono_time opened_at;
 	struct mono_time idle_since;	/* the last byte of an exchange, or the handshake */
+	struct mono_time idle_until;	/* in the pool */
 	int64_t idle_us;		/* how long it may be idle: ours, or the upstream's where that is shorter */
 	uint64_t generation;		/* of the pool when it was opened */
+	struct upstream_opening *opening;	/* owned, until it is open */
 	bool open;			/* the handshake is over and the peer is verified */
 	bool reused;
 };
@@ -91,7 +89,7 @@ struct upstream_call {
 	bool reused;
 	uint64_t total_bytes;		/* of the request */
 	uint64_t written_bytes;
-	struct loop_timer deadline;
+	struct mono_time deadline;	/* once it is sent */
 	struct upstream_failure failure;
 	struct upstream_reader reader;		/* last, as its head */
 };
@@ -112,6 +110,9 @@ struct upstream {
 	struct upstream_calls calls, told, dead_calls;
 	struct spares call_memory;		/* struct upstream_call */
 	struct loop_hook tell, reap;
+	struct loop_timer look;			/* at what is due: the calls' deadlines and the ends of idleness */
+	struct mono_time look_at;		/* while LOOKING: no later than the first that is due */
+	bool looking;
 	bool telling;
 	uint64_t generation;			/* grows when the pool is dropped */
 	uint64_t opened, reused, failed;
@@ -123,6 +124,11 @@ struct upstream {
 void upstream_move(struct upstream_connection *connection, enum upstream_place place);
 /* Give a connection that nobody uses any more to the pool, or close it where it may not be used again. */
 void upstream_give_back(struct upstream_connection *connection);
+/*
+ * Something is due at DUE. One timer serves all: it is set anew only where it would come too late, and so for next to no request,
+ * since what is due of the newest comes after what is due of those before it.
+ */
+void upstream_look_by(struct upstream *upstream, struct mono_time due);
 
 /* --- upstream_call.c: what a connection tells its call; each may end the call and so its hold on the connection --- */
 void upstream_call_opened(struct upstream_call *call);
@@ -131,6 +137,8 @@ void upstream_call_take(struct upstream_call *call, struct str bytes);
 /* The connection ended: CLEAN with close_notify; WHY for the log. */
 void upstream_call_closed(struct upstream_call *call, bool clean, const char *why);
 void upstream_call_fail(struct upstream_call *call, enum upstream_reason reason, const char *detail);
+/* Whether the call's deadline has come; ends it. */
+bool upstream_call_is_overdue(struct upstream_call *call, struct mono_time now);
 /* Tell what there is to tell; the hook of upstream->tell. */
 void upstream_tell(void *upstream);
 void upstream_call_free(struct upstream_call *call);
@@ -141,7 +149,8 @@ struct upstream_connection *upstream_connection_open(struct upstream *upstream, 
 bool upstream_connection_is_quiet(struct upstream_connection *connection);
 /* Bytes that came with those just taken, already here. */
 bool upstream_connection_has_more(const struct upstream_connection *connection);
-void upstream_connection_write(struct upstream_connection *connection, struct str head, struct buf *body);
+/* Write MESSAGE; what the socket does not take at once is copied. May fail the call. */
+void upstream_connection_write(struct upstream_connection *connection, struct str message);
 /* Make it dead, to be freed at the end of the turn; POLITE sends close_notify first. */
 void upstream_connection_close(struct upstream_connection *connection, bool polite);
 void upstream_connection_free(struct upstream_connection *connection);

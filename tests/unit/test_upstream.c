@@ -4,7 +4,6 @@
  */
 #include "upstream_fixture.h"
 
-#include <event2/bufferevent.h>
 #include <sys/ioctl.h>
 
 #include "io/upstream_private.h"
@@ -119,7 +118,7 @@ test_a_connection_serves_many_exchanges(void **state)
 static void
 wait_arrived(struct exchange *x, int n)
 {
-	int fd = bufferevent_getfd(x->call->connection->bev), there = 0;
+	int fd = x->call->connection->fd, there = 0;
 
 	for (int ms = 0; there < n && ms < 10000; ms++) {
 		assert_int_equal(ioctl(fd, FIONREAD, &there), 0);

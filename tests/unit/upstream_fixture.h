@@ -126,11 +126,12 @@ struct exchange {
 static inline void
 fixture_send(struct exchange *x)
 {
-	struct buf head = BUF_EMPTY;
+	struct buf message = BUF_EMPTY;
 
-	buf_printf(&head, "%s /x HTTP/1.1\r\nHost: " NAME "\r\nContent-Length: %zu\r\n\r\n", x->method, x->body.n);
-	upstream_send(x->call, str_from(x->method), buf_str(&head), &x->body, mono_add(clock_now_mono(), x->deadline_ms * CLOCK_MS));
-	buf_fini(&head);
+	buf_printf(&message, "%s /x HTTP/1.1\r\nHost: " NAME "\r\nContent-Length: %zu\r\n\r\n", x->method, x->body.n);
+	buf_add(&message, buf_str(&x->body));
+	upstream_send(x->call, str_from(x->method), buf_str(&message), mono_add(clock_now_mono(), x->deadline_ms * CLOCK_MS));
+	buf_wipe(&message);
 }
 
 static inline void
