@@ -42,7 +42,7 @@ call_tell_now(struct upstream_call *call, enum upstream_news news)
 		return;
 	case UPSTREAM_NEWS_RESPONSE:
 		response.head = &call->reader.head;
-		response.body = buf_str(&call->reader.body);
+		response.body = upstream_reader_body(&call->reader);
 		response.written_bytes = call->written_bytes;
 		call->hooks.on_response(call->arg, &response);
 		return;

@@ -17,7 +17,8 @@ struct upstream_reader {
 	struct http1_limits limits;
 	size_t body_limit;
 	struct http1_scan scan;
-	struct buf head_bytes;		/* owned; HEAD's slices point into it once has_head */
+	struct buf head_bytes;		/* owned; HEAD's slices, and WHOLE, point into it once has_head */
+	struct str whole;		/* the body, where it came with its head; p NULL: it is in BODY */
 	bool has_head;
 	bool begun;			/* a byte was seen */
 	unsigned interims;		/* 1xx skipped */
@@ -37,6 +38,8 @@ void upstream_reader_fini(struct upstream_reader *reader);
 enum upstream_read upstream_reader_feed(struct upstream_reader *reader, struct str *bytes);
 /* The connection ended, CLEAN with close_notify: DONE where that ends the body (RFC 9112 6.3, 9.8), else FAULT. */
 enum upstream_read upstream_reader_end(struct upstream_reader *reader, bool clean);
+/* The decoded body of a response that is DONE, as long as READER lives. */
+struct str upstream_reader_body(const struct upstream_reader *reader);
 /* What `Keep-Alive: timeout=N` of the response tells, in microseconds; INT64_MAX where it tells nothing. */
 int64_t upstream_reader_keep_alive_us(const struct upstream_reader *reader);
 
