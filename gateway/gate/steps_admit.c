@@ -375,18 +375,16 @@ static void
 admit_send(struct request *request)
 {
 	struct mono_time now = loop_now(request->worker->loop);
-	struct buf message = BUF_EMPTY;
 
 	request->sent = now;
 	if (request->attempts++ == 0)
 		request->wait_ended = now;
 	request->was_sent = true;
 	request->turned_back = 0;
-	forward_message(request, &message);
+	forward_message(request, upstream_message(request->call));
 	if (request->route.operation == OPERATION_RUN)
 		runs_sent(request->worker->shared->runs, request->route.item, request_id(request), now);
-	upstream_send(request->call, request->method, buf_str(&message), mono_add(now, ADMIT_LATE_US));
-	buf_wipe(&message);
+	upstream_send(request->call, request->method, mono_add(now, ADMIT_LATE_US));
 	poll_sent(request);
 	request_goto(request, REQUEST_FORWARDING);
 	request_set_deadline(request, mono_add(now, request->config->upstream.timeout_us));

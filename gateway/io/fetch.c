@@ -52,7 +52,8 @@ on_fetch_ready(void *arg)
 	struct fetch *fetch = arg;
 
 	check_magic(fetch, FETCH_MAGIC);
-	upstream_send(fetch->call, str_from(fetch->method), buf_str(&fetch->message), fetch->deadline);
+	buf_add(upstream_message(fetch->call), buf_str(&fetch->message));
+	upstream_send(fetch->call, str_from(fetch->method), fetch->deadline);
 	buf_wipe(&fetch->message);
 }
 

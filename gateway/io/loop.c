@@ -153,6 +153,12 @@ loop_stop(struct loop *loop)
 	loop->stop = true;
 }
 
+bool
+loop_is_turning(const struct loop *loop)
+{
+	return loop == loop_of_thread;
+}
+
 struct mono_time
 loop_now(const struct loop *loop)
 {

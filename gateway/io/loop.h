@@ -22,6 +22,9 @@ void loop_run(struct loop *loop);
 /* From the loop's own thread (another thread posts a mail that calls it). */
 void loop_stop(struct loop *loop);
 
+/* Whether the calling thread is inside loop_run: what the kernel had to tell when the turn began has been told, or is about to be. */
+bool loop_is_turning(const struct loop *loop);
+
 /* Monotonic time, read from the clock at each call. */
 struct mono_time loop_now(const struct loop *loop);
 

@@ -182,6 +182,7 @@ upstream_free(struct upstream **upstream_p)
 	loop_timer_fini(&upstream->look);
 	upstream->magic = 0;
 	spares_fini(&upstream->call_memory);
+	buf_wipe(&upstream->message);
 	free(upstream->host);
 	upstream_drop_proxy(upstream);
 	free(upstream);
@@ -257,14 +258,17 @@ upstream_replace_tls(struct upstream *upstream, struct tls_client *tls)
 	upstream_drop_pool(upstream);
 }
 
-/* The most recently used connection of the pool that its peer has left alone; those that are not so are closed. */
+/*
+ * The most recently used connection of the pool that its peer has left alone; those that are not so are closed. Within a turn the loop
+ * has just asked the kernel about all of them, and upstream_send looks once more.
+ */
 static struct upstream_connection *
 upstream_take_idle(struct upstream *upstream)
 {
 	struct upstream_connection *connection;
 
 	while ((connection = TAILQ_FIRST(&upstream->places[UPSTREAM_IDLE])) != NULL) {
-		if (upstream_connection_is_quiet(connection))
+		if (loop_is_turning(upstream->loop) || upstream_connection_is_quiet(connection))
 			return connection;
 		upstream_connection_close(connection, false);
 	}
@@ -278,7 +282,8 @@ upstream_borrow(struct upstream *upstream, bool fresh, const struct upstream_hoo
 	struct upstream_connection *idle = NULL;
 
 	check_magic(upstream, UPSTREAM_MAGIC);
-	memset(call, 0, offsetof(struct upstream_call, reader.head.fields));
+	memset(call, 0, offsetof(struct upstream_call, failure));
+	call->reader.head_bytes = call->reader.body = BUF_EMPTY;
 	call->magic = UPSTREAM_CALL_MAGIC;
 	call->upstream = upstream;
 	call->hooks = *hooks;

@@ -101,11 +101,17 @@ void upstream_replace_tls(struct upstream *upstream, struct tls_client *tls);
 struct upstream_call *upstream_borrow(struct upstream *upstream, bool fresh, const struct upstream_hooks *hooks, void *arg);
 
 /*
- * Send MESSAGE, a head with its body, on the borrowed connection; what the socket does not take at once is copied. METHOD
- * decides the response's framing. DEADLINE ends the call with UPSTREAM_REASON_TIMEOUT. Must follow on_ready, once. A
- * connection found dead before the first byte ends in on_failed with written_bytes 0.
+ * Where the message of a call that is ready is made, a head with its body: empty, and CALL's until upstream_send. Make room for all of
+ * it at once, so that growing leaves no copy of a credential.
  */
-void upstream_send(struct upstream_call *call, struct str method, struct str message, struct mono_time deadline);
+struct buf *upstream_message(struct upstream_call *call);
+
+/*
+ * Send what was put into upstream_message on the borrowed connection, and wipe it. METHOD decides the response's framing.
+ * DEADLINE ends the call with UPSTREAM_REASON_TIMEOUT. Must follow on_ready, once. A connection found dead before the
+ * first byte ends in on_failed with written_bytes 0.
+ */
+void upstream_send(struct upstream_call *call, struct str method, struct mono_time deadline);
 
 /* Bytes of the request handed to the kernel so far. */
 uint64_t upstream_written(const struct upstream_call *call);

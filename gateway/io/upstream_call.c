@@ -7,6 +7,9 @@
 
 #include "base/check.h"
 
+/* Memory for the next message is kept up to here: a legacy run's has 1 KB. */
+#define UPSTREAM_MESSAGE_BYTES 65536
+
 /* Have NEWS told at the end of the turn, in place of older news that was not told yet. */
 static void
 call_tell(struct upstream_call *call, enum upstream_news news)
@@ -179,24 +182,44 @@ upstream_call_is_overdue(struct upstream_call *call, struct mono_time now)
 	return true;
 }
 
-void
-upstream_send(struct upstream_call *call, struct str method, struct str message, struct mono_time deadline)
+struct buf *
+upstream_message(struct upstream_call *call)
 {
 	check_magic(call, UPSTREAM_CALL_MAGIC);
-	check(call->ready && !call->sent && message.n > 0);
-	call->sent = true;
-	if (call->ended)	/* its end is about to be told */
-		return;
+	check(call->ready && !call->sent && call->upstream->message.n == 0);
+	return &call->upstream->message;
+}
+
+/* Send MESSAGE, unless the connection is found dead. */
+static void
+call_write(struct upstream_call *call, struct str message)
+{
 	if (!upstream_connection_is_quiet(call->connection)) {
 		upstream_call_fail(call, UPSTREAM_REASON_CLOSED, "found closed before the request was written");
 		return;
 	}
 	call->phase = UPSTREAM_WRITE;
 	call->total_bytes = message.n;
+	upstream_look_by(call->upstream, call->deadline);
+	upstream_connection_write(call->connection, message);
+}
+
+void
+upstream_send(struct upstream_call *call, struct str method, struct mono_time deadline)
+{
+	struct buf *message = &call->upstream->message;
+
+	check_magic(call, UPSTREAM_CALL_MAGIC);
+	check(call->ready && !call->sent && message->n > 0);
+	call->sent = true;
 	call->deadline = deadline;
 	upstream_reader_init(&call->reader, method, &call->upstream->settings);
-	upstream_look_by(call->upstream, deadline);
-	upstream_connection_write(call->connection, message);
+	if (!call->ended)	/* else its end is about to be told */
+		call_write(call, buf_str(message));
+	explicit_bzero(message->p, message->n);
+	buf_clear(message);
+	if (message->size > UPSTREAM_MESSAGE_BYTES)
+		buf_fini(message);
 }
 
 uint64_t

@@ -93,8 +93,8 @@ struct upstream_call {
 	uint64_t total_bytes;		/* of the request */
 	uint64_t written_bytes;
 	struct mono_time deadline;	/* once it is sent */
-	struct upstream_failure failure;
-	struct upstream_reader reader;		/* last, as its head */
+	struct upstream_failure failure;	/* set once it has failed */
+	struct upstream_reader reader;		/* set once it is sent, but for its buffers; last, as its head */
 };
 
 TAILQ_HEAD(upstream_connections, upstream_connection);
@@ -112,6 +112,7 @@ struct upstream {
 	size_t place_counts[UPSTREAM_PLACES];
 	struct upstream_calls calls, told, dead_calls;
 	struct spares call_memory;		/* struct upstream_call */
+	struct buf message;			/* owned: the next to be sent is made here; wiped between */
 	struct loop_hook tell, reap;
 	struct loop_timer look;			/* at what is due: the calls' deadlines and the ends of idleness */
 	struct mono_time look_at;		/* while LOOKING: no later than the first that is due */

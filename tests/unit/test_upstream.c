@@ -345,6 +345,79 @@ test_deadlines(void **state)
 	}
 }
 
+static bool
+until_all_ended(struct fixture *f)
+{
+	for (struct exchange *x = f->exchange; x < f->exchange + 3; x++)
+		if (x->responses + x->failures == 0)
+			return false;
+	return true;
+}
+
+/* One timer serves all deadlines: the first to come counts, in whatever order they were set and whichever calls have ended. */
+static void
+test_deadlines_out_of_order(void **state)
+{
+	static const int64_t deadlines_ms[] = { 300, 100, 200 };
+	struct mono_time begun;
+	struct fixture f;
+	struct exchange x[3], y;
+
+	(void)state;
+	fixture_init(&f, &(struct fixture_options){ .idle_ms = 150 });
+	f.peer.steps[0] = (struct peer_step){ .response = OK_RESPONSE };
+	f.peer.steps[1] = (struct peer_step){ .stall = true };
+	f.peer.step_count = 2;
+	exchange_begin(&f, &y, false, "GET", 0);
+	y.deadline_ms = 50;				/* answered before: what is due of it is nothing any more */
+	fixture_run(&f, until_ended);
+	assert_int_equal(y.status, 200);
+	exchange_end(&y);
+	f.peer.steps[0] = f.peer.steps[1];
+	for (size_t i = 0; i < 3; i++)
+		exchange_begin(&f, &x[i], true, "POST", 5);
+	for (size_t i = 0; i < 3; i++)
+		x[i].deadline_ms = deadlines_ms[i];
+	begun = clock_now_mono();
+	f.exchange = x;
+	fixture_run(&f, until_all_ended);
+	assert_true(mono_since(clock_now_mono(), begun) >= 300 * CLOCK_MS);
+	for (size_t i = 0; i < 3; i++) {
+		assert_int_equal(x[i].failure.reason, UPSTREAM_REASON_TIMEOUT);
+		assert_true(mono_since(x[i].ended_at, begun) >= deadlines_ms[i] * CLOCK_MS);
+		assert_true(i == 0 || mono_since(x[0].ended_at, x[i].ended_at) > 50 * CLOCK_MS);
+		exchange_end(&x[i]);
+	}
+	assert_int_equal(upstream_counts(f.upstream).idle, 0);	/* y's connection has left in between */
+	fixture_fini(&f);
+}
+
+/* What another connection has left in the thread's list of errors says nothing about a socket that has to be waited for. */
+static void
+test_the_fault_of_another_is_not_ours(void **state)
+{
+	const size_t n = 8 << 20;	/* more than the sockets hold */
+	struct fixture f;
+	struct exchange x;
+
+	(void)state;
+	fixture_init(&f, &(struct fixture_options){ 0 });
+	f.peer.steps[0] = (struct peer_step){ .response = OK_RESPONSE };
+	f.peer.step_count = 1;
+	exchange_begin(&f, &x, false, "POST", n);
+	x.hold = true;
+	fixture_run(&f, until_ready);
+	ERR_raise(ERR_LIB_SSL, SSL_R_BAD_DECOMPRESSION);
+	fixture_send(&x);
+	assert_true(upstream_written(x.call) < n);
+	fixture_run(&f, until_ended);
+	assert_int_equal(x.status, 200);
+	assert_true(x.written == atomic_load(&f.peer.http_bytes));
+	ERR_clear_error();
+	exchange_end(&x);
+	fixture_fini(&f);
+}
+
 /* The peer closes a connection in the pool: seen at once, or at the latest when it is borrowed. */
 static void
 test_closed_in_the_pool(void **state)
@@ -460,6 +533,8 @@ main(void)
 		cmocka_unit_test(test_an_early_response_is_told),
 		cmocka_unit_test(test_bytes_before_the_request_answer_nothing),
 		cmocka_unit_test(test_deadlines),
+		cmocka_unit_test(test_deadlines_out_of_order),
+		cmocka_unit_test(test_the_fault_of_another_is_not_ours),
 		cmocka_unit_test(test_closed_in_the_pool),
 		cmocka_unit_test(test_closed_while_borrowed),
 		cmocka_unit_test(test_the_pool_forgets),
