@@ -221,6 +221,8 @@ void
 upstream_connection_free(struct upstream_connection *connection)
 {
 	upstream_wire_free(connection);
+	if (connection->warm)
+		connection->upstream->warm_count--;
 	if (connection->fd >= 0)
 		close(connection->fd);
 	connection->magic = 0;

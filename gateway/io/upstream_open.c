@@ -28,6 +28,11 @@
 #define UPSTREAM_KEEPALIVE_IDLE_S 30
 #define UPSTREAM_KEEPALIVE_STEP_S 10
 #define UPSTREAM_KEEPALIVE_COUNT 3
+/*
+ * As many connections keep their buffers while they are idle: 2 MB for those that a busy upstream's requests take turns on. Those of
+ * a burst beyond have none but in use.
+ */
+#define UPSTREAM_WARM_CONNECTIONS 64
 
 static void open_next(struct upstream_connection *connection, enum upstream_reason reason, const char *why);
 
@@ -108,6 +113,17 @@ open_set_options(int fd)
 		setsockopt(fd, options[i].level, options[i].name, &options[i].value, sizeof(options[i].value));
 }
 
+/* Let the connection keep its buffers, where not enough others do. */
+static void
+open_warm(struct upstream_connection *connection)
+{
+	connection->warm = connection->upstream->warm_count < UPSTREAM_WARM_CONNECTIONS;
+	if (!connection->warm)
+		return;
+	connection->upstream->warm_count++;
+	upstream_wire_keep_buffers(connection);
+}
+
 /* The handshake is over, where there is one: the connection lives if the peer is who it should be. */
 static void
 open_done(struct upstream_connection *connection)
@@ -121,6 +137,7 @@ open_done(struct upstream_connection *connection)
 	connection->open = true;
 	connection->opened_at = connection->idle_since = clock_now_mono();
 	connection->upstream->opened++;
+	open_warm(connection);
 	upstream_opening_free(&connection->opening);
 	upstream_move(connection, UPSTREAM_BORROWED);
 	upstream_call_opened(connection->call);

@@ -71,6 +71,7 @@ struct upstream_connection {
 	uint64_t generation;		/* of the pool when it was opened */
 	struct upstream_opening *opening;	/* owned, until it is open */
 	bool open;			/* the handshake is over and the peer is verified */
+	bool warm;			/* it keeps its buffers between records */
 	bool reused;
 };
 
@@ -110,6 +111,7 @@ struct upstream {
 	struct upstream_proxy proxy;		/* HOST and AUTHORIZATION are owned; PORT 0: none */
 	struct upstream_connections places[UPSTREAM_PLACES];	/* idle: the most recently used first */
 	size_t place_counts[UPSTREAM_PLACES];
+	size_t warm_count;			/* of connections that keep their buffers */
 	struct upstream_calls calls, told, dead_calls;
 	struct spares call_memory;		/* struct upstream_call */
 	struct buf message;			/* owned: the next to be sent is made here; wiped between */

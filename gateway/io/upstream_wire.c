@@ -56,6 +56,13 @@ upstream_wire_shake(struct upstream_connection *connection)
 	return 1;
 }
 
+void
+upstream_wire_keep_buffers(struct upstream_connection *connection)
+{
+	if (connection->ssl)
+		SSL_clear_mode(connection->ssl, SSL_MODE_RELEASE_BUFFERS);
+}
+
 bool
 upstream_wire_has_more(const struct upstream_connection *connection)
 {

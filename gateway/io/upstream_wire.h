@@ -14,6 +14,8 @@
 void upstream_wire_begin(struct upstream_connection *connection);
 /* Go on with the handshake; 1: it is over. From then on a record's head and body, and all that came with it, are read at once. */
 int upstream_wire_shake(struct upstream_connection *connection);
+/* Keep the record's buffers, 34 KB, between records; else each record's reading and writing allocates one and frees it. */
+void upstream_wire_keep_buffers(struct upstream_connection *connection);
 /* Bytes that were read with others and not given out yet, be it a part of a record: the socket wakes nobody for them. */
 bool upstream_wire_has_more(const struct upstream_connection *connection);
 /* Look at the socket now: whether it is open and nothing has come. Tickets are taken in by the way. */

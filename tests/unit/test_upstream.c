@@ -191,28 +191,32 @@ test_a_mebibyte_both_ways(void **state)
 	fixture_fini(&f);
 }
 
+/* More than the connections that keep their buffers: the others work alike. */
 static void
 test_many_calls_at_once(void **state)
 {
 	struct fixture f;
-	struct exchange x[40];
+	struct exchange x[80];
 
 	(void)state;
 	fixture_init(&f, &(struct fixture_options){ 0 });
 	f.peer.steps[0] = (struct peer_step){ .response = OK_RESPONSE };
 	f.peer.step_count = 1;
-	for (size_t i = 0; i < 40; i++)
+	for (size_t i = 0; i < 80; i++)
 		exchange_begin(&f, &x[i], false, "POST", i);
-	assert_int_equal(upstream_counts(f.upstream).busy, 40);
-	for (size_t i = 0; i < 40; i++) {
+	assert_int_equal(upstream_counts(f.upstream).busy, 80);
+	for (size_t i = 0; i < 80; i++) {
 		f.exchange = &x[i];
 		fixture_run(&f, until_ended);
 		assert_int_equal(x[i].status, 200);
 		exchange_end(&x[i]);
 	}
 	assert_int_equal(upstream_counts(f.upstream).busy, 0);
+	assert_int_equal(f.upstream->warm_count, 64);
 	upstream_drop_pool(f.upstream);
 	assert_int_equal(upstream_counts(f.upstream).idle, 0);
+	fixture_run_ms(&f, 1);
+	assert_int_equal(f.upstream->warm_count, 0);
 	fixture_fini(&f);
 }
 
@@ -402,7 +406,7 @@ test_the_fault_of_another_is_not_ours(void **state)
 
 	(void)state;
 	fixture_init(&f, &(struct fixture_options){ 0 });
-	f.peer.steps[0] = (struct peer_step){ .response = OK_RESPONSE };
+	f.peer.steps[0] = (struct peer_step){ .response = OK_RESPONSE, .wait_first = true };
 	f.peer.step_count = 1;
 	exchange_begin(&f, &x, false, "POST", n);
 	x.hold = true;
@@ -410,6 +414,7 @@ test_the_fault_of_another_is_not_ours(void **state)
 	ERR_raise(ERR_LIB_SSL, SSL_R_BAD_DECOMPRESSION);
 	fixture_send(&x);
 	assert_true(upstream_written(x.call) < n);
+	peer_go(&f.peer);
 	fixture_run(&f, until_ended);
 	assert_int_equal(x.status, 200);
 	assert_true(x.written == atomic_load(&f.peer.http_bytes));
