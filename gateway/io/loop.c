@@ -21,6 +21,7 @@ struct loop {
 	struct event_base *base;
 	struct event *wake_event;	/* fires when mail was posted */
 	int wake_fd;			/* eventfd */
+	struct mono_time turn_began;
 	bool stop;
 	bool mail_from_itself;		/* is in the queue, unless it was read meanwhile */
 	struct loop_hooks hooks, last;	/* of this turn; LAST run when there are no others */
@@ -139,6 +140,7 @@ loop_run(struct loop *loop)
 		bool mail = loop->mail_from_itself;
 
 		loop->mail_from_itself = false;
+		loop->turn_began = clock_now_mono();
 		check(event_base_loop(loop->base, EVLOOP_ONCE | (mail ? EVLOOP_NONBLOCK : 0)) >= 0);
 		if (mail)
 			loop_read_mail(loop);
@@ -153,10 +155,10 @@ loop_stop(struct loop *loop)
 	loop->stop = true;
 }
 
-bool
-loop_is_turning(const struct loop *loop)
+int64_t
+loop_turn_age_us(const struct loop *loop)
 {
-	return loop == loop_of_thread;
+	return loop == loop_of_thread ? mono_since(clock_now_mono(), loop->turn_began) : INT64_MAX;
 }
 
 struct mono_time

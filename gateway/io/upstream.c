@@ -259,8 +259,8 @@ upstream_replace_tls(struct upstream *upstream, struct tls_client *tls)
 }
 
 /*
- * The most recently used connection of the pool that its peer has left alone; those that are not so are closed. Within a turn the loop
- * has just asked the kernel about all of them, and upstream_send looks once more.
+ * The most recently used connection of the pool that its peer has left alone; those that are not so are closed. Within a turn what the
+ * loop knows is enough, however long the turn is: upstream_send asks again.
  */
 static struct upstream_connection *
 upstream_take_idle(struct upstream *upstream)
@@ -268,7 +268,7 @@ upstream_take_idle(struct upstream *upstream)
 	struct upstream_connection *connection;
 
 	while ((connection = TAILQ_FIRST(&upstream->places[UPSTREAM_IDLE])) != NULL) {
-		if (loop_is_turning(upstream->loop) || upstream_connection_is_quiet(connection))
+		if (upstream_connection_is_quiet(connection, INT64_MAX))
 			return connection;
 		upstream_connection_close(connection, false);
 	}

@@ -10,6 +10,12 @@
 /* Memory for the next message is kept up to here: a legacy run's has 1 KB. */
 #define UPSTREAM_MESSAGE_BYTES 65536
 
+/*
+ * A loop that began to ask the kernel so lately knows of a connection's end. A FIN that is on its way, for some milliseconds of a round
+ * trip, cannot be seen whatever is done here: to look once more would make that time next to no shorter.
+ */
+#define UPSTREAM_LOOK_US (1 * (int64_t)CLOCK_MS)
+
 /* Have NEWS told at the end of the turn, in place of older news that was not told yet. */
 static void
 call_tell(struct upstream_call *call, enum upstream_news news)
@@ -194,7 +200,7 @@ upstream_message(struct upstream_call *call)
 static void
 call_write(struct upstream_call *call, struct str message)
 {
-	if (!upstream_connection_is_quiet(call->connection)) {
+	if (!upstream_connection_is_quiet(call->connection, UPSTREAM_LOOK_US)) {
 		upstream_call_fail(call, UPSTREAM_REASON_CLOSED, "found closed before the request was written");
 		return;
 	}

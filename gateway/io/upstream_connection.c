@@ -25,10 +25,14 @@ upstream_connection_has_more(const struct upstream_connection *connection)
 }
 
 bool
-upstream_connection_is_quiet(struct upstream_connection *connection)
+upstream_connection_is_quiet(struct upstream_connection *connection, int64_t within_us)
 {
+	if (upstream_wire_has_more(connection))
+		return false;
+	if (loop_turn_age_us(connection->upstream->loop) < within_us)
+		return true;
 	/* Reads the socket: a close_notify or FIN or a response that nobody asked for is found. */
-	return !upstream_wire_has_more(connection) && upstream_wire_is_quiet(connection);
+	return upstream_wire_is_quiet(connection);
 }
 
 /* Be told when the socket has room. */

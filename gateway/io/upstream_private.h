@@ -151,8 +151,11 @@ void upstream_call_free(struct upstream_call *call);
 
 /* --- upstream_connection.c --- */
 struct upstream_connection *upstream_connection_open(struct upstream *upstream, struct upstream_call *call);
-/* Whether the peer has neither closed nor sent anything; looks at the socket now. Tickets are taken in by the way. */
-bool upstream_connection_is_quiet(struct upstream_connection *connection);
+/*
+ * Whether the peer has neither closed nor sent anything: as the loop knows it, where its turn began WITHIN_US ago, else by a look at the
+ * socket, which takes tickets in by the way.
+ */
+bool upstream_connection_is_quiet(struct upstream_connection *connection, int64_t within_us);
 /* Bytes that came with those just taken, already here. */
 bool upstream_connection_has_more(const struct upstream_connection *connection);
 /* Write MESSAGE; what the socket does not take at once is copied. May fail the call. */

@@ -454,9 +454,22 @@ test_closed_in_the_pool(void **state)
 	}
 }
 
+/* A turn in which the peer closes, and which goes on before it sends. */
+static void
+on_late_turn(void *arg)
+{
+	struct exchange *x = arg;
+
+	peer_go(&x->fixture->peer);
+	peer_wait_closed(&x->fixture->peer);
+	usleep(2000);
+	fixture_send(x);
+	assert_int_equal(x->failures, 0);
+}
+
 /*
- * The peer closes while the connection is borrowed and unsent: told at once; or noticed by upstream_send. Nothing was
- * written.
+ * The peer closes while the connection is borrowed and unsent: told at once; or noticed by upstream_send, outside
+ * the loop and in a turn that has lasted too long to know. Nothing was written.
  */
 static void
 test_closed_while_borrowed(void **state)
@@ -464,7 +477,7 @@ test_closed_while_borrowed(void **state)
 	static const enum peer_end ends[] = { PEER_CLEAN, PEER_DIRTY, PEER_RESET };
 
 	(void)state;
-	for (size_t i = 0; i < 6; i++) {
+	for (size_t i = 0; i < 9; i++) {
 		struct fixture f;
 		struct exchange x;
 
@@ -474,8 +487,14 @@ test_closed_while_borrowed(void **state)
 		exchange_begin(&f, &x, false, "POST", 5);
 		x.hold = true;
 		fixture_run(&f, until_ready);
-		peer_go(&f.peer);
-		if (i >= 3) {
+		if (i < 6)
+			peer_go(&f.peer);
+		if (i >= 6) {
+			struct loop_hook late = { .fn = on_late_turn, .arg = &x };
+
+			loop_at_turn_end(f.loop, &late);
+			fixture_run(&f, until_ended);
+		} else if (i >= 3) {
 			peer_wait_closed(&f.peer);	/* the loop stands still while the FIN arrives */
 			fixture_send(&x);
 			assert_int_equal(x.failures, 0);
