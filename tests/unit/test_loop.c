@@ -232,32 +232,6 @@ test_mail_to_itself(void **state)
 	loop_free(&j.loop);
 }
 
-static void
-on_due(void *arg)
-{
-	loop_stop(arg);
-}
-
-/* A timer never fires early, and setting it again replaces the earlier time. */
-static void
-test_timers(void **state)
-{
-	struct loop *loop = loop_new();
-	struct mono_time due = mono_add(loop_now(loop), 30 * CLOCK_MS);
-	struct loop_timer timer;
-
-	(void)state;
-	loop_timer_init(&timer, loop, on_due, loop);
-	loop_timer_at(&timer, mono_add(due, -20 * CLOCK_MS));
-	loop_timer_at(&timer, due);
-	assert_true(timer.pending);
-	loop_run(loop);
-	assert_false(timer.pending);
-	assert_true(mono_since(loop_now(loop), due) >= 0);
-	loop_timer_fini(&timer);
-	loop_free(&loop);
-}
-
 struct aging {
 	struct loop *loop;
 	struct loop_hook hook;
@@ -300,6 +274,32 @@ test_a_turn_ages(void **state)
 	loop_free(&a.loop);
 }
 
+static void
+on_due(void *arg)
+{
+	loop_stop(arg);
+}
+
+/* A timer never fires early, and setting it again replaces the earlier time. */
+static void
+test_timers(void **state)
+{
+	struct loop *loop = loop_new();
+	struct mono_time due = mono_add(loop_now(loop), 30 * CLOCK_MS);
+	struct loop_timer timer;
+
+	(void)state;
+	loop_timer_init(&timer, loop, on_due, loop);
+	loop_timer_at(&timer, mono_add(due, -20 * CLOCK_MS));
+	loop_timer_at(&timer, due);
+	assert_true(timer.pending);
+	loop_run(loop);
+	assert_false(timer.pending);
+	assert_true(mono_since(loop_now(loop), due) >= 0);
+	loop_timer_fini(&timer);
+	loop_free(&loop);
+}
+
 int
 main(void)
 {
@@ -310,8 +310,8 @@ main(void)
 		cmocka_unit_test(test_unhooked_hooks_do_not_run),
 		cmocka_unit_test(test_last_hooks_run_behind_all_others),
 		cmocka_unit_test(test_mail_to_itself),
-		cmocka_unit_test(test_timers),
 		cmocka_unit_test(test_a_turn_ages),
+		cmocka_unit_test(test_timers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
