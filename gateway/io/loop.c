@@ -139,8 +139,8 @@ loop_run(struct loop *loop)
 	while (!loop->stop) {
 		bool mail = loop->mail_from_itself;
 
-		loop->mail_from_itself = false;
 		loop->turn_began = clock_now_mono();
+		loop->mail_from_itself = false;
 		check(event_base_loop(loop->base, EVLOOP_ONCE | (mail ? EVLOOP_NONBLOCK : 0)) >= 0);
 		if (mail)
 			loop_read_mail(loop);
