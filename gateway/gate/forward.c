@@ -152,11 +152,11 @@ forward_authorization(const struct request *request)
 }
 
 void
-forward_message(struct request *request, struct buf *out)
+forward_message(struct request *request)
 {
 	struct str authorization = authorize_value(request);
+	struct buf *out = upstream_message(request->call, request->upstream_head.n + authorization.n + 64 + request->body.n);
 
-	buf_room(out, request->upstream_head.n + authorization.n + 64 + request->body.n);	/* once, so that growing leaves no copy of a token */
 	buf_add(out, request->upstream_head);
 	if (authorization.n > 0)
 		forward_add(out, STR("Authorization"), authorization);

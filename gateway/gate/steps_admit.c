@@ -381,7 +381,7 @@ admit_send(struct request *request)
 		request->wait_ended = now;
 	request->was_sent = true;
 	request->turned_back = 0;
-	forward_message(request, upstream_message(request->call));
+	forward_message(request);
 	if (request->route.operation == OPERATION_RUN)
 		runs_sent(request->worker->shared->runs, request->route.item, request_id(request), now);
 	upstream_send(request->call, request->method, mono_add(now, ADMIT_LATE_US));

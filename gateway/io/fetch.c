@@ -52,7 +52,7 @@ on_fetch_ready(void *arg)
 	struct fetch *fetch = arg;
 
 	check_magic(fetch, FETCH_MAGIC);
-	buf_add(upstream_message(fetch->call), buf_str(&fetch->message));
+	buf_add(upstream_message(fetch->call, fetch->message.n), buf_str(&fetch->message));
 	upstream_send(fetch->call, str_from(fetch->method), fetch->deadline);
 	buf_wipe(&fetch->message);
 }

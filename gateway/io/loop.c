@@ -134,6 +134,7 @@ loop_run(struct loop *loop)
 	struct loop *before = loop_of_thread;
 
 	loop->stop = false;
+	loop->turn_began = (struct mono_time){ 0 };
 	loop_of_thread = loop;
 	loop_end_turn(loop);	/* what was made ready before the loop ran */
 	while (!loop->stop) {

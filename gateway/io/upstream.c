@@ -5,7 +5,8 @@
  * call:        opening ─► ready (on_ready) ─► sent ─► ended (on_response or on_failed) ─► upstream_cancel ─► freed at the end of the turn
  *
  * libevent's callbacks and the functions called from outside only record news; upstream_tell, a hook of the turn's
- * end, calls the owners' hooks. So no completion runs inside the function that caused it, and a hook may cancel or
+ * end, calls the owners' hooks. Messages too are written at its end, all together: what TLS runs through for one fills the processor's
+ * cache of instructions, and is there for the next if nothing comes between. So no completion runs inside the function that caused it, and a hook may cancel or
  * borrow what it likes.
  */
 #include "io/upstream_private.h"
@@ -154,8 +155,10 @@ upstream_new(struct loop *loop, struct resolver *resolver, struct tls_client *tl
 		TAILQ_INIT(&upstream->places[i]);
 	TAILQ_INIT(&upstream->calls);
 	TAILQ_INIT(&upstream->told);
+	TAILQ_INIT(&upstream->unwritten);
 	TAILQ_INIT(&upstream->dead_calls);
 	spares_init(&upstream->call_memory, sizeof(struct upstream_call), UPSTREAM_SPARE_CALLS);
+	upstream->write = (struct loop_hook){ .fn = upstream_write, .arg = upstream };
 	upstream->tell = (struct loop_hook){ .fn = upstream_tell, .arg = upstream };
 	upstream->reap = (struct loop_hook){ .fn = on_reap, .arg = upstream };
 	loop_timer_init(&upstream->look, loop, on_look, upstream);
@@ -177,6 +180,7 @@ upstream_free(struct upstream **upstream_p)
 	while ((call = TAILQ_FIRST(&upstream->calls)) != NULL)
 		upstream_cancel(&call);
 	on_reap(upstream);
+	loop_unhook(upstream->loop, &upstream->write);
 	loop_unhook(upstream->loop, &upstream->tell);
 	loop_unhook(upstream->loop, &upstream->reap);
 	loop_timer_fini(&upstream->look);

@@ -7,8 +7,8 @@
 
 #include "base/check.h"
 
-/* Memory for the next message is kept up to here: a legacy run's has 1 KB. */
-#define UPSTREAM_MESSAGE_BYTES 65536
+/* Room for a turn's messages, as long as they are not larger: a legacy run's has 1 KB. */
+#define UPSTREAM_MESSAGE_BYTES 32768
 
 /*
  * A loop that began to ask the kernel so lately knows of a connection's end. A FIN that is on its way, for some milliseconds of a round
@@ -26,12 +26,22 @@ call_tell(struct upstream_call *call, enum upstream_news news)
 	loop_at_turn_end(call->upstream->loop, &call->upstream->tell);
 }
 
+/* Write no message of CALL. */
+static void
+call_leave_unwritten(struct upstream_call *call)
+{
+	if (call->unwritten)
+		TAILQ_REMOVE(&call->upstream->unwritten, call, unwritten_entry);
+	call->unwritten = false;
+}
+
 /* End the call with its last news; the connection must have been let go. */
 static void
 call_end(struct upstream_call *call, enum upstream_news news)
 {
 	check(!call->ended && call->connection == NULL);
 	call->ended = true;
+	call_leave_unwritten(call);
 	call_tell(call, news);
 }
 
@@ -189,11 +199,20 @@ upstream_call_is_overdue(struct upstream_call *call, struct mono_time now)
 }
 
 struct buf *
-upstream_message(struct upstream_call *call)
+upstream_message(struct upstream_call *call, size_t room)
 {
+	struct upstream *upstream = call->upstream;
+	struct buf *message = &upstream->message;
+
 	check_magic(call, UPSTREAM_CALL_MAGIC);
-	check(call->ready && !call->sent && call->upstream->message.n == 0);
-	return &call->upstream->message;
+	check(call->ready && !call->sent);
+	if (message->size - message->n < room) {
+		upstream_write(upstream);
+		buf_room(message, room > UPSTREAM_MESSAGE_BYTES ? room : UPSTREAM_MESSAGE_BYTES);
+	}
+	call->message_at = message->n;
+	upstream->message_end = message->n + room;
+	return message;
 }
 
 /* Send MESSAGE, unless the connection is found dead. */
@@ -205,27 +224,47 @@ call_write(struct upstream_call *call, struct str message)
 		return;
 	}
 	call->phase = UPSTREAM_WRITE;
-	call->total_bytes = message.n;
-	upstream_look_by(call->upstream, call->deadline);
 	upstream_connection_write(call->connection, message);
+}
+
+void
+upstream_write(void *arg)
+{
+	struct upstream *upstream = arg;
+	struct buf *message = &upstream->message;
+	struct upstream_call *call;
+
+	check_magic(upstream, UPSTREAM_MAGIC);
+	while ((call = TAILQ_FIRST(&upstream->unwritten)) != NULL) {
+		check_magic(call, UPSTREAM_CALL_MAGIC);
+		call_leave_unwritten(call);
+		call_write(call, str_sub(buf_str(message), call->message_at, call->message_at + call->total_bytes));
+	}
+	if (message->n > 0)
+		explicit_bzero(message->p, message->n);
+	buf_clear(message);
+	if (message->size > 2 * UPSTREAM_MESSAGE_BYTES)
+		buf_fini(message);
 }
 
 void
 upstream_send(struct upstream_call *call, struct str method, struct mono_time deadline)
 {
-	struct buf *message = &call->upstream->message;
+	struct upstream *upstream = call->upstream;
 
 	check_magic(call, UPSTREAM_CALL_MAGIC);
-	check(call->ready && !call->sent && message->n > 0);
+	check(call->ready && !call->sent);
+	check(upstream->message.n > call->message_at && upstream->message.n <= upstream->message_end);
 	call->sent = true;
+	call->total_bytes = upstream->message.n - call->message_at;
 	call->deadline = deadline;
-	upstream_reader_init(&call->reader, method, &call->upstream->settings);
-	if (!call->ended)	/* else its end is about to be told */
-		call_write(call, buf_str(message));
-	explicit_bzero(message->p, message->n);
-	buf_clear(message);
-	if (message->size > UPSTREAM_MESSAGE_BYTES)
-		buf_fini(message);
+	upstream_reader_init(&call->reader, method, &upstream->settings);
+	loop_at_turn_end(upstream->loop, &upstream->write);
+	if (call->ended)	/* its end is about to be told */
+		return;
+	call->unwritten = true;
+	TAILQ_INSERT_TAIL(&upstream->unwritten, call, unwritten_entry);
+	upstream_look_by(upstream, deadline);
 }
 
 uint64_t
@@ -249,6 +288,7 @@ upstream_cancel(struct upstream_call **call_p)
 		upstream_give_back(connection);
 	else if (connection)
 		upstream_connection_close(connection, false);
+	call_leave_unwritten(call);
 	if (call->news != UPSTREAM_NEWS_NONE)
 		TAILQ_REMOVE(&call->upstream->told, call, told_entry);
 	TAILQ_REMOVE(&call->upstream->calls, call, entry);

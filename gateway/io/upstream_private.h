@@ -81,6 +81,7 @@ struct upstream_call {
 	uint32_t magic;
 	TAILQ_ENTRY(upstream_call) entry;	/* all, or the dead */
 	TAILQ_ENTRY(upstream_call) told_entry;	/* those with news */
+	TAILQ_ENTRY(upstream_call) unwritten_entry;	/* those with a message to write */
 	struct upstream *upstream;
 	struct upstream_connection *connection;	/* NULL when it has ended */
 	struct upstream_hooks hooks;
@@ -91,6 +92,8 @@ struct upstream_call {
 	bool sent;			/* upstream_send was called */
 	bool ended;			/* its news is the last */
 	bool reused;
+	bool unwritten;			/* its message waits for the turn's end */
+	size_t message_at;		/* where that begins in the upstream's */
 	uint64_t total_bytes;		/* of the request */
 	uint64_t written_bytes;
 	struct mono_time deadline;	/* once it is sent */
@@ -112,10 +115,11 @@ struct upstream {
 	struct upstream_connections places[UPSTREAM_PLACES];	/* idle: the most recently used first */
 	size_t place_counts[UPSTREAM_PLACES];
 	size_t warm_count;			/* of connections that keep their buffers */
-	struct upstream_calls calls, told, dead_calls;
+	struct upstream_calls calls, told, unwritten, dead_calls;
 	struct spares call_memory;		/* struct upstream_call */
-	struct buf message;			/* owned: the next to be sent is made here; wiped between */
-	struct loop_hook tell, reap;
+	struct buf message;			/* owned: those that are to be sent, one behind another; wiped then */
+	size_t message_end;			/* the newest may reach so far */
+	struct loop_hook write, tell, reap;
 	struct loop_timer look;			/* at what is due: the calls' deadlines and the ends of idleness */
 	struct mono_time look_at;		/* while LOOKING: no later than the first that is due */
 	bool looking;
@@ -145,6 +149,8 @@ void upstream_call_closed(struct upstream_call *call, bool clean, const char *wh
 void upstream_call_fail(struct upstream_call *call, enum upstream_reason reason, const char *detail);
 /* Whether the call's deadline has come; ends it. */
 bool upstream_call_is_overdue(struct upstream_call *call, struct mono_time now);
+/* Write the messages that were made, and wipe them; the hook of upstream->write. */
+void upstream_write(void *upstream);
 /* Tell what there is to tell; the hook of upstream->tell. */
 void upstream_tell(void *upstream);
 void upstream_call_free(struct upstream_call *call);

@@ -127,7 +127,7 @@ struct exchange {
 static inline void
 fixture_send(struct exchange *x)
 {
-	struct buf *message = upstream_message(x->call);
+	struct buf *message = upstream_message(x->call, 256 + x->body.n);
 
 	buf_printf(message, "%s /x HTTP/1.1\r\nHost: " NAME "\r\nContent-Length: %zu\r\n\r\n", x->method, x->body.n);
 	buf_add(message, buf_str(&x->body));
