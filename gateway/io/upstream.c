@@ -5,8 +5,9 @@
  * call:        opening ─► ready (on_ready) ─► sent ─► ended (on_response or on_failed) ─► upstream_cancel ─► freed at the end of the turn
  *
  * libevent's callbacks and the functions called from outside only record news; upstream_tell, a hook of the turn's
- * end, calls the owners' hooks. Messages too are written at its end, all together: what TLS runs through for one fills the processor's
- * cache of instructions, and is there for the next if nothing comes between. So no completion runs inside the function that caused it, and a hook may cancel or
+ * end, calls the owners' hooks. Messages too are written at its end, all together, and what is read
+ * is handed over when all is read: what TLS runs through for one record fills the processor's cache of instructions, and is there for the
+ * next if nothing comes between. So no completion runs inside the function that caused it, and a hook may cancel or
  * borrow what it likes.
  */
 #include "io/upstream_private.h"
@@ -101,6 +102,7 @@ on_look(void *arg)
 	struct upstream_call *call;
 
 	check_magic(upstream, UPSTREAM_MAGIC);
+	upstream_hear(upstream);	/* what has come in this turn has come in time */
 	upstream->looking = false;
 	TAILQ_FOREACH(call, &upstream->calls, entry)
 		if (call->sent && !call->ended && !upstream_call_is_overdue(call, now))
@@ -156,8 +158,10 @@ upstream_new(struct loop *loop, struct resolver *resolver, struct tls_client *tl
 	TAILQ_INIT(&upstream->calls);
 	TAILQ_INIT(&upstream->told);
 	TAILQ_INIT(&upstream->unwritten);
+	TAILQ_INIT(&upstream->heard_from);
 	TAILQ_INIT(&upstream->dead_calls);
 	spares_init(&upstream->call_memory, sizeof(struct upstream_call), UPSTREAM_SPARE_CALLS);
+	upstream->hear = (struct loop_hook){ .fn = upstream_hear, .arg = upstream };
 	upstream->write = (struct loop_hook){ .fn = upstream_write, .arg = upstream };
 	upstream->tell = (struct loop_hook){ .fn = upstream_tell, .arg = upstream };
 	upstream->reap = (struct loop_hook){ .fn = on_reap, .arg = upstream };
@@ -179,7 +183,9 @@ upstream_free(struct upstream **upstream_p)
 	upstream_drop_pool(upstream);	/* what is given back from here on is closed */
 	while ((call = TAILQ_FIRST(&upstream->calls)) != NULL)
 		upstream_cancel(&call);
+	upstream_hear(upstream);	/* it is nobody's any more; wiped */
 	on_reap(upstream);
+	loop_unhook(upstream->loop, &upstream->hear);
 	loop_unhook(upstream->loop, &upstream->write);
 	loop_unhook(upstream->loop, &upstream->tell);
 	loop_unhook(upstream->loop, &upstream->reap);
@@ -187,6 +193,7 @@ upstream_free(struct upstream **upstream_p)
 	upstream->magic = 0;
 	spares_fini(&upstream->call_memory);
 	buf_wipe(&upstream->message);
+	free(upstream->heard);
 	free(upstream->host);
 	upstream_drop_proxy(upstream);
 	free(upstream);

@@ -8,7 +8,7 @@
 #include "base/check.h"
 
 /* Room for a turn's messages, as long as they are not larger: a legacy run's has 1 KB. */
-#define UPSTREAM_MESSAGE_BYTES 32768
+#define UPSTREAM_MESSAGE_BYTES 65536
 
 /*
  * A loop that began to ask the kernel so lately knows of a connection's end. A FIN that is on its way, for some milliseconds of a round
@@ -243,7 +243,7 @@ upstream_write(void *arg)
 	if (message->n > 0)
 		explicit_bzero(message->p, message->n);
 	buf_clear(message);
-	if (message->size > 2 * UPSTREAM_MESSAGE_BYTES)
+	if (message->size > UPSTREAM_MESSAGE_BYTES)
 		buf_fini(message);
 }
 

@@ -21,13 +21,13 @@
 bool
 upstream_connection_has_more(const struct upstream_connection *connection)
 {
-	return upstream_wire_has_more(connection);
+	return connection->heard_n > 0 || upstream_wire_has_more(connection);
 }
 
 bool
 upstream_connection_is_quiet(struct upstream_connection *connection, int64_t within_us)
 {
-	if (upstream_wire_has_more(connection))
+	if (upstream_connection_has_more(connection))
 		return false;
 	if (loop_turn_age_us(connection->upstream->loop) < within_us)
 		return true;
@@ -72,25 +72,82 @@ connection_hand_over(struct upstream_connection *connection, struct str bytes)
 		upstream_connection_close(connection, false);
 }
 
-/*
- * Read what has come, as long as the call holds the connection. One read finds the socket empty unless it was filled, since TLS reads
- * ahead; what came meanwhile wakes the loop.
- */
+/* Read once, into BYTES with room for a record; more than 0 are to be handed over, and all else was seen to. */
+static int
+connection_read(struct upstream_connection *connection, char *bytes)
+{
+	int n = upstream_wire_read(connection, bytes, UPSTREAM_RECORD_BYTES);
+
+	if (n < 0)
+		connection_over(connection);
+	else if (n == 0 && connection->ssl && upstream_wire_wants_room(connection))
+		connection_await_room(connection);
+	return n;
+}
+
+/* Forget what was read, which was handed over or is nobody's. */
+static void
+connection_forget_heard(struct upstream_connection *connection)
+{
+	if (connection->heard_n > 0)
+		TAILQ_REMOVE(&connection->upstream->heard_from, connection, heard_entry);
+	connection->heard_n = 0;
+}
+
+/* Hand over what was read, and what has come with it, as long as the call holds the connection. */
 static void
 connection_take(struct upstream_connection *connection)
 {
+	struct str heard = { connection->upstream->heard + connection->heard_at, connection->heard_n };
 	char bytes[UPSTREAM_RECORD_BYTES];
+	int n = 1;
+
+	connection_forget_heard(connection);
+	connection_hand_over(connection, heard);
+	while (n > 0 && connection->call && upstream_wire_has_more(connection))
+		if ((n = connection_read(connection, bytes)) > 0)
+			connection_hand_over(connection, (struct str){ bytes, (size_t)n });
+}
+
+void
+upstream_hear(void *arg)
+{
+	struct upstream *upstream = arg;
+	struct upstream_connection *connection;
+
+	check_magic(upstream, UPSTREAM_MAGIC);
+	while ((connection = TAILQ_FIRST(&upstream->heard_from)) != NULL)
+		connection_take(connection);
+	if (upstream->heard_n > 0)
+		explicit_bzero(upstream->heard, upstream->heard_n);
+	upstream->heard_n = 0;
+}
+
+/*
+ * Read what has come, to be handed over when the turn's other connections were read. One read finds the socket empty unless it was
+ * filled, since TLS reads ahead; what comes meanwhile wakes the loop.
+ */
+static void
+connection_hear(struct upstream_connection *connection)
+{
+	struct upstream *upstream = connection->upstream;
 	int n;
 
-	do {
-		n = upstream_wire_read(connection, bytes, sizeof(bytes));
-		if (n > 0)
-			connection_hand_over(connection, (struct str){ bytes, (size_t)n });
-		else if (n < 0)
-			connection_over(connection);
-		else if (connection->ssl && upstream_wire_wants_room(connection))
-			connection_await_room(connection);
-	} while (n > 0 && connection->call && upstream_wire_has_more(connection));
+	if (connection->heard_n > 0 || UPSTREAM_HEARD_BYTES - upstream->heard_n < UPSTREAM_RECORD_BYTES)
+		upstream_hear(upstream);
+	if (connection->place == UPSTREAM_DEAD)
+		return;
+	if (upstream->heard == NULL)
+		upstream->heard = malloc(UPSTREAM_HEARD_BYTES);
+	check(upstream->heard != NULL);
+	n = connection_read(connection, upstream->heard + upstream->heard_n);
+	if (n <= 0)
+		return;
+	connection->heard_at = upstream->heard_n;
+	connection->heard_n = (size_t)n;
+	upstream->heard_n += (size_t)n;
+	TAILQ_INSERT_TAIL(&upstream->heard_from, connection, heard_entry);
+	loop_at_turn_end(upstream->loop, &upstream->hear);
 }
 
 /* A write failed: read what the peer said before it closed, such as a 413 to a body that it did not want. */
@@ -100,6 +157,8 @@ connection_take_last(struct upstream_connection *connection)
 	int error = connection->error, n = 0;
 	char bytes[UPSTREAM_RECORD_BYTES];
 
+	if (connection->heard_n > 0)
+		connection_take(connection);
 	while (connection->call && (n = upstream_wire_read(connection, bytes, sizeof(bytes))) > 0)
 		upstream_call_take(connection->call, (struct str){ bytes, (size_t)n });
 	if (n == 0)
@@ -152,7 +211,7 @@ on_readable(evutil_socket_t fd, short what, void *arg)
 		upstream_open_shake(connection);
 		return;
 	}
-	connection_take(connection);
+	connection_hear(connection);
 	if (connection->output.n > 0)
 		connection_flush(connection);	/* the record that it waited for may have come */
 }
@@ -171,7 +230,7 @@ on_writable(evutil_socket_t fd, short what, void *arg)
 	else if (connection->output.n > 0)
 		connection_flush(connection);
 	else
-		connection_take(connection);
+		connection_hear(connection);
 }
 
 void
@@ -216,6 +275,7 @@ upstream_connection_close(struct upstream_connection *connection, bool polite)
 	upstream_opening_free(&connection->opening);
 	upstream_connection_unlisten(connection);
 	connection_forget_output(connection);
+	connection_forget_heard(connection);
 	if (connection->open)
 		upstream_wire_shut(connection, polite);
 	upstream_move(connection, UPSTREAM_DEAD);

@@ -60,6 +60,8 @@ struct upstream_connection {
 	int fd;				/* owned; -1 before the socket */
 	int error;			/* errno of what ended it; 0 where the peer closed it */
 	struct ssl_st *ssl;		/* owned; NULL on plain TCP */
+	TAILQ_ENTRY(upstream_connection) heard_entry;	/* those from which something was read in this turn */
+	size_t heard_at, heard_n;	/* what that is, in the upstream's HEARD; N 0: nothing */
 	struct event *readable;		/* from the handshake on, until the end */
 	struct event *writable;		/* the same; watched only while the socket takes no more */
 	struct buf output;		/* owned: a message that the socket did not take at once */
@@ -114,12 +116,15 @@ struct upstream {
 	struct upstream_proxy proxy;		/* HOST and AUTHORIZATION are owned; PORT 0: none */
 	struct upstream_connections places[UPSTREAM_PLACES];	/* idle: the most recently used first */
 	size_t place_counts[UPSTREAM_PLACES];
+	struct upstream_connections heard_from;
+	char *heard;				/* owned, NULL before the first: what was read in this turn, wiped at its end */
+	size_t heard_n;
 	size_t warm_count;			/* of connections that keep their buffers */
 	struct upstream_calls calls, told, unwritten, dead_calls;
 	struct spares call_memory;		/* struct upstream_call */
 	struct buf message;			/* owned: those that are to be sent, one behind another; wiped then */
 	size_t message_end;			/* the newest may reach so far */
-	struct loop_hook write, tell, reap;
+	struct loop_hook hear, write, tell, reap;
 	struct loop_timer look;			/* at what is due: the calls' deadlines and the ends of idleness */
 	struct mono_time look_at;		/* while LOOKING: no later than the first that is due */
 	bool looking;
@@ -156,6 +161,10 @@ void upstream_tell(void *upstream);
 void upstream_call_free(struct upstream_call *call);
 
 /* --- upstream_connection.c --- */
+/* More than a turn's answers have, most times; what has no room is handed over at once. */
+#define UPSTREAM_HEARD_BYTES 65536
+/* Hand over what was read in this turn, and wipe it; the hook of upstream->hear. */
+void upstream_hear(void *upstream);
 struct upstream_connection *upstream_connection_open(struct upstream *upstream, struct upstream_call *call);
 /*
  * Whether the peer has neither closed nor sent anything: as the loop knows it, where its turn began WITHIN_US ago, else by a look at the
