@@ -166,6 +166,67 @@ test_records_that_come_together(void **state)
 	}
 }
 
+/* More messages and more answers in one turn than their common memory holds: none is mixed up with another, none is lost. */
+static void
+test_a_turn_of_many(void **state)
+{
+	struct fixture f;
+	struct exchange x[12];
+
+	(void)state;
+	fixture_init(&f, &(struct fixture_options){ 0 });
+	f.peer.steps[0] = (struct peer_step){ .response = OK_HEAD "Content-Length: 12000\r\n\r\n", .body_bytes = 12000 };
+	f.peer.step_count = 1;
+	for (size_t i = 0; i < 12; i++) {
+		exchange_begin(&f, &x[i], false, "POST", 12000 + i);
+		x[i].hold = true;
+		fixture_run(&f, until_ready);
+	}
+	for (size_t i = 0; i < 12; i++)
+		fixture_send(&x[i]);
+	upstream_write(f.upstream);
+	for (size_t i = 0; i < 12; i++)
+		wait_arrived(&x[i], 12000);
+	for (size_t i = 0; i < 12; i++) {
+		f.exchange = &x[i];
+		fixture_run(&f, until_ended);
+		assert_int_equal(x[i].status, 200);
+		assert_int_equal(x[i].got.n, 12000);
+		assert_int_equal(x[i].written, strlen("POST /x HTTP/1.1\r\nHost: " NAME "\r\nContent-Length: 12000\r\n\r\n") + 12000 + i);
+		exchange_end(&x[i]);
+	}
+	assert_int_equal(upstream_counts(f.upstream).idle, 12);
+	fixture_fini(&f);
+}
+
+/* An answer that has come by the turn in which its deadline is noticed has come in time. */
+static void
+test_an_answer_in_the_turn_of_its_deadline(void **state)
+{
+	struct fixture f;
+	struct exchange x;
+
+	(void)state;
+	fixture_init(&f, &(struct fixture_options){ 0 });
+	f.peer.steps[0] = (struct peer_step){ .response = OK_RESPONSE };
+	f.peer.step_count = 1;
+	exchange_run(&f, &x, false, "GET", 0);		/* takes the tickets in */
+	exchange_end(&x);
+	exchange_begin(&f, &x, false, "GET", 0);
+	x.hold = true;
+	x.deadline_ms = 20;
+	fixture_run(&f, until_ready);
+	fixture_send(&x);
+	upstream_write(f.upstream);
+	wait_arrived(&x, (int)strlen(OK_RESPONSE) + 22);
+	usleep(30000);
+	fixture_run(&f, until_ended);
+	assert_int_equal(x.status, 200);
+	assert_int_equal(x.idle_after, 1);
+	exchange_end(&x);
+	fixture_fini(&f);
+}
+
 static void
 test_a_mebibyte_both_ways(void **state)
 {
@@ -553,6 +614,8 @@ main(void)
 		cmocka_unit_test(test_wire_rows),
 		cmocka_unit_test(test_a_connection_serves_many_exchanges),
 		cmocka_unit_test(test_records_that_come_together),
+		cmocka_unit_test(test_a_turn_of_many),
+		cmocka_unit_test(test_an_answer_in_the_turn_of_its_deadline),
 		cmocka_unit_test(test_a_mebibyte_both_ways),
 		cmocka_unit_test(test_many_calls_at_once),
 		cmocka_unit_test(test_sessions_are_resumed),
