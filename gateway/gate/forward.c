@@ -152,11 +152,11 @@ forward_authorization(const struct request *request)
 }
 
 void
-forward_head_finish(struct request *request, struct buf *out)
+forward_message(struct request *request)
 {
 	struct str authorization = authorize_value(request);
+	struct buf *out = upstream_message(request->call, request->upstream_head.n + authorization.n + 64 + request->body.n);
 
-	buf_room(out, request->upstream_head.n + authorization.n + 64);	/* once, so that growing leaves no copy of a token */
 	buf_add(out, request->upstream_head);
 	if (authorization.n > 0)
 		forward_add(out, STR("Authorization"), authorization);
@@ -166,6 +166,7 @@ forward_head_finish(struct request *request, struct buf *out)
 		buf_add(out, STR("\r\n"));
 	}
 	buf_add(out, STR("\r\n"));
+	buf_add(out, buf_str(&request->body));	/* stays: as long as nothing was written it may be sent on another connection */
 }
 
 /* The origin that this request is sent to: the workspace's own under private_link. */
@@ -212,16 +213,35 @@ forward_instances_location(struct request *request)
 	    STR_ARG(request->route.instances_path));
 }
 
-/* Keep one field of the response for the caller. */
-static void
-forward_take_field(struct request *request, const struct http1_field *field)
+/* A copy of HEAD's fields in the arena, made at once: FIELDS of FROM are moved into it by forward_moved. */
+struct forward_copy { const char *from, *to; };
+static struct forward_copy
+forward_copy_fields(struct request *request, const struct http1_head *head)
 {
-	struct arena *arena = &request->arena;
+	struct str run = { NULL, 0 }, last;
+
+	if (head->field_count > 0) {
+		last = head->fields[head->field_count - 1].value;
+		run = (struct str){ head->fields[0].name.p, (size_t)(last.p + last.n - head->fields[0].name.p) };
+	}
+	return (struct forward_copy){ run.p, arena_copy(&request->arena, run).p };
+}
+
+/* What S, a part of the fields, is in their copy. */
+static struct str
+forward_moved(struct forward_copy copy, struct str s)
+{
+	return (struct str){ copy.to + (s.p - copy.from), s.n };
+}
+
+/* Keep one field of the response, already in the arena, for the caller. */
+static void
+forward_take_field(struct request *request, struct http1_field field)
+{
 	struct http1_field *kept = &request->answer.fields[request->answer.field_count++];
 
-	kept->name = arena_copy(arena, field->name);
-	kept->value = arena_copy(arena, field->value);
-	if (!str_eq_nocase(field->name, STR("Location")))
+	*kept = field;
+	if (!str_eq_nocase(field.name, STR("Location")))
 		return;
 	request->location = kept->value;
 	if (forward_rewrites(request))
@@ -230,11 +250,11 @@ forward_take_field(struct request *request, const struct http1_field *field)
 
 /* The value of a response's field, in the arena; p NULL where there is none. */
 static struct str
-forward_value(struct request *request, const struct http1_head *head, struct str name)
+forward_value(struct forward_copy copy, const struct http1_head *head, struct str name)
 {
 	const struct http1_field *field = http1_find(head, name);
 
-	return field ? arena_copy(&request->arena, field->value) : (struct str){ NULL, 0 };
+	return field ? forward_moved(copy, field->value) : (struct str){ NULL, 0 };
 }
 
 /* Keep the body, a list's continuationUri rewritten where the caller's Locations are. */
@@ -250,12 +270,12 @@ forward_take_body(struct request *request, const struct upstream_response *respo
 
 /* Read what an error says of itself: the header repeats errorCode, the body may say that it is retriable. */
 static void
-forward_take_error(struct request *request, const struct upstream_response *response)
+forward_take_error(struct request *request, const struct upstream_response *response, struct forward_copy copy)
 {
 	struct jobbody_error error = jobbody_read_error(&request->arena, response->body);
 
 	request->upstream_retriable = error.is_retriable;
-	request->upstream_error_code = forward_value(request, response->head, STR("x-ms-public-api-error-code"));
+	request->upstream_error_code = forward_value(copy, response->head, STR("x-ms-public-api-error-code"));
 	if (request->upstream_error_code.p == NULL)
 		request->upstream_error_code = error.error_code;
 }
@@ -279,6 +299,7 @@ forward_answer_take(struct request *request, const struct upstream_response *res
 {
 	const struct http1_head *head = response->head;
 	struct request_answer *answer = &request->answer;
+	struct forward_copy copy = forward_copy_fields(request, head);
 
 	request->upstream_status = answer->status = head->status;
 	/* Three more: of HEAD, or what a kept answer says of its time. */
@@ -287,15 +308,16 @@ forward_answer_take(struct request *request, const struct upstream_response *res
 	for (size_t i = 0; i < head->field_count; i++)
 		if (header_is_relayed(head, &head->fields[i]) && !forward_is_second_date(head, &head->fields[i])
 		    && !forward_is_challenge(request, &head->fields[i]))
-			forward_take_field(request, &head->fields[i]);
+			forward_take_field(request, (struct http1_field){ forward_moved(copy, head->fields[i].name),
+			    forward_moved(copy, head->fields[i].value) });
 	if (str_eq(request->method, STR("HEAD")) && http1_count(head, STR("Content-Length")) == 1)
 		answer->fields[answer->field_count++] = (struct http1_field){ STR("Content-Length"),
-			forward_value(request, head, STR("Content-Length")) };
-	request->upstream_request_id = forward_value(request, head, STR("RequestId"));
+			forward_value(copy, head, STR("Content-Length")) };
+	request->upstream_request_id = forward_value(copy, head, STR("RequestId"));
 	if (head->status >= 400)
-		forward_take_error(request, response);
+		forward_take_error(request, response, copy);
 	else if (operation_is_trigger(request->route.operation))
 		request->instance_id = location_instance_id(&request->arena, request->location,
-		    forward_value(request, head, STR("x-ms-job-id")));
+		    forward_value(copy, head, STR("x-ms-job-id")));
 	forward_take_body(request, response);
 }

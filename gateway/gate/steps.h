@@ -116,8 +116,8 @@ void forward_head_keep(struct request *request);
 void forward_head_errand(struct request *request, struct str authorization);
 /* The Authorization that the caller sent, of the kept head; empty where it sent none or it was not for the upstream. */
 struct str forward_authorization(const struct request *request);
-/* Append the whole head to OUT, now that the body's length is known, with the token that is good now; the caller wipes OUT. */
-void forward_head_finish(struct request *request, struct buf *out);
+/* Make the call's message: the kept head, with the token that is good now and the body's length, and the body. */
+void forward_message(struct request *request);
 /* Keep of the upstream's response what is relayed and recorded. */
 void forward_answer_take(struct request *request, const struct upstream_response *response);
 /* The list of the item's instances, as an unknown outcome's Location. */

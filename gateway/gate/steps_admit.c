@@ -375,19 +375,16 @@ static void
 admit_send(struct request *request)
 {
 	struct mono_time now = loop_now(request->worker->loop);
-	struct buf head = BUF_EMPTY, body = BUF_EMPTY;
 
-	buf_add(&body, buf_str(&request->body));	/* kept as long as nothing of it was written: it may be sent on another connection */
 	request->sent = now;
 	if (request->attempts++ == 0)
 		request->wait_ended = now;
 	request->was_sent = true;
 	request->turned_back = 0;
-	forward_head_finish(request, &head);
+	forward_message(request);
 	if (request->route.operation == OPERATION_RUN)
 		runs_sent(request->worker->shared->runs, request->route.item, request_id(request), now);
-	upstream_send(request->call, request->method, buf_str(&head), &body, mono_add(now, ADMIT_LATE_US));
-	buf_wipe(&head);
+	upstream_send(request->call, request->method, mono_add(now, ADMIT_LATE_US));
 	poll_sent(request);
 	request_goto(request, REQUEST_FORWARDING);
 	request_set_deadline(request, mono_add(now, request->config->upstream.timeout_us));

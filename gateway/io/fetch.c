@@ -27,7 +27,7 @@ struct fetch {
 	struct upstream *upstream;	/* owned; NULL where it could not begin */
 	struct upstream_call *call;
 	char method[16];
-	struct buf head, body;		/* to be sent */
+	struct buf message;		/* to be sent */
 	struct mono_time deadline;
 	struct loop_hook end;		/* tells that it could not begin, or frees what was cancelled in on_done */
 	struct buf error;		/* why it could not begin */
@@ -52,8 +52,9 @@ on_fetch_ready(void *arg)
 	struct fetch *fetch = arg;
 
 	check_magic(fetch, FETCH_MAGIC);
-	upstream_send(fetch->call, str_from(fetch->method), buf_str(&fetch->head), &fetch->body, fetch->deadline);
-	buf_wipe(&fetch->head);
+	buf_add(upstream_message(fetch->call, fetch->message.n), buf_str(&fetch->message));
+	upstream_send(fetch->call, str_from(fetch->method), fetch->deadline);
+	buf_wipe(&fetch->message);
 }
 
 static void
@@ -86,8 +87,7 @@ fetch_free(struct fetch *fetch)
 	upstream_free(&fetch->upstream);
 	tls_client_free(&fetch->tls);
 	loop_unhook(fetch->loop, &fetch->end);
-	buf_wipe(&fetch->head);
-	buf_wipe(&fetch->body);
+	buf_wipe(&fetch->message);
 	buf_fini(&fetch->error);
 	fetch->magic = 0;
 	free(fetch);
@@ -110,22 +110,23 @@ on_fetch_end(void *arg)
 	fetch_tell(fetch, &result);
 }
 
-/* The request's head; room is made once, so that growing leaves no copy of a credential. */
+/* What is to be sent; room is made once, so that growing leaves no copy of a credential. */
 static void
-fetch_make_head(struct fetch *fetch, const struct fetch_request *request, const struct url *url)
+fetch_make_message(struct fetch *fetch, const struct fetch_request *request, const struct url *url)
 {
-	size_t room = request->method.n + url->target.n + url->authority.n + 256;
+	size_t room = request->method.n + url->target.n + url->authority.n + request->body.n + 256;
 
 	for (size_t i = 0; i < request->field_count; i++)
 		room += request->fields[i].name.n + request->fields[i].value.n + 8;
-	buf_room(&fetch->head, room);
-	buf_printf(&fetch->head, "%.*s %.*s HTTP/1.1\r\nHost: %.*s\r\nUser-Agent: jobgate/" JOBGATE_VERSION "\r\nConnection: close\r\n",
+	buf_room(&fetch->message, room);
+	buf_printf(&fetch->message, "%.*s %.*s HTTP/1.1\r\nHost: %.*s\r\nUser-Agent: jobgate/" JOBGATE_VERSION "\r\nConnection: close\r\n",
 	    STR_ARG(request->method), STR_ARG(url->target), STR_ARG(url->authority));
 	for (size_t i = 0; i < request->field_count; i++)
-		buf_printf(&fetch->head, "%.*s: %.*s\r\n", STR_ARG(request->fields[i].name), STR_ARG(request->fields[i].value));
+		buf_printf(&fetch->message, "%.*s: %.*s\r\n", STR_ARG(request->fields[i].name), STR_ARG(request->fields[i].value));
 	if (request->body.n > 0 || str_eq(request->method, STR("POST")))
-		buf_printf(&fetch->head, "Content-Length: %zu\r\n", request->body.n);
-	buf_add_z(&fetch->head, "\r\n");
+		buf_printf(&fetch->message, "Content-Length: %zu\r\n", request->body.n);
+	buf_add_z(&fetch->message, "\r\n");
+	buf_add(&fetch->message, request->body);
 }
 
 /* The TLS side of an https URL; false with a sentence in FETCH->error. */
@@ -163,7 +164,7 @@ fetch_begin(struct fetch *fetch, struct resolver *resolver, const struct fetch_r
 	if (why != NULL)
 		buf_add_z(&fetch->error, why);
 	if (why == NULL && (!url.tls || fetch_make_tls(fetch, request, &url))) {
-		fetch_make_head(fetch, request, &url);
+		fetch_make_message(fetch, request, &url);
 		settings.host = url.host;
 		settings.port = url.port;
 		fetch->upstream = upstream_new(fetch->loop, resolver, fetch->tls, &settings);
@@ -187,8 +188,6 @@ fetch_start(struct loop *loop, struct resolver *resolver, const struct fetch_req
 	fetch->end = (struct loop_hook){ .fn = on_fetch_end, .arg = fetch };
 	fetch->deadline = mono_add(clock_now_mono(), request->timeout_us);
 	memcpy(fetch->method, request->method.p, request->method.n);
-	buf_room(&fetch->body, request->body.n);
-	buf_add(&fetch->body, request->body);
 	if (!fetch_begin(fetch, resolver, request))
 		loop_at_turn_end(loop, &fetch->end);
 	return fetch;

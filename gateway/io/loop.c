@@ -21,6 +21,7 @@ struct loop {
 	struct event_base *base;
 	struct event *wake_event;	/* fires when mail was posted */
 	int wake_fd;			/* eventfd */
+	struct mono_time turn_began;
 	bool stop;
 	bool mail_from_itself;		/* is in the queue, unless it was read meanwhile */
 	struct loop_hooks hooks, last;	/* of this turn; LAST run when there are no others */
@@ -133,11 +134,13 @@ loop_run(struct loop *loop)
 	struct loop *before = loop_of_thread;
 
 	loop->stop = false;
+	loop->turn_began = (struct mono_time){ 0 };
 	loop_of_thread = loop;
 	loop_end_turn(loop);	/* what was made ready before the loop ran */
 	while (!loop->stop) {
 		bool mail = loop->mail_from_itself;
 
+		loop->turn_began = clock_now_mono();
 		loop->mail_from_itself = false;
 		check(event_base_loop(loop->base, EVLOOP_ONCE | (mail ? EVLOOP_NONBLOCK : 0)) >= 0);
 		if (mail)
@@ -151,6 +154,12 @@ void
 loop_stop(struct loop *loop)
 {
 	loop->stop = true;
+}
+
+int64_t
+loop_turn_age_us(const struct loop *loop)
+{
+	return loop == loop_of_thread ? mono_since(clock_now_mono(), loop->turn_began) : INT64_MAX;
 }
 
 struct mono_time

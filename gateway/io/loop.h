@@ -22,6 +22,12 @@ void loop_run(struct loop *loop);
 /* From the loop's own thread (another thread posts a mail that calls it). */
 void loop_stop(struct loop *loop);
 
+/*
+ * How long ago the present turn began to ask the kernel: what had come by then has been told by the turn's end. INT64_MAX where the
+ * calling thread is not inside loop_run.
+ */
+int64_t loop_turn_age_us(const struct loop *loop);
+
 /* Monotonic time, read from the clock at each call. */
 struct mono_time loop_now(const struct loop *loop);
 

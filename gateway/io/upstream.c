@@ -5,7 +5,9 @@
  * call:        opening ─► ready (on_ready) ─► sent ─► ended (on_response or on_failed) ─► upstream_cancel ─► freed at the end of the turn
  *
  * libevent's callbacks and the functions called from outside only record news; upstream_tell, a hook of the turn's
- * end, calls the owners' hooks. So no completion runs inside the function that caused it, and a hook may cancel or
+ * end, calls the owners' hooks. Messages too are written at its end, all together, and what is read
+ * is handed over when all is read: what TLS runs through for one record fills the processor's cache of instructions, and is there for the
+ * next if nothing comes between. So no completion runs inside the function that caused it, and a hook may cancel or
  * borrow what it likes.
  */
 #include "io/upstream_private.h"
@@ -66,6 +68,48 @@ on_reap(void *arg)
 	}
 }
 
+void
+upstream_look_by(struct upstream *upstream, struct mono_time due)
+{
+	if (upstream->looking && mono_since(upstream->look_at, due) <= 0)
+		return;
+	upstream->looking = true;
+	upstream->look_at = due;
+	loop_timer_at(&upstream->look, due);
+}
+
+/* Close what has been idle long enough. */
+static void
+upstream_look_at_pool(struct upstream *upstream, struct mono_time now)
+{
+	struct upstream_connection *next;
+
+	for (struct upstream_connection *connection = TAILQ_FIRST(&upstream->places[UPSTREAM_IDLE]); connection; connection = next) {
+		next = TAILQ_NEXT(connection, entry);
+		if (mono_since(connection->idle_until, now) <= 0)
+			upstream_connection_close(connection, true);
+		else
+			upstream_look_by(upstream, connection->idle_until);
+	}
+}
+
+/* Something may be due: the timer was set for what was the first of all then. */
+static void
+on_look(void *arg)
+{
+	struct upstream *upstream = arg;
+	struct mono_time now = clock_now_mono();
+	struct upstream_call *call;
+
+	check_magic(upstream, UPSTREAM_MAGIC);
+	upstream_hear(upstream);	/* what has come in this turn has come in time */
+	upstream->looking = false;
+	TAILQ_FOREACH(call, &upstream->calls, entry)
+		if (call->sent && !call->ended && !upstream_call_is_overdue(call, now))
+			upstream_look_by(upstream, call->deadline);
+	upstream_look_at_pool(upstream, now);
+}
+
 /* A copy of S that ends in NUL. */
 static struct str
 upstream_copy(struct str s)
@@ -113,10 +157,15 @@ upstream_new(struct loop *loop, struct resolver *resolver, struct tls_client *tl
 		TAILQ_INIT(&upstream->places[i]);
 	TAILQ_INIT(&upstream->calls);
 	TAILQ_INIT(&upstream->told);
+	TAILQ_INIT(&upstream->unwritten);
+	TAILQ_INIT(&upstream->heard_from);
 	TAILQ_INIT(&upstream->dead_calls);
 	spares_init(&upstream->call_memory, sizeof(struct upstream_call), UPSTREAM_SPARE_CALLS);
+	upstream->hear = (struct loop_hook){ .fn = upstream_hear, .arg = upstream };
+	upstream->write = (struct loop_hook){ .fn = upstream_write, .arg = upstream };
 	upstream->tell = (struct loop_hook){ .fn = upstream_tell, .arg = upstream };
 	upstream->reap = (struct loop_hook){ .fn = on_reap, .arg = upstream };
+	loop_timer_init(&upstream->look, loop, on_look, upstream);
 	return upstream;
 }
 
@@ -134,11 +183,17 @@ upstream_free(struct upstream **upstream_p)
 	upstream_drop_pool(upstream);	/* what is given back from here on is closed */
 	while ((call = TAILQ_FIRST(&upstream->calls)) != NULL)
 		upstream_cancel(&call);
+	upstream_hear(upstream);	/* it is nobody's any more; wiped */
 	on_reap(upstream);
+	loop_unhook(upstream->loop, &upstream->hear);
+	loop_unhook(upstream->loop, &upstream->write);
 	loop_unhook(upstream->loop, &upstream->tell);
 	loop_unhook(upstream->loop, &upstream->reap);
+	loop_timer_fini(&upstream->look);
 	upstream->magic = 0;
 	spares_fini(&upstream->call_memory);
+	buf_wipe(&upstream->message);
+	free(upstream->heard);
 	free(upstream->host);
 	upstream_drop_proxy(upstream);
 	free(upstream);
@@ -162,16 +217,16 @@ void
 upstream_give_back(struct upstream_connection *connection)
 {
 	struct mono_time now = clock_now_mono();
-	struct mono_time until = mono_add(connection->idle_since, connection->idle_us);
 
 	connection->call = NULL;
-	if (connection->generation != connection->upstream->generation || mono_since(until, now) <= 0 ||
+	connection->idle_until = mono_add(connection->idle_since, connection->idle_us);
+	if (connection->generation != connection->upstream->generation || mono_since(connection->idle_until, now) <= 0 ||
 	    mono_since(now, connection->opened_at) > UPSTREAM_AGE_MAX_US) {
 		upstream_connection_close(connection, true);
 		return;
 	}
 	upstream_move(connection, UPSTREAM_IDLE);
-	loop_timer_at(&connection->timer, until);
+	upstream_look_by(connection->upstream, connection->idle_until);
 }
 
 void
@@ -214,17 +269,18 @@ upstream_replace_tls(struct upstream *upstream, struct tls_client *tls)
 	upstream_drop_pool(upstream);
 }
 
-/* The most recently used connection of the pool that its peer has left alone; those that are not so are closed. */
+/*
+ * The most recently used connection of the pool that its peer has left alone; those that are not so are closed. Within a turn what the
+ * loop knows is enough, however long the turn is: upstream_send asks again.
+ */
 static struct upstream_connection *
 upstream_take_idle(struct upstream *upstream)
 {
 	struct upstream_connection *connection;
 
 	while ((connection = TAILQ_FIRST(&upstream->places[UPSTREAM_IDLE])) != NULL) {
-		if (upstream_connection_is_quiet(connection)) {
-			loop_timer_clear(&connection->timer);
+		if (upstream_connection_is_quiet(connection, INT64_MAX))
 			return connection;
-		}
 		upstream_connection_close(connection, false);
 	}
 	return NULL;
@@ -237,7 +293,8 @@ upstream_borrow(struct upstream *upstream, bool fresh, const struct upstream_hoo
 	struct upstream_connection *idle = NULL;
 
 	check_magic(upstream, UPSTREAM_MAGIC);
-	memset(call, 0, offsetof(struct upstream_call, reader.head.fields));
+	memset(call, 0, offsetof(struct upstream_call, failure));
+	call->reader.head_bytes = call->reader.body = BUF_EMPTY;
 	call->magic = UPSTREAM_CALL_MAGIC;
 	call->upstream = upstream;
 	call->hooks = *hooks;

@@ -101,11 +101,17 @@ void upstream_replace_tls(struct upstream *upstream, struct tls_client *tls);
 struct upstream_call *upstream_borrow(struct upstream *upstream, bool fresh, const struct upstream_hooks *hooks, void *arg);
 
 /*
- * Send HEAD and BODY (both copied or taken: BODY's memory moves into the call) on the borrowed connection. METHOD
- * decides the response's framing. DEADLINE ends the call with UPSTREAM_REASON_TIMEOUT. Must follow on_ready, once. A
+ * Where the message of CALL, which is ready, is made: append a head with its body, ROOM bytes at the most, and upstream_send. What
+ * is there before is others'. The memory does not grow in between, and so leaves no copy of a credential.
+ */
+struct buf *upstream_message(struct upstream_call *call, size_t room);
+
+/*
+ * Send what was appended to upstream_message on the borrowed connection, at the end of the turn, and wipe it. METHOD decides
+ * the response's framing. DEADLINE ends the call with UPSTREAM_REASON_TIMEOUT. Must follow on_ready, once. A
  * connection found dead before the first byte ends in on_failed with written_bytes 0.
  */
-void upstream_send(struct upstream_call *call, struct str method, struct str head, struct buf *body, struct mono_time deadline);
+void upstream_send(struct upstream_call *call, struct str method, struct mono_time deadline);
 
 /* Bytes of the request handed to the kernel so far. */
 uint64_t upstream_written(const struct upstream_call *call);

@@ -7,6 +7,15 @@
 
 #include "base/check.h"
 
+/* Room for a turn's messages, as long as they are not larger: a legacy run's has 1 KB. */
+#define UPSTREAM_MESSAGE_BYTES 65536
+
+/*
+ * A loop that began to ask the kernel so lately knows of a connection's end. A FIN that is on its way, for some milliseconds of a round
+ * trip, cannot be seen whatever is done here: to look once more would make that time next to no shorter.
+ */
+#define UPSTREAM_LOOK_US (1 * (int64_t)CLOCK_MS)
+
 /* Have NEWS told at the end of the turn, in place of older news that was not told yet. */
 static void
 call_tell(struct upstream_call *call, enum upstream_news news)
@@ -17,13 +26,22 @@ call_tell(struct upstream_call *call, enum upstream_news news)
 	loop_at_turn_end(call->upstream->loop, &call->upstream->tell);
 }
 
+/* Write no message of CALL. */
+static void
+call_leave_unwritten(struct upstream_call *call)
+{
+	if (call->unwritten)
+		TAILQ_REMOVE(&call->upstream->unwritten, call, unwritten_entry);
+	call->unwritten = false;
+}
+
 /* End the call with its last news; the connection must have been let go. */
 static void
 call_end(struct upstream_call *call, enum upstream_news news)
 {
 	check(!call->ended && call->connection == NULL);
 	call->ended = true;
-	loop_timer_fini(&call->deadline);
+	call_leave_unwritten(call);
 	call_tell(call, news);
 }
 
@@ -43,7 +61,7 @@ call_tell_now(struct upstream_call *call, enum upstream_news news)
 		return;
 	case UPSTREAM_NEWS_RESPONSE:
 		response.head = &call->reader.head;
-		response.body = buf_str(&call->reader.body);
+		response.body = upstream_reader_body(&call->reader);
 		response.written_bytes = call->written_bytes;
 		call->hooks.on_response(call->arg, &response);
 		return;
@@ -170,40 +188,83 @@ upstream_call_closed(struct upstream_call *call, bool clean, const char *why)
 	upstream_call_fail(call, call->reader.reason, detail);
 }
 
-/* The call's own deadline has come. */
-static void
-on_deadline(void *arg)
+bool
+upstream_call_is_overdue(struct upstream_call *call, struct mono_time now)
 {
-	struct upstream_call *call = arg;
-
-	check_magic(call, UPSTREAM_CALL_MAGIC);
+	if (mono_since(call->deadline, now) > 0)
+		return false;
 	upstream_call_fail(call, UPSTREAM_REASON_TIMEOUT, call->phase == UPSTREAM_WRITE ? "the request was not read in time" :
 	    call->phase == UPSTREAM_WAIT ? "no response in time" : "the response was not complete in time");
+	return true;
 }
 
-void
-upstream_send(struct upstream_call *call, struct str method, struct str head, struct buf *body, struct mono_time deadline)
+struct buf *
+upstream_message(struct upstream_call *call, size_t room)
 {
-	struct buf taken = body ? buf_take(body) : BUF_EMPTY;
+	struct upstream *upstream = call->upstream;
+	struct buf *message = &upstream->message;
 
 	check_magic(call, UPSTREAM_CALL_MAGIC);
-	check(call->ready && !call->sent && head.n > 0);
-	call->sent = true;
-	if (call->ended) {	/* its end is about to be told */
-		buf_fini(&taken);
-		return;
+	check(call->ready && !call->sent);
+	if (message->size - message->n < room) {
+		upstream_write(upstream);
+		buf_room(message, room > UPSTREAM_MESSAGE_BYTES ? room : UPSTREAM_MESSAGE_BYTES);
 	}
-	if (!upstream_connection_is_quiet(call->connection)) {
-		buf_fini(&taken);
+	call->message_at = message->n;
+	upstream->message_end = message->n + room;
+	return message;
+}
+
+/* Send MESSAGE, unless the connection is found dead. */
+static void
+call_write(struct upstream_call *call, struct str message)
+{
+	if (!upstream_connection_is_quiet(call->connection, UPSTREAM_LOOK_US)) {
 		upstream_call_fail(call, UPSTREAM_REASON_CLOSED, "found closed before the request was written");
 		return;
 	}
 	call->phase = UPSTREAM_WRITE;
-	call->total_bytes = head.n + taken.n;
-	upstream_reader_init(&call->reader, method, &call->upstream->settings);
-	loop_timer_init(&call->deadline, call->upstream->loop, on_deadline, call);
-	loop_timer_at(&call->deadline, deadline);
-	upstream_connection_write(call->connection, head, &taken);
+	upstream_connection_write(call->connection, message);
+}
+
+void
+upstream_write(void *arg)
+{
+	struct upstream *upstream = arg;
+	struct buf *message = &upstream->message;
+	struct upstream_call *call;
+
+	check_magic(upstream, UPSTREAM_MAGIC);
+	while ((call = TAILQ_FIRST(&upstream->unwritten)) != NULL) {
+		check_magic(call, UPSTREAM_CALL_MAGIC);
+		call_leave_unwritten(call);
+		call_write(call, str_sub(buf_str(message), call->message_at, call->message_at + call->total_bytes));
+	}
+	if (message->n > 0)
+		explicit_bzero(message->p, message->n);
+	buf_clear(message);
+	if (message->size > UPSTREAM_MESSAGE_BYTES)
+		buf_fini(message);
+}
+
+void
+upstream_send(struct upstream_call *call, struct str method, struct mono_time deadline)
+{
+	struct upstream *upstream = call->upstream;
+
+	check_magic(call, UPSTREAM_CALL_MAGIC);
+	check(call->ready && !call->sent);
+	check(upstream->message.n > call->message_at && upstream->message.n <= upstream->message_end);
+	call->sent = true;
+	call->total_bytes = upstream->message.n - call->message_at;
+	call->deadline = deadline;
+	upstream_reader_init(&call->reader, method, &upstream->settings);
+	loop_at_turn_end(upstream->loop, &upstream->write);
+	if (call->ended)	/* its end is about to be told */
+		return;
+	call->unwritten = true;
+	TAILQ_INSERT_TAIL(&upstream->unwritten, call, unwritten_entry);
+	upstream_look_by(upstream, deadline);
 }
 
 uint64_t
@@ -227,9 +288,9 @@ upstream_cancel(struct upstream_call **call_p)
 		upstream_give_back(connection);
 	else if (connection)
 		upstream_connection_close(connection, false);
+	call_leave_unwritten(call);
 	if (call->news != UPSTREAM_NEWS_NONE)
 		TAILQ_REMOVE(&call->upstream->told, call, told_entry);
-	loop_timer_fini(&call->deadline);
 	TAILQ_REMOVE(&call->upstream->calls, call, entry);
 	call->upstream->call_count--;
 	TAILQ_INSERT_TAIL(&call->upstream->dead_calls, call, entry);

@@ -8,8 +8,6 @@
 #include "io/upstream_private.h"
 
 #include <errno.h>
-#include <event2/bufferevent.h>
-#include <event2/bufferevent_ssl.h>
 #include <event2/event.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
@@ -21,6 +19,7 @@
 #include "io/loop_event.h"
 #include "io/upstream_open.h"
 #include "io/upstream_tunnel.h"
+#include "io/upstream_wire.h"
 
 /*
  * A peer that vanished without a word is noticed after 30 + 3 * 10 s, far below the five minutes that an answer is
@@ -29,6 +28,11 @@
 #define UPSTREAM_KEEPALIVE_IDLE_S 30
 #define UPSTREAM_KEEPALIVE_STEP_S 10
 #define UPSTREAM_KEEPALIVE_COUNT 3
+/*
+ * As many connections keep their buffers while they are idle: 2 MB for those that a busy upstream's requests take turns on. Those of
+ * a burst beyond have none but in use.
+ */
+#define UPSTREAM_WARM_CONNECTIONS 64
 
 static void open_next(struct upstream_connection *connection, enum upstream_reason reason, const char *why);
 
@@ -39,21 +43,40 @@ open_is_proxied(const struct upstream *upstream)
 	return upstream->proxy.port != 0 && upstream->tls != NULL;
 }
 
-/* Give up the present attempt, from outside its bufferevent's callbacks. */
+/* Hear no more of the present attempt to connect. */
+static void
+open_forget_attempt(struct upstream_opening *opening)
+{
+	if (opening->connecting)
+		event_free(opening->connecting);
+	opening->connecting = NULL;
+	upstream_tunnel_free(&opening->tunnel);
+}
+
+void
+upstream_opening_free(struct upstream_opening **opening_p)
+{
+	struct upstream_opening *opening = *opening_p;
+
+	if (opening == NULL)
+		return;
+	*opening_p = NULL;
+	open_forget_attempt(opening);
+	resolver_cancel(&opening->ask);
+	loop_timer_fini(&opening->timer);
+	free(opening);
+}
+
+/* Give up the present attempt. */
 static void
 open_drop_attempt(struct upstream_connection *connection)
 {
-	if (connection->connecting)
-		event_free(connection->connecting);
-	connection->connecting = NULL;
-	upstream_tunnel_free(&connection->tunnel);
+	open_forget_attempt(connection->opening);
+	upstream_connection_unlisten(connection);
+	upstream_wire_free(connection);
 	if (connection->fd >= 0)
 		close(connection->fd);
 	connection->fd = -1;
-	if (connection->bev)
-		bufferevent_free(connection->bev);
-	connection->bev = NULL;
-	connection->ssl = NULL;
 }
 
 /* An attempt's share, or the whole time, is over. */
@@ -90,24 +113,56 @@ open_set_options(int fd)
 		setsockopt(fd, options[i].level, options[i].name, &options[i].value, sizeof(options[i].value));
 }
 
+/* Let the connection keep its buffers, where not enough others do. */
+static void
+open_warm(struct upstream_connection *connection)
+{
+	connection->warm = connection->upstream->warm_count < UPSTREAM_WARM_CONNECTIONS;
+	if (!connection->warm)
+		return;
+	connection->upstream->warm_count++;
+	upstream_wire_keep_buffers(connection);
+}
+
+/* The handshake is over, where there is one: the connection lives if the peer is who it should be. */
+static void
+open_done(struct upstream_connection *connection)
+{
+	const char *verdict = connection->ssl ? tls_client_verdict(connection->ssl) : NULL;
+
+	if (verdict != NULL) {
+		upstream_call_fail(connection->call, UPSTREAM_REASON_TLS, verdict);
+		return;
+	}
+	connection->open = true;
+	connection->opened_at = connection->idle_since = clock_now_mono();
+	connection->upstream->opened++;
+	open_warm(connection);
+	upstream_opening_free(&connection->opening);
+	upstream_move(connection, UPSTREAM_BORROWED);
+	upstream_call_opened(connection->call);
+}
+
+void
+upstream_open_shake(struct upstream_connection *connection)
+{
+	int n = upstream_wire_shake(connection);
+
+	if (n > 0)
+		open_done(connection);
+	else if (n < 0)
+		upstream_call_fail(connection->call, UPSTREAM_REASON_TLS, upstream_wire_shake_failure(connection));
+	else if (upstream_wire_wants_room(connection))
+		check(event_add(connection->writable, NULL) == 0);
+}
+
 void
 upstream_open_wire(struct upstream_connection *connection)
 {
-	struct event_base *base = loop_base(connection->upstream->loop);
-
-	if (connection->upstream->tls != NULL) {
-		connection->call->phase = UPSTREAM_TLS;
-		connection->ssl = tls_client_ssl(connection->upstream->tls);
-		connection->bev = bufferevent_openssl_socket_new(base, connection->fd, connection->ssl,
-		    BUFFEREVENT_SSL_CONNECTING, BEV_OPT_CLOSE_ON_FREE);
-	} else {
-		connection->bev = bufferevent_socket_new(base, connection->fd, BEV_OPT_CLOSE_ON_FREE);
-	}
-	check(connection->bev != NULL);
-	connection->fd = -1;
+	connection->call->phase = UPSTREAM_TLS;
+	upstream_wire_begin(connection);
 	upstream_connection_listen(connection);
-	if (connection->ssl == NULL)
-		upstream_open_done(connection);
+	upstream_open_shake(connection);
 }
 
 /* TCP is connected: ask the proxy for a tunnel, or begin with the peer itself. */
@@ -130,8 +185,8 @@ on_connected(evutil_socket_t fd, short what, void *arg)
 
 	(void)what;
 	check_magic(connection, UPSTREAM_CONNECTION_MAGIC);
-	event_free(connection->connecting);
-	connection->connecting = NULL;
+	event_free(connection->opening->connecting);
+	connection->opening->connecting = NULL;
 	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &n) != 0)
 		error = errno;
 	if (error == 0) {
@@ -146,17 +201,18 @@ on_connected(evutil_socket_t fd, short what, void *arg)
 static bool
 open_connect(struct upstream_connection *connection, size_t i)
 {
-	const struct sockaddr *address = (const struct sockaddr *)&connection->addresses.addresses[i];
+	struct upstream_opening *opening = connection->opening;
+	const struct sockaddr *address = (const struct sockaddr *)&opening->addresses.addresses[i];
 	int fd = socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
 
 	if (fd < 0)
 		return false;
 	connection->fd = fd;
 	open_set_options(fd);
-	if (connect(fd, address, connection->addresses.lengths[i]) != 0 && errno != EINPROGRESS)
+	if (connect(fd, address, opening->addresses.lengths[i]) != 0 && errno != EINPROGRESS)
 		return false;
-	connection->connecting = event_new(loop_base(connection->upstream->loop), fd, EV_WRITE, on_connected, connection);
-	check(connection->connecting != NULL && event_add(connection->connecting, NULL) == 0);
+	opening->connecting = event_new(loop_base(connection->upstream->loop), fd, EV_WRITE, on_connected, connection);
+	check(opening->connecting != NULL && event_add(opening->connecting, NULL) == 0);
 	return true;
 }
 
@@ -164,14 +220,15 @@ open_connect(struct upstream_connection *connection, size_t i)
 static void
 open_next(struct upstream_connection *connection, enum upstream_reason reason, const char *why)
 {
+	struct upstream_opening *opening = connection->opening;
 	struct mono_time now = clock_now_mono();
-	int64_t left_us = mono_since(connection->connect_deadline, now);
+	int64_t left_us = mono_since(opening->deadline, now);
 
 	connection->call->phase = UPSTREAM_CONNECT;
-	while (left_us > 0 && connection->address_next < connection->addresses.count) {
-		size_t i = connection->address_next++;
+	while (left_us > 0 && opening->address_next < opening->addresses.count) {
+		size_t i = opening->address_next++;
 
-		loop_timer_at(&connection->timer, mono_add(now, left_us / (int64_t)(connection->addresses.count - i)));
+		loop_timer_at(&opening->timer, mono_add(now, left_us / (int64_t)(opening->addresses.count - i)));
 		if (open_connect(connection, i))
 			return;
 		reason = UPSTREAM_REASON_REFUSED;
@@ -188,12 +245,12 @@ on_addresses(void *arg, const struct resolver_answer *answer)
 	struct upstream_connection *connection = arg;
 
 	check_magic(connection, UPSTREAM_CONNECTION_MAGIC);
-	resolver_cancel(&connection->ask);
+	resolver_cancel(&connection->opening->ask);
 	if (answer->error != 0) {
 		upstream_call_fail(connection->call, UPSTREAM_REASON_RESOLVE, gai_strerror(answer->error));
 		return;
 	}
-	connection->addresses = *answer;
+	connection->opening->addresses = *answer;
 	open_next(connection, UPSTREAM_REASON_TIMEOUT, "no TCP connection in time");
 }
 
@@ -204,7 +261,7 @@ open_ask(struct upstream_connection *connection)
 	struct upstream *upstream = connection->upstream;
 	bool proxied = open_is_proxied(upstream);
 
-	connection->ask = resolver_ask(upstream->resolver, upstream->loop, proxied ? upstream->proxy.host.p : upstream->host,
+	connection->opening->ask = resolver_ask(upstream->resolver, upstream->loop, proxied ? upstream->proxy.host.p : upstream->host,
 	    proxied ? upstream->proxy.port : upstream->settings.port, on_addresses, connection);
 }
 
@@ -212,8 +269,9 @@ struct upstream_connection *
 upstream_connection_open(struct upstream *upstream, struct upstream_call *call)
 {
 	struct upstream_connection *connection = calloc(1, sizeof(*connection));
+	struct upstream_opening *opening = calloc(1, sizeof(*opening));
 
-	check(connection != NULL);
+	check(connection != NULL && opening != NULL);
 	connection->magic = UPSTREAM_CONNECTION_MAGIC;
 	connection->upstream = upstream;
 	connection->call = call;
@@ -224,38 +282,10 @@ upstream_connection_open(struct upstream *upstream, struct upstream_call *call)
 	TAILQ_INSERT_HEAD(&upstream->places[UPSTREAM_OPENING], connection, entry);
 	upstream->place_counts[UPSTREAM_OPENING]++;
 	call->phase = UPSTREAM_RESOLVE;
-	connection->connect_deadline = mono_add(clock_now_mono(), upstream->settings.connect_timeout_us);
-	loop_timer_init(&connection->timer, upstream->loop, on_open_timer, connection);
-	loop_timer_at(&connection->timer, connection->connect_deadline);
+	connection->opening = opening;
+	opening->deadline = mono_add(clock_now_mono(), upstream->settings.connect_timeout_us);
+	loop_timer_init(&opening->timer, upstream->loop, on_open_timer, connection);
+	loop_timer_at(&opening->timer, opening->deadline);
 	open_ask(connection);
 	return connection;
-}
-
-void
-upstream_open_done(struct upstream_connection *connection)
-{
-	const char *verdict = connection->ssl ? tls_client_verdict(connection->ssl) : NULL;
-
-	if (verdict != NULL) {
-		upstream_call_fail(connection->call, UPSTREAM_REASON_TLS, verdict);
-		return;
-	}
-	connection->open = true;
-	connection->opened_at = connection->idle_since = clock_now_mono();
-	connection->upstream->opened++;
-	loop_timer_fini(&connection->timer);
-	upstream_connection_live(connection);
-	upstream_move(connection, UPSTREAM_BORROWED);
-	upstream_call_opened(connection->call);
-}
-
-void
-upstream_open_failed(struct upstream_connection *connection)
-{
-	int error = errno;
-	const char *reason = tls_client_failure(connection->ssl, bufferevent_get_openssl_error(connection->bev));
-
-	if (reason == NULL)
-		reason = error != 0 ? strerror(error) : "the connection was closed during the handshake";
-	upstream_call_fail(connection->call, UPSTREAM_REASON_TLS, reason);
 }

@@ -2,18 +2,30 @@
 #ifndef JOBGATE_IO_UPSTREAM_OPEN_H
 #define JOBGATE_IO_UPSTREAM_OPEN_H
 
-struct upstream_connection;
+#include "io/upstream_private.h"
 
-/* Set the bufferevent's callbacks and let the handshake run. */
+struct upstream_tunnel;
+
+/* What a connection needs only while it opens. */
+struct upstream_opening {
+	struct resolver_ask *ask;	/* while resolving */
+	struct resolver_answer addresses;
+	size_t address_next;		/* the next to try */
+	struct event *connecting;	/* the socket becomes writable */
+	struct upstream_tunnel *tunnel;	/* while a proxy is asked for one */
+	struct loop_timer timer;	/* the present attempt's share */
+	struct mono_time deadline;
+};
+/* NULL is nothing. */
+void upstream_opening_free(struct upstream_opening **opening);
+
+/* Watch the socket; and no more. */
 void upstream_connection_listen(struct upstream_connection *connection);
-/* The handshake is over and good: from now on bytes count and the timer ends idleness. */
-void upstream_connection_live(struct upstream_connection *connection);
+void upstream_connection_unlisten(struct upstream_connection *connection);
 
 /* The way to the peer is there, directly or through a tunnel: begin the handshake, or be open where there is none. */
 void upstream_open_wire(struct upstream_connection *connection);
-
-/* What the bufferevent says while the connection is not open. */
-void upstream_open_done(struct upstream_connection *connection);
-void upstream_open_failed(struct upstream_connection *connection);
+/* The socket has changed while the connection is not open: go on with the handshake. */
+void upstream_open_shake(struct upstream_connection *connection);
 
 #endif

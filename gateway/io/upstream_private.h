@@ -17,7 +17,8 @@ struct upstream_reader {
 	struct http1_limits limits;
 	size_t body_limit;
 	struct http1_scan scan;
-	struct buf head_bytes;		/* owned; HEAD's slices point into it once has_head */
+	struct buf head_bytes;		/* owned; HEAD's slices, and WHOLE, point into it once has_head */
+	struct str whole;		/* the body, where it came with its head; p NULL: it is in BODY */
 	bool has_head;
 	bool begun;			/* a byte was seen */
 	unsigned interims;		/* 1xx skipped */
@@ -37,6 +38,8 @@ void upstream_reader_fini(struct upstream_reader *reader);
 enum upstream_read upstream_reader_feed(struct upstream_reader *reader, struct str *bytes);
 /* The connection ended, CLEAN with close_notify: DONE where that ends the body (RFC 9112 6.3, 9.8), else FAULT. */
 enum upstream_read upstream_reader_end(struct upstream_reader *reader, bool clean);
+/* The decoded body of a response that is DONE, as long as READER lives. */
+struct str upstream_reader_body(const struct upstream_reader *reader);
 /* What `Keep-Alive: timeout=N` of the response tells, in microseconds; INT64_MAX where it tells nothing. */
 int64_t upstream_reader_keep_alive_us(const struct upstream_reader *reader);
 
@@ -44,32 +47,33 @@ int64_t upstream_reader_keep_alive_us(const struct upstream_reader *reader);
 enum upstream_place { UPSTREAM_OPENING, UPSTREAM_BORROWED, UPSTREAM_IDLE, UPSTREAM_DEAD };
 #define UPSTREAM_PLACES 4
 
-struct bufferevent;
 struct event;
 struct ssl_st;
-struct upstream_tunnel;
+struct upstream_opening;
 
 struct upstream_connection {
 	uint32_t magic;
-	TAILQ_ENTRY(upstream_connection) entry;
 	enum upstream_place place;
+	TAILQ_ENTRY(upstream_connection) entry;
 	struct upstream *upstream;
 	struct upstream_call *call;	/* whose it is; NULL in the pool and when dead */
-	struct resolver_ask *ask;	/* while resolving */
-	struct resolver_answer addresses;
-	size_t address_next;		/* the next to try */
-	int fd;				/* -1 before the socket and once BEV owns it */
-	struct event *connecting;	/* the socket becomes writable */
-	struct upstream_tunnel *tunnel;	/* while a proxy is asked for one */
-	struct bufferevent *bev;	/* from the handshake on; owns FD and SSL */
-	struct ssl_st *ssl;		/* BEV's; NULL on plain TCP */
-	struct loop_timer timer;	/* the present attempt's share, then the end of idleness */
-	struct mono_time connect_deadline;
+	int fd;				/* owned; -1 before the socket */
+	int error;			/* errno of what ended it; 0 where the peer closed it */
+	struct ssl_st *ssl;		/* owned; NULL on plain TCP */
+	TAILQ_ENTRY(upstream_connection) heard_entry;	/* those from which something was read in this turn */
+	size_t heard_at, heard_n;	/* what that is, in the upstream's HEARD; N 0: nothing */
+	struct event *readable;		/* from the handshake on, until the end */
+	struct event *writable;		/* the same; watched only while the socket takes no more */
+	struct buf output;		/* owned: a message that the socket did not take at once */
+	size_t output_at;		/* so much of it was written */
 	struct mono_time opened_at;
 	struct mono_time idle_since;	/* the last byte of an exchange, or the handshake */
+	struct mono_time idle_until;	/* in the pool */
 	int64_t idle_us;		/* how long it may be idle: ours, or the upstream's where that is shorter */
 	uint64_t generation;		/* of the pool when it was opened */
+	struct upstream_opening *opening;	/* owned, until it is open */
 	bool open;			/* the handshake is over and the peer is verified */
+	bool warm;			/* it keeps its buffers between records */
 	bool reused;
 };
 
@@ -79,6 +83,7 @@ struct upstream_call {
 	uint32_t magic;
 	TAILQ_ENTRY(upstream_call) entry;	/* all, or the dead */
 	TAILQ_ENTRY(upstream_call) told_entry;	/* those with news */
+	TAILQ_ENTRY(upstream_call) unwritten_entry;	/* those with a message to write */
 	struct upstream *upstream;
 	struct upstream_connection *connection;	/* NULL when it has ended */
 	struct upstream_hooks hooks;
@@ -89,11 +94,13 @@ struct upstream_call {
 	bool sent;			/* upstream_send was called */
 	bool ended;			/* its news is the last */
 	bool reused;
+	bool unwritten;			/* its message waits for the turn's end */
+	size_t message_at;		/* where that begins in the upstream's */
 	uint64_t total_bytes;		/* of the request */
 	uint64_t written_bytes;
-	struct loop_timer deadline;
-	struct upstream_failure failure;
-	struct upstream_reader reader;		/* last, as its head */
+	struct mono_time deadline;	/* once it is sent */
+	struct upstream_failure failure;	/* set once it has failed */
+	struct upstream_reader reader;		/* set once it is sent, but for its buffers; last, as its head */
 };
 
 TAILQ_HEAD(upstream_connections, upstream_connection);
@@ -109,9 +116,18 @@ struct upstream {
 	struct upstream_proxy proxy;		/* HOST and AUTHORIZATION are owned; PORT 0: none */
 	struct upstream_connections places[UPSTREAM_PLACES];	/* idle: the most recently used first */
 	size_t place_counts[UPSTREAM_PLACES];
-	struct upstream_calls calls, told, dead_calls;
+	struct upstream_connections heard_from;
+	char *heard;				/* owned, NULL before the first: what was read in this turn, wiped at its end */
+	size_t heard_n;
+	size_t warm_count;			/* of connections that keep their buffers */
+	struct upstream_calls calls, told, unwritten, dead_calls;
 	struct spares call_memory;		/* struct upstream_call */
-	struct loop_hook tell, reap;
+	struct buf message;			/* owned: those that are to be sent, one behind another; wiped then */
+	size_t message_end;			/* the newest may reach so far */
+	struct loop_hook hear, write, tell, reap;
+	struct loop_timer look;			/* at what is due: the calls' deadlines and the ends of idleness */
+	struct mono_time look_at;		/* while LOOKING: no later than the first that is due */
+	bool looking;
 	bool telling;
 	uint64_t generation;			/* grows when the pool is dropped */
 	uint64_t opened, reused, failed;
@@ -123,6 +139,11 @@ struct upstream {
 void upstream_move(struct upstream_connection *connection, enum upstream_place place);
 /* Give a connection that nobody uses any more to the pool, or close it where it may not be used again. */
 void upstream_give_back(struct upstream_connection *connection);
+/*
+ * Something is due at DUE. One timer serves all: it is set anew only where it would come too late, and so for next to no request,
+ * since what is due of the newest comes after what is due of those before it.
+ */
+void upstream_look_by(struct upstream *upstream, struct mono_time due);
 
 /* --- upstream_call.c: what a connection tells its call; each may end the call and so its hold on the connection --- */
 void upstream_call_opened(struct upstream_call *call);
@@ -131,17 +152,29 @@ void upstream_call_take(struct upstream_call *call, struct str bytes);
 /* The connection ended: CLEAN with close_notify; WHY for the log. */
 void upstream_call_closed(struct upstream_call *call, bool clean, const char *why);
 void upstream_call_fail(struct upstream_call *call, enum upstream_reason reason, const char *detail);
+/* Whether the call's deadline has come; ends it. */
+bool upstream_call_is_overdue(struct upstream_call *call, struct mono_time now);
+/* Write the messages that were made, and wipe them; the hook of upstream->write. */
+void upstream_write(void *upstream);
 /* Tell what there is to tell; the hook of upstream->tell. */
 void upstream_tell(void *upstream);
 void upstream_call_free(struct upstream_call *call);
 
 /* --- upstream_connection.c --- */
+/* More than a turn's answers have, most times; what has no room is handed over at once. */
+#define UPSTREAM_HEARD_BYTES 65536
+/* Hand over what was read in this turn, and wipe it; the hook of upstream->hear. */
+void upstream_hear(void *upstream);
 struct upstream_connection *upstream_connection_open(struct upstream *upstream, struct upstream_call *call);
-/* Whether the peer has neither closed nor sent anything; looks at the socket now. Tickets are taken in by the way. */
-bool upstream_connection_is_quiet(struct upstream_connection *connection);
+/*
+ * Whether the peer has neither closed nor sent anything: as the loop knows it, where its turn began WITHIN_US ago, else by a look at the
+ * socket, which takes tickets in by the way.
+ */
+bool upstream_connection_is_quiet(struct upstream_connection *connection, int64_t within_us);
 /* Bytes that came with those just taken, already here. */
 bool upstream_connection_has_more(const struct upstream_connection *connection);
-void upstream_connection_write(struct upstream_connection *connection, struct str head, struct buf *body);
+/* Write MESSAGE; what the socket does not take at once is copied. May fail the call. */
+void upstream_connection_write(struct upstream_connection *connection, struct str message);
 /* Make it dead, to be freed at the end of the turn; POLITE sends close_notify first. */
 void upstream_connection_close(struct upstream_connection *connection, bool polite);
 void upstream_connection_free(struct upstream_connection *connection);

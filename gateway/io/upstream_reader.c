@@ -26,8 +26,8 @@ upstream_reader_init(struct upstream_reader *reader, struct str method, const st
 void
 upstream_reader_fini(struct upstream_reader *reader)
 {
-	buf_fini(&reader->head_bytes);
-	buf_wipe(&reader->body);	/* it may be a token */
+	buf_wipe(&reader->head_bytes);	/* the body, which may be a token, is there or in BODY */
+	buf_wipe(&reader->body);
 }
 
 /* Note why the response cannot be used. */
@@ -68,9 +68,9 @@ reader_parse_head(struct upstream_reader *reader, size_t head_n)
 	return UPSTREAM_READ_MORE;
 }
 
-/* Prepare for the body that the head announces. */
+/* Prepare for the body that the head of HEAD_N bytes announces; one that is wholly here stays where it is. */
 static enum upstream_read
-reader_begin_body(struct upstream_reader *reader)
+reader_begin_body(struct upstream_reader *reader, size_t head_n, struct str *bytes)
 {
 	const struct http1_head *head = &reader->head;
 
@@ -81,21 +81,46 @@ reader_begin_body(struct upstream_reader *reader)
 	if (head->content_length > reader->body_limit)
 		return reader_fault(reader, HTTP1_BODY_TOO_LARGE);
 	reader->left = head->content_length;
-	return reader->left == 0 ? UPSTREAM_READ_DONE : UPSTREAM_READ_MORE;
+	if (reader->left > bytes->n)
+		return UPSTREAM_READ_MORE;
+	reader->whole = str_sub(buf_str(&reader->head_bytes), head_n, head_n + (size_t)reader->left);
+	*bytes = str_sub(*bytes, reader->whole.n, bytes->n);
+	return UPSTREAM_READ_DONE;
+}
+
+/* The length of the head that has come in one run, as most do; 0 where it has not. Whatever is wrong in it its parser finds too. */
+static size_t
+reader_find_head(struct str bytes)
+{
+	for (size_t at = 0; (at += str_find_char(str_sub(bytes, at, bytes.n), '\r')) + 4 <= bytes.n; at++)
+		if (memcmp(bytes.p + at, "\r\n\r\n", 4) == 0)
+			return at + 4;
+	return 0;
+}
+
+/* Whether a head is complete: its length, or 0 with the fault that its first bytes have already. */
+static size_t
+reader_scan_head(struct upstream_reader *reader, enum http1_fault *fault)
+{
+	struct str bytes = buf_str(&reader->head_bytes);
+	size_t head_n = reader->scan.at == 0 ? reader_find_head(bytes) : 0;
+
+	*fault = HTTP1_OK;
+	return head_n > 0 ? head_n : http1_scan_head(&reader->scan, bytes, &reader->limits, fault);
 }
 
 /* Collect heads until the final one is complete; what follows it stays in *BYTES. */
 static enum upstream_read
 reader_take_head(struct upstream_reader *reader, struct str *bytes)
 {
-	enum http1_fault fault = HTTP1_OK;
+	enum http1_fault fault;
 	enum upstream_read parsed = UPSTREAM_READ_MORE;
 	size_t head_n = 0;
 
 	reader->begun = true;
 	buf_add(&reader->head_bytes, *bytes);
 	while (parsed == UPSTREAM_READ_MORE) {
-		head_n = http1_scan_head(&reader->scan, buf_str(&reader->head_bytes), &reader->limits, &fault);
+		head_n = reader_scan_head(reader, &fault);
 		if (fault != HTTP1_OK)
 			return reader_fault(reader, fault);
 		if (head_n == 0) {
@@ -108,7 +133,7 @@ reader_take_head(struct upstream_reader *reader, struct str *bytes)
 		return parsed;
 	/* What is behind the head came with the newest bytes, else the head would have been complete before. */
 	*bytes = str_sub(*bytes, bytes->n - (reader->head_bytes.n - head_n), bytes->n);
-	return reader_begin_body(reader);
+	return reader_begin_body(reader, head_n, bytes);
 }
 
 /* Keep a run of the body within its bound. */
@@ -189,6 +214,12 @@ upstream_reader_end(struct upstream_reader *reader, bool clean)
 	if (!clean)
 		return reader_fail(reader, UPSTREAM_REASON_CLOSED, "closed without close_notify: the body may be cut");
 	return UPSTREAM_READ_DONE;
+}
+
+struct str
+upstream_reader_body(const struct upstream_reader *reader)
+{
+	return reader->whole.p != NULL ? reader->whole : buf_str(&reader->body);
 }
 
 int64_t

@@ -59,7 +59,7 @@ tunnel_judge(struct upstream_tunnel *tunnel, size_t head_n)
 	} else if (behind) {
 		tunnel_fail(tunnel, "the proxy sent bytes before the handshake");
 	} else {
-		upstream_tunnel_free(&connection->tunnel);
+		upstream_tunnel_free(&connection->opening->tunnel);
 		upstream_open_wire(connection);
 	}
 }
@@ -151,7 +151,7 @@ upstream_tunnel_begin(struct upstream_connection *connection)
 	http1_scan_init(&tunnel->scan, false);
 	tunnel->readable = event_new(loop_base(connection->upstream->loop), connection->fd, EV_READ | EV_PERSIST, on_answer, tunnel);
 	check(tunnel->readable != NULL && event_add(tunnel->readable, NULL) == 0);
-	connection->tunnel = tunnel;
+	connection->opening->tunnel = tunnel;
 	connection->call->phase = UPSTREAM_TUNNEL;
 	why = tunnel_ask(connection->upstream, connection->fd);
 	if (why != NULL)

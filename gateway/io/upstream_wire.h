@@ -1,34 +1,41 @@
 /*
- * For upstream_connection.c and upstream_open.c alone: what TLS and plain TCP do differently on an open connection.
+ * For upstream_connection.c and upstream_open.c alone: what TLS and plain TCP do differently on a connection's socket.
  * Plain connections have no SSL.
+ *
+ * OpenSSL is driven on the socket itself. What reads or writes returns how many bytes, 0 where the socket has to be waited for, and
+ * -1 where the connection is over. The thread's list of OpenSSL's errors is not asked which of these it is, and so not cleared before.
  */
 #ifndef JOBGATE_IO_UPSTREAM_WIRE_H
 #define JOBGATE_IO_UPSTREAM_WIRE_H
 
 #include "io/upstream_private.h"
 
-/*
- * The handshake is over: a record's head and its body are read at once from here on. Records that came together are then in OpenSSL's
- * buffer, where libevent does not look: whoever has read must read on past libevent until upstream_wire_has_more is false.
- */
+/* TCP, or the tunnel, is there: make the SSL where there is TLS. */
 void upstream_wire_begin(struct upstream_connection *connection);
-/* Bytes below libevent's input, be it a part of a record. */
+/* Go on with the handshake; 1: it is over. From then on a record's head and body, and all that came with it, are read at once. */
+int upstream_wire_shake(struct upstream_connection *connection);
+/* Keep the record's buffers, 34 KB, between records; else each record's reading and writing allocates one and frees it. */
+void upstream_wire_keep_buffers(struct upstream_connection *connection);
+/* Bytes that were read with others and not given out yet, be it a part of a record: the socket wakes nobody for them. */
 bool upstream_wire_has_more(const struct upstream_connection *connection);
 /* Look at the socket now: whether it is open and nothing has come. Tickets are taken in by the way. */
 bool upstream_wire_is_quiet(struct upstream_connection *connection);
-/*
- * Write at most a record past libevent, whose output is empty. False: nothing of it was sent as yet, or it fails; the same bytes
- * must then go into libevent's output, which tries again and tells faults.
- */
-bool upstream_wire_write(struct upstream_connection *connection, struct str bytes);
-/* Read past libevent what the socket still has; 0 or less at its end. */
 int upstream_wire_read(struct upstream_connection *connection, char *bytes, size_t n);
-/* Whether upstream_wire_read of TLS, which has returned N, found the end, and not only nothing as yet. */
-bool upstream_wire_has_ended(const struct upstream_connection *connection, int n);
-/* How the connection that ended with WHAT (BEV_EVENT_) and errno ERROR did so. WHY is never NULL, and static. */
+/*
+ * Write at most a record. TLS takes it whole or not at all: 0 says that nothing of it has become readable for the peer; the same
+ * bytes must then be written again, from wherever they are.
+ */
+int upstream_wire_write(struct upstream_connection *connection, struct str bytes);
+/* Whether what returned 0 waits for room in the socket. */
+bool upstream_wire_wants_room(const struct upstream_connection *connection);
+/* How a connection that is over ended. WHY is never NULL, and static. */
 struct upstream_wire_end { bool clean; const char *why; };
-struct upstream_wire_end upstream_wire_end(struct upstream_connection *connection, short what, int error);
+struct upstream_wire_end upstream_wire_end(struct upstream_connection *connection);
+/* Why the handshake failed; never NULL, and static. */
+const char *upstream_wire_shake_failure(struct upstream_connection *connection);
 /* Say good-bye before the descriptor is closed; POLITE: with close_notify. */
 void upstream_wire_shut(struct upstream_connection *connection, bool polite);
+/* Free the SSL. */
+void upstream_wire_free(struct upstream_connection *connection);
 
 #endif

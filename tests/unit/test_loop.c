@@ -7,6 +7,7 @@
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "io/loop.h"
 
@@ -231,6 +232,48 @@ test_mail_to_itself(void **state)
 	loop_free(&j.loop);
 }
 
+struct aging {
+	struct loop *loop;
+	struct loop_hook hook;
+	int turns;
+	int64_t before_us, after_us;
+};
+
+/* A timer first, then the end of its turn, whose work takes a while. */
+static void
+on_aging(void *arg)
+{
+	struct aging *a = arg;
+
+	if (a->turns++ == 0) {
+		loop_at_turn_end(a->loop, &a->hook);
+		return;
+	}
+	a->before_us = loop_turn_age_us(a->loop);
+	usleep(3000);
+	a->after_us = loop_turn_age_us(a->loop);
+	loop_stop(a->loop);
+}
+
+/* A turn's age tells how old the loop's knowledge is; outside of turns it has none. */
+static void
+test_a_turn_ages(void **state)
+{
+	struct aging a = { .loop = loop_new() };
+	struct loop_timer timer;
+
+	(void)state;
+	a.hook = (struct loop_hook){ .fn = on_aging, .arg = &a };
+	assert_true(loop_turn_age_us(a.loop) == INT64_MAX);
+	loop_timer_init(&timer, a.loop, on_aging, &a);
+	loop_timer_at(&timer, loop_now(a.loop));
+	loop_run(a.loop);
+	assert_true(a.before_us >= 0 && a.after_us >= a.before_us + 3000);
+	assert_true(loop_turn_age_us(a.loop) == INT64_MAX);
+	loop_timer_fini(&timer);
+	loop_free(&a.loop);
+}
+
 static void
 on_due(void *arg)
 {
@@ -267,6 +310,7 @@ main(void)
 		cmocka_unit_test(test_unhooked_hooks_do_not_run),
 		cmocka_unit_test(test_last_hooks_run_behind_all_others),
 		cmocka_unit_test(test_mail_to_itself),
+		cmocka_unit_test(test_a_turn_ages),
 		cmocka_unit_test(test_timers),
 	};
 

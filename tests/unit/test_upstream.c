@@ -4,7 +4,6 @@
  */
 #include "upstream_fixture.h"
 
-#include <event2/bufferevent.h>
 #include <sys/ioctl.h>
 
 #include "io/upstream_private.h"
@@ -119,7 +118,7 @@ test_a_connection_serves_many_exchanges(void **state)
 static void
 wait_arrived(struct exchange *x, int n)
 {
-	int fd = bufferevent_getfd(x->call->connection->bev), there = 0;
+	int fd = x->call->connection->fd, there = 0;
 
 	for (int ms = 0; there < n && ms < 10000; ms++) {
 		assert_int_equal(ioctl(fd, FIONREAD, &there), 0);
@@ -155,6 +154,7 @@ test_records_that_come_together(void **state)
 		x.hold = true;
 		fixture_run(&f, until_ready);
 		fixture_send(&x);
+		upstream_write(f.upstream);		/* as at the end of the turn */
 		/* Of TLS 1.3 each record has a head of 5 bytes, a type and a tag of 16. */
 		wait_arrived(&x, (int)strlen(steps[i].response) + 22 + 100 + 22 + (i ? 2 + 22 : 0));
 		fixture_run(&f, until_ended);
@@ -164,6 +164,67 @@ test_records_that_come_together(void **state)
 		exchange_end(&x);
 		fixture_fini(&f);
 	}
+}
+
+/* More messages and more answers in one turn than their common memory holds: none is mixed up with another, none is lost. */
+static void
+test_a_turn_of_many(void **state)
+{
+	struct fixture f;
+	struct exchange x[12];
+
+	(void)state;
+	fixture_init(&f, &(struct fixture_options){ 0 });
+	f.peer.steps[0] = (struct peer_step){ .response = OK_HEAD "Content-Length: 12000\r\n\r\n", .body_bytes = 12000 };
+	f.peer.step_count = 1;
+	for (size_t i = 0; i < 12; i++) {
+		exchange_begin(&f, &x[i], false, "POST", 12000 + i);
+		x[i].hold = true;
+		fixture_run(&f, until_ready);
+	}
+	for (size_t i = 0; i < 12; i++)
+		fixture_send(&x[i]);
+	upstream_write(f.upstream);
+	for (size_t i = 0; i < 12; i++)
+		wait_arrived(&x[i], 12000);
+	for (size_t i = 0; i < 12; i++) {
+		f.exchange = &x[i];
+		fixture_run(&f, until_ended);
+		assert_int_equal(x[i].status, 200);
+		assert_int_equal(x[i].got.n, 12000);
+		assert_int_equal(x[i].written, strlen("POST /x HTTP/1.1\r\nHost: " NAME "\r\nContent-Length: 12000\r\n\r\n") + 12000 + i);
+		exchange_end(&x[i]);
+	}
+	assert_int_equal(upstream_counts(f.upstream).idle, 12);
+	fixture_fini(&f);
+}
+
+/* An answer that has come by the turn in which its deadline is noticed has come in time. */
+static void
+test_an_answer_in_the_turn_of_its_deadline(void **state)
+{
+	struct fixture f;
+	struct exchange x;
+
+	(void)state;
+	fixture_init(&f, &(struct fixture_options){ 0 });
+	f.peer.steps[0] = (struct peer_step){ .response = OK_RESPONSE };
+	f.peer.step_count = 1;
+	exchange_run(&f, &x, false, "GET", 0);		/* takes the tickets in */
+	exchange_end(&x);
+	exchange_begin(&f, &x, false, "GET", 0);
+	x.hold = true;
+	x.deadline_ms = 20;
+	fixture_run(&f, until_ready);
+	fixture_send(&x);
+	upstream_write(f.upstream);
+	wait_arrived(&x, (int)strlen(OK_RESPONSE) + 22);
+	usleep(30000);
+	fixture_run(&f, until_ended);
+	assert_int_equal(x.status, 200);
+	assert_int_equal(x.idle_after, 1);
+	exchange_end(&x);
+	fixture_fini(&f);
 }
 
 static void
@@ -192,28 +253,32 @@ test_a_mebibyte_both_ways(void **state)
 	fixture_fini(&f);
 }
 
+/* More than the connections that keep their buffers: the others work alike. */
 static void
 test_many_calls_at_once(void **state)
 {
 	struct fixture f;
-	struct exchange x[40];
+	struct exchange x[80];
 
 	(void)state;
 	fixture_init(&f, &(struct fixture_options){ 0 });
 	f.peer.steps[0] = (struct peer_step){ .response = OK_RESPONSE };
 	f.peer.step_count = 1;
-	for (size_t i = 0; i < 40; i++)
+	for (size_t i = 0; i < 80; i++)
 		exchange_begin(&f, &x[i], false, "POST", i);
-	assert_int_equal(upstream_counts(f.upstream).busy, 40);
-	for (size_t i = 0; i < 40; i++) {
+	assert_int_equal(upstream_counts(f.upstream).busy, 80);
+	for (size_t i = 0; i < 80; i++) {
 		f.exchange = &x[i];
 		fixture_run(&f, until_ended);
 		assert_int_equal(x[i].status, 200);
 		exchange_end(&x[i]);
 	}
 	assert_int_equal(upstream_counts(f.upstream).busy, 0);
+	assert_int_equal(f.upstream->warm_count, 64);
 	upstream_drop_pool(f.upstream);
 	assert_int_equal(upstream_counts(f.upstream).idle, 0);
+	fixture_run_ms(&f, 1);
+	assert_int_equal(f.upstream->warm_count, 0);
 	fixture_fini(&f);
 }
 
@@ -346,6 +411,81 @@ test_deadlines(void **state)
 	}
 }
 
+static bool
+until_all_ended(struct fixture *f)
+{
+	for (struct exchange *x = f->exchange; x < f->exchange + 3; x++)
+		if (x->responses + x->failures == 0)
+			return false;
+	return true;
+}
+
+/* One timer serves all deadlines: the first to come counts, in whatever order they were set and whichever calls have ended. */
+static void
+test_deadlines_out_of_order(void **state)
+{
+	static const int64_t deadlines_ms[] = { 300, 100, 200 };
+	struct mono_time begun;
+	struct fixture f;
+	struct exchange x[3], y;
+
+	(void)state;
+	fixture_init(&f, &(struct fixture_options){ .idle_ms = 150 });
+	f.peer.steps[0] = (struct peer_step){ .response = OK_RESPONSE };
+	f.peer.steps[1] = (struct peer_step){ .stall = true };
+	f.peer.step_count = 2;
+	exchange_begin(&f, &y, false, "GET", 0);
+	y.deadline_ms = 50;				/* answered before: what is due of it is nothing any more */
+	fixture_run(&f, until_ended);
+	assert_int_equal(y.status, 200);
+	exchange_end(&y);
+	f.peer.steps[0] = f.peer.steps[1];
+	for (size_t i = 0; i < 3; i++)
+		exchange_begin(&f, &x[i], true, "POST", 5);
+	for (size_t i = 0; i < 3; i++)
+		x[i].deadline_ms = deadlines_ms[i];
+	begun = clock_now_mono();
+	f.exchange = x;
+	fixture_run(&f, until_all_ended);
+	assert_true(mono_since(clock_now_mono(), begun) >= 300 * CLOCK_MS);
+	for (size_t i = 0; i < 3; i++) {
+		assert_int_equal(x[i].failure.reason, UPSTREAM_REASON_TIMEOUT);
+		assert_true(mono_since(x[i].ended_at, begun) >= deadlines_ms[i] * CLOCK_MS);
+		assert_true(i == 0 || mono_since(x[0].ended_at, x[i].ended_at) > 50 * CLOCK_MS);
+		exchange_end(&x[i]);
+	}
+	assert_int_equal(upstream_counts(f.upstream).idle, 0);	/* y's connection has left in between */
+	fixture_fini(&f);
+}
+
+/* What another connection has left in the thread's list of errors says nothing about a socket that has to be waited for. */
+static void
+test_the_fault_of_another_is_not_ours(void **state)
+{
+	const size_t n = 8 << 20;	/* more than the sockets hold */
+	struct fixture f;
+	struct exchange x;
+
+	(void)state;
+	fixture_init(&f, &(struct fixture_options){ 0 });
+	f.peer.steps[0] = (struct peer_step){ .response = OK_RESPONSE, .wait_first = true };
+	f.peer.step_count = 1;
+	exchange_begin(&f, &x, false, "POST", n);
+	x.hold = true;
+	fixture_run(&f, until_ready);
+	ERR_raise(ERR_LIB_SSL, SSL_R_BAD_DECOMPRESSION);
+	fixture_send(&x);
+	fixture_run_ms(&f, 10);
+	assert_true(upstream_written(x.call) > 0 && upstream_written(x.call) < n);
+	peer_go(&f.peer);
+	fixture_run(&f, until_ended);
+	assert_int_equal(x.status, 200);
+	assert_true(x.written == atomic_load(&f.peer.http_bytes));
+	ERR_clear_error();
+	exchange_end(&x);
+	fixture_fini(&f);
+}
+
 /* The peer closes a connection in the pool: seen at once, or at the latest when it is borrowed. */
 static void
 test_closed_in_the_pool(void **state)
@@ -377,9 +517,22 @@ test_closed_in_the_pool(void **state)
 	}
 }
 
+/* A turn in which the peer closes, and which goes on before it sends. */
+static void
+on_late_turn(void *arg)
+{
+	struct exchange *x = arg;
+
+	peer_go(&x->fixture->peer);
+	peer_wait_closed(&x->fixture->peer);
+	usleep(2000);
+	fixture_send(x);
+	assert_int_equal(x->failures, 0);
+}
+
 /*
- * The peer closes while the connection is borrowed and unsent: told at once; or noticed by upstream_send. Nothing was
- * written.
+ * The peer closes while the connection is borrowed and unsent: told at once; or noticed by upstream_send, outside
+ * the loop and in a turn that has lasted too long to know. Nothing was written.
  */
 static void
 test_closed_while_borrowed(void **state)
@@ -387,7 +540,7 @@ test_closed_while_borrowed(void **state)
 	static const enum peer_end ends[] = { PEER_CLEAN, PEER_DIRTY, PEER_RESET };
 
 	(void)state;
-	for (size_t i = 0; i < 6; i++) {
+	for (size_t i = 0; i < 9; i++) {
 		struct fixture f;
 		struct exchange x;
 
@@ -397,8 +550,14 @@ test_closed_while_borrowed(void **state)
 		exchange_begin(&f, &x, false, "POST", 5);
 		x.hold = true;
 		fixture_run(&f, until_ready);
-		peer_go(&f.peer);
-		if (i >= 3) {
+		if (i < 6)
+			peer_go(&f.peer);
+		if (i >= 6) {
+			struct loop_hook late = { .fn = on_late_turn, .arg = &x };
+
+			loop_at_turn_end(f.loop, &late);
+			fixture_run(&f, until_ended);
+		} else if (i >= 3) {
 			peer_wait_closed(&f.peer);	/* the loop stands still while the FIN arrives */
 			fixture_send(&x);
 			assert_int_equal(x.failures, 0);
@@ -455,12 +614,16 @@ main(void)
 		cmocka_unit_test(test_wire_rows),
 		cmocka_unit_test(test_a_connection_serves_many_exchanges),
 		cmocka_unit_test(test_records_that_come_together),
+		cmocka_unit_test(test_a_turn_of_many),
+		cmocka_unit_test(test_an_answer_in_the_turn_of_its_deadline),
 		cmocka_unit_test(test_a_mebibyte_both_ways),
 		cmocka_unit_test(test_many_calls_at_once),
 		cmocka_unit_test(test_sessions_are_resumed),
 		cmocka_unit_test(test_an_early_response_is_told),
 		cmocka_unit_test(test_bytes_before_the_request_answer_nothing),
 		cmocka_unit_test(test_deadlines),
+		cmocka_unit_test(test_deadlines_out_of_order),
+		cmocka_unit_test(test_the_fault_of_another_is_not_ours),
 		cmocka_unit_test(test_closed_in_the_pool),
 		cmocka_unit_test(test_closed_while_borrowed),
 		cmocka_unit_test(test_the_pool_forgets),

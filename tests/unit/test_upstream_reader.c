@@ -115,7 +115,7 @@ test_cases_in_pieces_of_every_size(void **state)
 				    reader.detail ? reader.detail : "");
 			if (got == DONE) {
 				assert_int_equal(reader.head.status, c->status);
-				assert_true(str_eq(buf_str(&reader.body), str_from(c->body)));
+				assert_true(str_eq(upstream_reader_body(&reader), str_from(c->body)));
 				assert_int_equal(rest, c->rest);
 			}
 			upstream_reader_fini(&reader);
@@ -206,7 +206,7 @@ test_mutations(void **state)
 		c.bytes.p = own;
 		upstream_reader_init(&reader, str_from(c.method), &settings);
 		run(&reader, &c, 1 + (size_t)rand_r(&seed) % 40, &rest);
-		assert_true(reader.body.n <= settings.response_body_bytes);
+		assert_true(upstream_reader_body(&reader).n <= settings.response_body_bytes);
 		upstream_reader_fini(&reader);
 		free(own);
 	}

@@ -121,16 +121,17 @@ struct exchange {
 	char location[64];
 	uint64_t written;
 	struct upstream_failure failure;
+	struct mono_time ended_at;	/* when the failure was told */
 };
 
 static inline void
 fixture_send(struct exchange *x)
 {
-	struct buf head = BUF_EMPTY;
+	struct buf *message = upstream_message(x->call, 256 + x->body.n);
 
-	buf_printf(&head, "%s /x HTTP/1.1\r\nHost: " NAME "\r\nContent-Length: %zu\r\n\r\n", x->method, x->body.n);
-	upstream_send(x->call, str_from(x->method), buf_str(&head), &x->body, mono_add(clock_now_mono(), x->deadline_ms * CLOCK_MS));
-	buf_fini(&head);
+	buf_printf(message, "%s /x HTTP/1.1\r\nHost: " NAME "\r\nContent-Length: %zu\r\n\r\n", x->method, x->body.n);
+	buf_add(message, buf_str(&x->body));
+	upstream_send(x->call, str_from(x->method), mono_add(clock_now_mono(), x->deadline_ms * CLOCK_MS));
 }
 
 static inline void
@@ -171,6 +172,7 @@ on_exchange_failed(void *arg, const struct upstream_failure *failure)
 		upstream_cancel(&x->call);
 	x->failures++;
 	x->failure = *failure;
+	x->ended_at = clock_now_mono();
 }
 
 static const struct upstream_hooks fixture_hooks = { on_exchange_ready, on_exchange_response, on_exchange_failed };

@@ -41,7 +41,7 @@ struct peer_step {
 };
 
 #define PEER_STEPS_MAX 4
-#define PEER_CONNECTIONS_MAX 64
+#define PEER_CONNECTIONS_MAX 96
 
 struct peer {
 	SSL_CTX *context;
