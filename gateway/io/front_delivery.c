@@ -1,7 +1,6 @@
 /* Whether an answer reached the client. */
 #include "io/front_delivery.h"
 
-#include <event2/bufferevent.h>
 #include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -13,25 +12,27 @@
 bool
 front_delivery_watch(const struct front_request *request, struct front_watched *watched)
 {
-	if (request->conn == NULL || bufferevent_getfd(request->conn->bev) < 0)
+	if (request->conn == NULL)
 		return false;
-	watched->bev = request->conn->bev;
-	bufferevent_incref(watched->bev);
+	watched->conn = request->conn;
+	watched->conn->watchers++;
 	return true;
 }
 
 void
 front_delivery_leave(struct front_watched *watched)
 {
-	if (watched->bev)
-		bufferevent_decref(watched->bev);
-	watched->bev = NULL;
+	struct front_conn *conn = watched->conn;
+
+	watched->conn = NULL;
+	if (conn && --conn->watchers == 0 && conn->front == NULL)
+		front_conn_drop(conn);
 }
 
 enum front_delivery
 front_delivery_look(const struct front_watched *watched)
 {
-	int fd = bufferevent_getfd(watched->bev);
+	int fd = watched->conn->fd;
 	struct tcp_info info;
 	socklen_t length = sizeof(info);
 	int unacknowledged;

@@ -9,8 +9,8 @@
 
 enum front_delivery { FRONT_DELIVERED, FRONT_UNDELIVERED, FRONT_UNDER_WAY };
 
-/* A connection whose descriptor is held open to be looked at; BEV NULL: none. */
-struct front_watched { struct bufferevent *bev; };
+/* A connection whose descriptor is held open to be looked at; CONN NULL: none. */
+struct front_watched { struct front_conn *conn; };
 
 /*
  * In on_sent: hold the connection; false: it is gone. To be left before the loop is freed. The descriptor itself is held and not a

@@ -40,10 +40,8 @@ guard_fault(struct front_conn *conn, enum front_fault fault, enum http1_fault ht
 	buf_clear(&conn->raw);
 	if (request == NULL)
 		request = guard_request_new(conn);
-	if (conn->answer == ANSWER_NONE) {
+	if (conn->answer == ANSWER_NONE)
 		conn->answer = ANSWER_PENDING;
-		front_carrier_open(conn, str_eq(request->head.method, STR("HEAD")));
-	}
 	if (conn->answer == ANSWER_WRITTEN) {
 		front_conn_close(conn);
 	} else if (conn->answer == ANSWER_PENDING && !request->fault_told) {
@@ -92,12 +90,11 @@ guard_begin(struct front_conn *conn, struct front_request *request)
 	conn->continued = conn->paused = false;
 	request->body_left = head->framing == HTTP1_LENGTH ? head->content_length : 0;
 	http1_chunked_init(&request->chunked);
-	front_carrier_open(conn, str_eq(head->method, STR("HEAD")));
 	conn->front->settings.hooks.on_request(conn->front->settings.arg, request);
 	if (!has_body)
 		guard_body_done(conn);
-	else if (conn->answer == ANSWER_PENDING && !conn->paused && head->expect_continue && conn->raw.n == 0 && conn->evcon)
-		front_carrier_continue(conn);
+	else if (conn->answer == ANSWER_PENDING && !conn->paused && head->expect_continue && conn->raw.n == 0 && conn->open)
+		front_answer_continue(conn);
 }
 
 /* Read a head; true when there is more to do. */
@@ -231,7 +228,7 @@ guard_next(struct front_conn *conn)
 static bool
 guard_read_proxy(struct front_conn *conn)
 {
-	if (conn->tls || !front_proxy_take(conn))
+	if (conn->ssl || !front_proxy_take(conn))
 		return false;
 	conn->handshaken = true;
 	front_guard_forget_deadline(conn);	/* the header's; the head has one of its own */
@@ -267,9 +264,9 @@ guard_step(struct front_conn *conn)
 void
 front_guard_process(struct front_conn *conn)
 {
-	while (!conn->dead && conn->evcon && guard_step(conn))
+	while (!conn->dead && conn->open && guard_step(conn))
 		continue;
-	if (!conn->dead && conn->evcon)
+	if (!conn->dead && conn->open)
 		front_guard_set_deadline(conn);
 }
 
@@ -339,9 +336,7 @@ front_guard_timeout(struct front_conn *conn)
 	bool refuse = conn->deadline == DEADLINE_HEAD ? conn->handshaken
 						      : conn->deadline == DEADLINE_BODY && conn->answer == ANSWER_PENDING;
 
-	if (conn->evcon && !conn->handshaken && front_carrier_is_handshaken(conn))
-		conn->handshaken = true;	/* and idle since: a client that connects ahead of its need */
-	else if (refuse && conn->evcon)
+	if (refuse && conn->open)
 		guard_fault(conn, FRONT_FAULT_TIMEOUT, HTTP1_OK);
 	else
 		conn->dead = true;
