@@ -10,6 +10,9 @@
 /* A refused request's body is read and dropped up to this size to keep its connection; beyond, closing is cheaper. */
 #define FRONT_DISCARD_BYTES_MAX (1 << 20)
 
+/* What comes with a head and is copied for it; what is more stays where it is, and the head is copied. */
+#define FRONT_REST_BYTES_MAX 1024
+
 /* Fields in a head (contract, "Requests"). */
 #define FRONT_FIELDS_MAX 100
 
@@ -51,6 +54,25 @@ guard_fault(struct front_conn *conn, enum front_fault fault, enum http1_fault ht
 	}
 }
 
+/*
+ * Take the first N raw bytes as the request's head. Where little is behind them the memory goes along and that is copied: most
+ * often it is a short body, which takes its memory along in turn.
+ */
+static void
+guard_take_head(struct front_conn *conn, struct front_request *request, size_t n)
+{
+	struct str head = str_sub(buf_str(&conn->raw), 0, n), rest = str_sub(buf_str(&conn->raw), n, conn->raw.n);
+
+	if (rest.n > FRONT_REST_BYTES_MAX) {
+		buf_add(&request->head_bytes, head);
+		buf_drop(&conn->raw, n);
+		return;
+	}
+	request->head_bytes = buf_take(&conn->raw);
+	request->head_bytes.n = n;
+	buf_add(&conn->raw, rest);
+}
+
 /* Take the first N raw bytes as the request's head and parse them. */
 static enum http1_fault
 guard_parse_head(struct front_conn *conn, struct front_request *request, size_t n)
@@ -59,8 +81,7 @@ guard_parse_head(struct front_conn *conn, struct front_request *request, size_t 
 	struct http1_limits grammar = { limits->head_bytes, limits->target_bytes };
 	enum http1_fault fault;
 
-	buf_add(&request->head_bytes, str_sub(buf_str(&conn->raw), 0, n));
-	buf_drop(&conn->raw, n);
+	guard_take_head(conn, request, n);
 	fault = http1_parse_request(buf_str(&request->head_bytes), &grammar, &request->head);
 	if (fault == HTTP1_OK && request->head.field_count > FRONT_FIELDS_MAX)
 		fault = HTTP1_HEAD_TOO_LARGE;
@@ -155,11 +176,18 @@ guard_read_length(struct front_conn *conn)
 {
 	struct front_request *request = conn->request;
 	size_t n = conn->raw.n < request->body_left ? conn->raw.n : (size_t)request->body_left;
+	bool wanted = conn->answer == ANSWER_PENDING;
 
-	if (!guard_keep(conn, str_sub(buf_str(&conn->raw), 0, n)))
+	if (!guard_fits(conn, n))
 		return true;
+	if (wanted && n == conn->raw.n && request->body.p == NULL) {
+		request->body = buf_take(&conn->raw);
+	} else {
+		if (wanted)
+			buf_add(&request->body, str_sub(buf_str(&conn->raw), 0, n));
+		buf_drop(&conn->raw, n);
+	}
 	request->body_left -= n;
-	buf_drop(&conn->raw, n);
 	if (request->body_left > 0)
 		return false;
 	guard_body_done(conn);

@@ -34,7 +34,6 @@ struct loop_timer {
 	struct mono_time due;
 	bool pending;		/* to fire when DUE */
 	size_t place;		/* private: in the loop's heap, counted from 1; 0: none */
-	int64_t look_us;	/* private: when it is looked at whether it is due */
 };
 
 void loop_timer_init(struct loop_timer *timer, struct loop *loop, void (*on_due)(void *arg), void *arg);

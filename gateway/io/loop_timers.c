@@ -32,55 +32,61 @@ void
 loop_timers_fini(struct loop_timers *timers)
 {
 	for (size_t i = 0; i < timers->count; i++)
-		timers->heap[i]->place = 0;
+		timers->heap[i].timer->place = 0;
 	free(timers->heap);
 	event_free(timers->event);
 	close(timers->fd);
 	*timers = (struct loop_timers){ .fd = -1 };
 }
 
-/* Put TIMER at place AT, counted from 0. */
+/* Put a place at AT, counted from 0. */
 static void
-timers_put(struct loop_timers *timers, size_t at, struct loop_timer *timer)
+timers_put(struct loop_timers *timers, size_t at, struct loop_timer_place place)
 {
-	timers->heap[at] = timer;
-	timer->place = at + 1;
+	timers->heap[at] = place;
+	place.timer->place = at + 1;
 }
 
-/* Move the timer at place AT to where its time belongs, towards the first or away from it. */
+/* Put PLACE at AT, which is free, or where its time belongs: towards the first or away from it. */
 static void
-timers_settle(struct loop_timers *timers, size_t at)
+timers_settle(struct loop_timers *timers, size_t at, struct loop_timer_place place)
 {
-	struct loop_timer **heap = timers->heap, *timer = heap[at];
+	struct loop_timer_place *heap = timers->heap;
 
-	while (at > 0 && timer->look_us < heap[(at - 1) / 2]->look_us) {
+	while (at > 0 && place.look_us < heap[(at - 1) / 2].look_us) {
 		timers_put(timers, at, heap[(at - 1) / 2]);
 		at = (at - 1) / 2;
 	}
 	for (size_t child; (child = 2 * at + 1) < timers->count; at = child) {
-		if (child + 1 < timers->count && heap[child + 1]->look_us < heap[child]->look_us)
+		if (child + 1 < timers->count && heap[child + 1].look_us < heap[child].look_us)
 			child++;
-		if (timer->look_us <= heap[child]->look_us)
+		if (place.look_us <= heap[child].look_us)
 			break;
 		timers_put(timers, at, heap[child]);
 	}
-	timers_put(timers, at, timer);
+	timers_put(timers, at, place);
+}
+
+/* A free place at the end; where there was no room the heap grows. */
+static size_t
+timers_new_place(struct loop_timers *timers)
+{
+	if (timers->count == timers->size) {
+		timers->size = timers->size ? 2 * timers->size : 16;
+		timers->heap = realloc(timers->heap, timers->size * sizeof(timers->heap[0]));
+		check(timers->heap != NULL);
+	}
+	return timers->count++;
 }
 
 /* Look at TIMER at its time, and not in the present run. */
 static void
 timers_place(struct loop_timers *timers, struct loop_timer *timer)
 {
-	timer->look_us = timer->due.us > timers->running_us ? timer->due.us : timers->running_us + 1;
-	if (timer->place == 0) {
-		if (timers->count == timers->size) {
-			timers->size = timers->size ? 2 * timers->size : 16;
-			timers->heap = realloc(timers->heap, timers->size * sizeof(timers->heap[0]));
-			check(timers->heap != NULL);
-		}
-		timers_put(timers, timers->count++, timer);
-	}
-	timers_settle(timers, timer->place - 1);
+	int64_t look_us = timer->due.us > timers->running_us ? timer->due.us : timers->running_us + 1;
+	size_t at = timer->place ? timer->place - 1 : timers_new_place(timers);
+
+	timers_settle(timers, at, (struct loop_timer_place){ look_us, timer });
 }
 
 /* Take TIMER's place away. */
@@ -88,19 +94,17 @@ static void
 timers_remove(struct loop_timers *timers, struct loop_timer *timer)
 {
 	size_t at = timer->place - 1;
-	struct loop_timer *last = timers->heap[--timers->count];
+	struct loop_timer_place last = timers->heap[--timers->count];
 
 	timer->place = 0;
-	if (last == timer)
-		return;
-	timers_put(timers, at, last);
-	timers_settle(timers, at);
+	if (last.timer != timer)
+		timers_settle(timers, at, last);
 }
 
 void
 loop_timers_tell(struct loop_timers *timers)
 {
-	int64_t first_us = timers->count > 0 ? timers->heap[0]->look_us : 0;
+	int64_t first_us = timers->count > 0 ? timers->heap[0].look_us : 0;
 	struct itimerspec spec = { 0 };
 
 	if (!timers->fired && (first_us == 0 || (timers->told_us != 0 && timers->told_us <= first_us)))
@@ -119,8 +123,8 @@ loop_timers_run(struct loop_timers *timers)
 	if (!timers->fired)
 		return;
 	timers->running_us = clock_now_mono().us;
-	while (timers->count > 0 && timers->heap[0]->look_us <= timers->running_us) {
-		struct loop_timer *timer = timers->heap[0];
+	while (timers->count > 0 && timers->heap[0].look_us <= timers->running_us) {
+		struct loop_timer *timer = timers->heap[0].timer;
 
 		if (timer->pending && timer->due.us > timers->running_us) {
 			timers_place(timers, timer);	/* it was put off */
@@ -144,10 +148,12 @@ loop_timer_init(struct loop_timer *timer, struct loop *loop, void (*on_due)(void
 void
 loop_timer_at(struct loop_timer *timer, struct mono_time due)
 {
+	struct loop_timers *timers = loop_timers_of(timer->loop);
+
 	timer->due = due;
 	timer->pending = true;
-	if (timer->place == 0 || timer->look_us > due.us)
-		timers_place(loop_timers_of(timer->loop), timer);
+	if (timer->place == 0 || timers->heap[timer->place - 1].look_us > due.us)
+		timers_place(timers, timer);
 }
 
 void

@@ -12,8 +12,14 @@
 struct event;
 struct event_base;
 
+/* Where a timer stands: the time is beside it, so that none is touched to compare others. */
+struct loop_timer_place {
+	int64_t look_us;		/* when it is looked at whether it is due, monotonic */
+	struct loop_timer *timer;
+};
+
 struct loop_timers {
-	struct loop_timer **heap;	/* HEAP[0] is looked at first */
+	struct loop_timer_place *heap;	/* HEAP[0] is looked at first */
 	size_t count, size;
 	int fd;				/* timerfd */
 	struct event *event;		/* of the timerfd */
