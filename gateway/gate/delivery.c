@@ -1,7 +1,6 @@
 /* Answers on their way to the client. */
 #include "gate/delivery.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"
@@ -13,6 +12,8 @@
 /* A system acknowledges at once, or after 40 ms; another continent's, 300 ms later. Looked at ever less often. */
 #define DELIVERY_LOOK_US (2 * CLOCK_MS)
 #define DELIVERY_LOOK_MAX_US (100 * CLOCK_MS)
+/* Deliveries that are kept for the next ones: of a turn of a busy worker, 20 KB. */
+#define DELIVERY_SPARES 64
 /* What is not acknowledged by then has a dead network before it. */
 #define DELIVERY_GIVE_UP_US (10 * (int64_t)CLOCK_SECOND)
 
@@ -39,6 +40,7 @@ deliveries_init(struct deliveries *deliveries, struct loop *loop, struct worker_
 	deliveries->loop = loop;
 	deliveries->shared = shared;
 	LIST_INIT(&deliveries->list);
+	spares_init(&deliveries->spares, sizeof(struct delivery), DELIVERY_SPARES);
 }
 
 /* Forget a delivery. */
@@ -50,7 +52,7 @@ delivery_free(struct delivery *delivery)
 	front_delivery_leave(&delivery->client);
 	buf_fini(&delivery->answer);
 	delivery->magic = 0;
-	free(delivery);
+	spares_give(&delivery->deliveries->spares, delivery);
 }
 
 void
@@ -58,23 +60,25 @@ deliveries_fini(struct deliveries *deliveries)
 {
 	while (!LIST_EMPTY(&deliveries->list))
 		delivery_free(LIST_FIRST(&deliveries->list));
+	spares_fini(&deliveries->spares);
 }
 
 struct delivery *
 delivery_new(struct deliveries *deliveries, struct str tag, const uint8_t name[CLAIM_DIGEST_BYTES], const char id[CLAIM_ID_BYTES],
     struct buf *answer, int64_t keep_us)
 {
-	struct delivery *delivery = calloc(1, sizeof(*delivery));
+	struct delivery *delivery = spares_take(&deliveries->spares);
 
-	check(delivery != NULL);
 	delivery->magic = DELIVERY_MAGIC;
 	delivery->deliveries = deliveries;
 	memcpy(delivery->name, name, sizeof(delivery->name));
 	check(tag.n < sizeof(delivery->tag));
 	memcpy(delivery->tag, tag.p, tag.n);
+	delivery->tag[tag.n] = '\0';
 	memcpy(delivery->id, id, sizeof(delivery->id));
 	delivery->answer = buf_take(answer);
 	delivery->keep_us = keep_us;
+	delivery->client = FRONT_WATCHED_NONE;
 	loop_timer_init(&delivery->timer, deliveries->loop, on_look, delivery);
 	LIST_INSERT_HEAD(&deliveries->list, delivery, link);
 	return delivery;

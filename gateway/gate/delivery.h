@@ -13,6 +13,7 @@
 #include <sys/queue.h>
 
 #include "base/buf.h"
+#include "base/spares.h"
 #include "io/front.h"
 #include "rules/claim.h"
 
@@ -23,6 +24,7 @@ struct deliveries {
 	struct loop *loop;
 	struct worker_shared *shared;
 	LIST_HEAD(, delivery) list;
+	struct spares spares;
 };
 
 void deliveries_init(struct deliveries *deliveries, struct loop *loop, struct worker_shared *shared);

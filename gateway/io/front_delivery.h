@@ -11,6 +11,7 @@ enum front_delivery { FRONT_DELIVERED, FRONT_UNDELIVERED, FRONT_UNDER_WAY };
 
 /* A connection whose descriptor is held open to be looked at; CONN NULL: none. */
 struct front_watched { struct front_conn *conn; };
+#define FRONT_WATCHED_NONE ((struct front_watched){ NULL })
 
 /*
  * In on_sent: hold the connection; false: it is gone. To be left before the loop is freed. The descriptor itself is held and not a
