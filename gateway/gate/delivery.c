@@ -9,8 +9,11 @@
 #include "io/front_delivery.h"
 
 #define DELIVERY_MAGIC 0xde11feu
-/* A system acknowledges at once, or after 40 ms; another continent's, 300 ms later. Looked at ever less often. */
-#define DELIVERY_LOOK_US (2 * CLOCK_MS)
+/*
+ * Who sends its next request, or goes, is looked at then. Of others the system acknowledges at once, or after 40 ms; another continent's,
+ * 300 ms later. Looked at ever less often.
+ */
+#define DELIVERY_LOOK_US (20 * CLOCK_MS)
 #define DELIVERY_LOOK_MAX_US (100 * CLOCK_MS)
 /* Deliveries that are kept for the next ones: of a turn of a busy worker, 20 KB. */
 #define DELIVERY_SPARES 64
@@ -33,6 +36,7 @@ struct delivery {
 };
 
 static void on_look(void *arg);
+static void on_news(void *arg);
 
 void
 deliveries_init(struct deliveries *deliveries, struct loop *loop, struct worker_shared *shared)
@@ -78,7 +82,7 @@ delivery_new(struct deliveries *deliveries, struct str tag, const uint8_t name[C
 	memcpy(delivery->id, id, sizeof(delivery->id));
 	delivery->answer = buf_take(answer);
 	delivery->keep_us = keep_us;
-	delivery->client = FRONT_WATCHED_NONE;
+	delivery->client = (struct front_watched){ .conn = NULL };
 	loop_timer_init(&delivery->timer, deliveries->loop, on_look, delivery);
 	LIST_INSERT_HEAD(&deliveries->list, delivery, link);
 	return delivery;
@@ -96,29 +100,46 @@ delivery_end(struct delivery *delivery, bool arrived)
 	delivery_free(delivery);
 }
 
-/* Look whether it has arrived, and when to look again. */
+/* The client has sent more, and its system has acknowledged with that what had come; or it has gone. */
 static void
-delivery_look(struct delivery *delivery)
+on_news(void *arg)
+{
+	struct delivery *delivery = arg;
+	enum front_delivery state;
+
+	check_magic(delivery, DELIVERY_MAGIC);
+	state = front_delivery_look(&delivery->client);
+	if (state != FRONT_UNDER_WAY)
+		delivery_end(delivery, state == FRONT_DELIVERED);
+}
+
+/* Say when to look the next time, and ever later; or give up. */
+static void
+delivery_wait(struct delivery *delivery)
 {
 	struct mono_time now = loop_now(delivery->deliveries->loop);
-	enum front_delivery state = front_delivery_look(&delivery->client);
 
-	if (state != FRONT_UNDER_WAY || mono_since(now, delivery->sent) > DELIVERY_GIVE_UP_US) {
-		delivery_end(delivery, state == FRONT_DELIVERED);
+	if (mono_since(now, delivery->sent) > DELIVERY_GIVE_UP_US) {
+		delivery_end(delivery, false);
 		return;
 	}
 	delivery->look_us = delivery->look_us * 2 > DELIVERY_LOOK_MAX_US ? DELIVERY_LOOK_MAX_US : delivery->look_us * 2;
 	loop_timer_at(&delivery->timer, mono_add(now, delivery->look_us));
 }
 
-/* Some time has passed. */
+/* Some time has passed, and nothing was heard. */
 static void
 on_look(void *arg)
 {
 	struct delivery *delivery = arg;
+	enum front_delivery state;
 
 	check_magic(delivery, DELIVERY_MAGIC);
-	delivery_look(delivery);
+	state = front_delivery_look(&delivery->client);
+	if (state == FRONT_UNDER_WAY)
+		delivery_wait(delivery);
+	else
+		delivery_end(delivery, state == FRONT_DELIVERED);
 }
 
 void
@@ -127,8 +148,8 @@ delivery_sent(struct deliveries *deliveries, struct delivery *delivery, struct f
 	check_magic(delivery, DELIVERY_MAGIC);
 	delivery->sent = loop_now(deliveries->loop);
 	delivery->look_us = DELIVERY_LOOK_US / 2;
-	if (written && front_delivery_watch(client, &delivery->client))
-		delivery_look(delivery);
+	if (written && front_delivery_watch(client, &delivery->client, on_news, delivery))
+		delivery_wait(delivery);
 	else
 		delivery_end(delivery, written);	/* without a descriptor nothing more can be told */
 }

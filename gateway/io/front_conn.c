@@ -24,6 +24,7 @@ static void on_work(void *arg);
 void
 front_conn_receive(struct front_conn *conn, struct str bytes)
 {
+	conn->heard = true;
 	if (conn->lingering || conn->reading == READING_NOTHING || conn->dead) {
 		conn->lingered_bytes += bytes.n;
 		if (conn->lingered_bytes > FRONT_LINGER_BYTES_MAX)
@@ -90,6 +91,7 @@ front_conn_new(struct front_listener *listener, int fd, const struct sockaddr *p
 	conn->hook.fn = on_work;
 	conn->hook.arg = conn;
 	http1_scan_init(&conn->scan, true);
+	LIST_INIT(&conn->watchers);
 	LIST_INSERT_HEAD(&front->conns, conn, link);
 	front_conn_add_to_count(front, 1);
 	front_conn_name_peer(conn, peer, peer_bytes);
@@ -151,14 +153,14 @@ front_conn_free(struct front_conn *conn)
 	loop_timer_fini(&conn->timer);
 	tls_peer_free(&conn->certificate);
 	conn->front = NULL;
-	if (conn->watchers == 0)
+	if (LIST_EMPTY(&conn->watchers))
 		front_conn_drop(conn);
 }
 
 void
 front_conn_drop(struct front_conn *conn)
 {
-	check(conn->front == NULL && conn->watchers == 0);
+	check(conn->front == NULL && LIST_EMPTY(&conn->watchers));
 	close(conn->fd);
 	conn->magic = 0;
 	free(conn);
@@ -171,6 +173,9 @@ on_work(void *arg)
 	struct front_conn *conn = arg;
 
 	check_magic(conn, FRONT_CONN_MAGIC);
+	if (conn->heard)
+		front_delivery_tell(conn);	/* while nothing newer is under way */
+	conn->heard = false;
 	if (conn->open && !conn->dead)
 		front_answer_write(conn);
 	if (conn->open && conn->broken)
@@ -215,7 +220,6 @@ front_conn_close(struct front_conn *conn)
 {
 	if (!conn->open)
 		return;
-	front_wire_shutdown(conn);
 	conn->open = false;
 	loop_timer_clear(&conn->timer);
 	if (conn->answer == ANSWER_WRITING && front_wire_is_written(conn))
@@ -224,6 +228,8 @@ front_conn_close(struct front_conn *conn)
 	conn->lingering = conn->answer == ANSWER_WRITTEN && conn->closing && !conn->dead;
 	conn->gone = !conn->closing && !conn->dead && (conn->reading == READING_HEAD || conn->reading == READING_DONE);
 	front_conn_end_request(conn);
+	front_delivery_tell(conn);	/* before the FIN, which would count as unacknowledged */
+	front_wire_shutdown(conn);
 	conn->dead = !conn->lingering;
 	front_wire_watch(conn);
 	front_conn_schedule(conn);

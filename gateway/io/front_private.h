@@ -9,6 +9,7 @@
 
 #include "base/spares.h"
 #include "io/front.h"
+#include "io/front_delivery.h"
 
 struct evconnlistener;
 
@@ -82,7 +83,7 @@ struct front_conn {
 	enum front_reading reading;
 	enum front_answer answer;
 	enum front_deadline deadline;
-	unsigned watchers;			/* who look at the delivery of its answers */
+	LIST_HEAD(, front_watched) watchers;	/* who look at the delivery of its answers */
 	bool open;				/* the client may be heard and answered */
 	bool shed;
 	bool proxied;				/* the header of the PROXY protocol is still to come */
@@ -90,6 +91,7 @@ struct front_conn {
 	bool paused;				/* nothing is read until the present request is answered */
 	bool blocked;				/* the handshake, or what is to be written, waits until the socket takes more */
 	bool broken;				/* a write has failed */
+	bool heard;				/* something came since those who look at deliveries were told */
 	bool continued;				/* 100 Continue was sent for the present request */
 	bool closing;				/* no further request on this connection */
 	bool lingering, dead;
@@ -166,6 +168,9 @@ void front_wire_flush_later(struct front_conn *conn);	/* in the next turn */
 bool front_wire_is_written(const struct front_conn *conn);		/* all of it is in the kernel */
 void front_wire_shutdown(struct front_conn *conn);	/* say the end (close_notify, FIN) behind what was written */
 void front_wire_fini(struct front_conn *conn);		/* all but the descriptor */
+
+/* front_delivery.c */
+void front_delivery_tell(struct front_conn *conn);	/* more has come, or the client has gone */
 
 /* front_answer.c */
 void front_answer_continue(struct front_conn *conn);	/* 100 Continue */
