@@ -1,7 +1,7 @@
 /*
  * HTTP/1.1 grammar: heads, framing and chunked coding, as RFC 9112 has them, strictly.
  *
- * Pure functions over bytes: the guard in front of evhttp and the upstream client both
+ * Pure functions over bytes: the front's guard and the upstream client both
  * parse with these, so that no two parsers can disagree. Everything that the RFC lets a
  * recipient repair is refused instead: bare LF, bare CR, NUL, obs-fold, space before a
  * colon, two Hosts, Content-Length with Transfer-Encoding, a repeated or listed

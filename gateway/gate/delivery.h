@@ -5,6 +5,8 @@
  *   (lost_delivery) -> the front writes -> sent -> looked at until acknowledged -> freed
  *                            '- not written -------------'- reset, or too late -> remembered, freed
  *
+ * It is looked at when the client sends its next request, or goes, and now and then where nothing is heard.
+ *
  * A delivery owns its bytes: the request that made it is long gone when the answer arrives.
  */
 #ifndef JOBGATE_GATE_DELIVERY_H
@@ -13,6 +15,7 @@
 #include <sys/queue.h>
 
 #include "base/buf.h"
+#include "base/spares.h"
 #include "io/front.h"
 #include "rules/claim.h"
 
@@ -23,6 +26,7 @@ struct deliveries {
 	struct loop *loop;
 	struct worker_shared *shared;
 	LIST_HEAD(, delivery) list;
+	struct spares spares;
 };
 
 void deliveries_init(struct deliveries *deliveries, struct loop *loop, struct worker_shared *shared);

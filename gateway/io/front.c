@@ -4,12 +4,8 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <event2/bufferevent.h>
-#include <event2/bufferevent_ssl.h>
-#include <event2/http.h>
 #include <event2/listener.h>
 #include <netinet/tcp.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -24,13 +20,6 @@
 #define FRONT_SPARE_REQUESTS 64
 /* Accepting pauses so long after descriptors ran out. */
 #define FRONT_ACCEPT_PAUSE_US (100 * CLOCK_MS)
-
-/*
- * All listeners of the process: evhttp takes the one argument that libevent gives to accept callbacks, so that the
- * error callback must find its listener by itself.
- */
-static LIST_HEAD(, front_listener) registry = LIST_HEAD_INITIALIZER(registry);
-static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static void on_settle(void *arg);
 
@@ -139,21 +128,12 @@ front_new(struct loop *loop, const struct front_settings *settings)
 	return front;
 }
 
-/* Give evhttp the bufferevent of a connection that is being accepted. */
-static struct bufferevent *
-on_bufferevent(struct event_base *base, void *arg)
+/* A client has connected. */
+static void
+on_accept(struct evconnlistener *evlistener, evutil_socket_t fd, struct sockaddr *peer, int peer_bytes, void *arg)
 {
-	struct front_listener *listener = arg;
-	struct bufferevent *bev;
-
-	if (listener->tls)
-		bev = bufferevent_openssl_socket_new(base, -1, tls_server_ssl(listener->tls),
-		    BUFFEREVENT_SSL_ACCEPTING, BEV_OPT_CLOSE_ON_FREE);
-	else
-		bev = bufferevent_socket_new(base, -1, BEV_OPT_CLOSE_ON_FREE);
-	check(bev != NULL);
-	front_conn_new(listener, bev);
-	return bev;
+	(void)evlistener;
+	front_conn_new(arg, fd, peer, (socklen_t)peer_bytes);
 }
 
 /* Accept again. */
@@ -170,16 +150,9 @@ on_accept_retry(void *arg)
 static void
 on_accept_error(struct evconnlistener *evlistener, void *arg)
 {
-	struct front_listener *listener;
+	struct front_listener *listener = arg;
 
-	(void)arg;	/* evhttp's, which knows no listener of ours */
 	log_line(LOG_ERROR, "accept failed", log_z("error", strerror(errno)));
-	pthread_mutex_lock(&registry_lock);
-	LIST_FOREACH(listener, &registry, link)
-		if (listener->listener == evlistener)
-			break;
-	pthread_mutex_unlock(&registry_lock);
-	check(listener != NULL);
 	evconnlistener_disable(evlistener);
 	loop_timer_at(&listener->retry, mono_add(loop_now(listener->front->loop), FRONT_ACCEPT_PAUSE_US));
 }
@@ -188,7 +161,6 @@ void
 front_listen(struct front *front, int fd, struct tls_server *tls)
 {
 	struct front_listener *listener = calloc(1, sizeof(*listener)), *other;
-	struct event_base *base = loop_base(front->loop);
 
 	check(listener != NULL);
 	for (other = front->listeners; other; other = other->next)
@@ -196,19 +168,9 @@ front_listen(struct front *front, int fd, struct tls_server *tls)
 	listener->front = front;
 	listener->tls = tls;
 	loop_timer_init(&listener->retry, front->loop, on_accept_retry, listener);
-	listener->http = evhttp_new(base);
-	listener->listener = evconnlistener_new(base, NULL, NULL, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 0, fd);
-	check(listener->http != NULL && listener->listener != NULL);
-	evhttp_set_bevcb(listener->http, on_bufferevent, listener);
-	evhttp_set_gencb(listener->http, on_carrier_request, front);
-	evhttp_set_default_content_type(listener->http, NULL);
-	evhttp_set_allowed_methods(listener->http, EVHTTP_REQ_GET | EVHTTP_REQ_HEAD);
-	listener->bound = evhttp_bind_listener(listener->http, listener->listener);
-	check(listener->bound != NULL);
+	listener->listener = evconnlistener_new(loop_base(front->loop), on_accept, listener, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 0, fd);
+	check(listener->listener != NULL);
 	evconnlistener_set_error_cb(listener->listener, on_accept_error);
-	pthread_mutex_lock(&registry_lock);
-	LIST_INSERT_HEAD(&registry, listener, link);
-	pthread_mutex_unlock(&registry_lock);
 	*front->listeners_tail = listener;
 	front->listeners_tail = &listener->next;
 }
@@ -249,18 +211,14 @@ front_set_limits(struct front *front, const struct front_limits *limits)
 	front->settings.limits = *limits;
 }
 
-/* Stop accepting; evhttp closes the socket with its bound listener. */
+/* Stop accepting, and close the socket. */
 static void
 front_listener_close(struct front_listener *listener)
 {
 	if (listener->listener == NULL)
 		return;
-	pthread_mutex_lock(&registry_lock);
-	LIST_REMOVE(listener, link);
-	pthread_mutex_unlock(&registry_lock);
-	evhttp_del_accept_socket(listener->http, listener->bound);
+	evconnlistener_free(listener->listener);
 	listener->listener = NULL;
-	listener->bound = NULL;
 	loop_timer_fini(&listener->retry);
 }
 
@@ -341,9 +299,10 @@ front_free(struct front **front_p)
 	front_conn_free_all(front);
 	while ((listener = front->listeners) != NULL) {
 		front->listeners = listener->next;
-		evhttp_free(listener->http);
 		free(listener);
 	}
 	spares_fini(&front->requests);
+	while (front->spare_count > 0)
+		buf_fini(&front->spare_outs[--front->spare_count]);
 	free(front);
 }

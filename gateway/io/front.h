@@ -1,11 +1,10 @@
 /*
- * Front: listeners, the guard, and evhttp as the carrier of answers. One per loop; nothing in it is shared.
+ * Front: listeners, the guard, and answers. One per loop; nothing in it is shared.
  *
- * evhttp 2.1.12 is no security boundary (it accepts what smuggles), so no byte of a client ever reaches its parser. An
- * evbuffer callback moves every byte out of the connection's input before evhttp looks; the guard parses it with base/http1
- * (the guard's parse is the parse) and gives evhttp one canonical request line of its own making. evhttp keeps the connection and
- * makes the answers, which are written at the end of the turn; bodies stay in the guard. Refusals of malformed bytes take the same way out as every other answer, on plain
- * and on TLS listeners alike.
+ * The connections are the front's own, socket, TLS and all: what comes is read at most once a turn from each, and parsed at the end of
+ * the turn by the guard with base/http1, the only parser there is. An answer is made by front_reply and written at the end of the turn,
+ * in one piece as far as the socket takes it; the loop writes the rest. Refusals of malformed bytes take the same way out
+ * as every other answer, on plain and on TLS listeners alike.
  *
  * One request is in flight per connection; pipelined ones wait and are served in order. Deadlines are absolute: head, body, idle, write.
  * A client that hangs up is noticed at any time; one that half-closes counts as gone while its request is pending.

@@ -1,14 +1,12 @@
-/* A connection of the front: birth, adoption, end. */
+/* A connection of the front: birth, what comes, end. */
 #include "io/front.h"
 #include "io/front_private.h"
 
-#include <event2/buffer.h>
-#include <event2/bufferevent.h>
-#include <event2/event.h>
-#include <event2/http.h>
+#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/check.h"
 
@@ -23,32 +21,28 @@
 static void on_deadline(void *arg);
 static void on_work(void *arg);
 
-/* Move what was received out of evhttp's reach. */
-static void
-on_input(struct evbuffer *input, const struct evbuffer_cb_info *info, void *arg)
+void
+front_conn_receive(struct front_conn *conn, struct str bytes)
 {
-	struct front_conn *conn = arg;
-	size_t n = evbuffer_get_length(input);
-
-	check_magic(conn, FRONT_CONN_MAGIC);
-	if (info->n_added == 0 || conn->injecting || n == 0)
-		return;
-	if (!conn->handshaken && !conn->proxied) {
-		conn->handshaken = true;
-		front_guard_forget_deadline(conn);	/* the handshake's; the head has one of its own */
-	}
-	if (conn->lingering || conn->reading == READING_NOTHING || (conn->dead && !conn->gone)) {
-		conn->lingered_bytes += n;
-		evbuffer_drain(input, n);
+	conn->heard = true;
+	if (conn->lingering || conn->reading == READING_NOTHING || conn->dead) {
+		conn->lingered_bytes += bytes.n;
 		if (conn->lingered_bytes > FRONT_LINGER_BYTES_MAX)
 			conn->dead = true;
-	} else if (conn->reading == READING_DONE && conn->raw.n + n > FRONT_RAW_BYTES_MAX) {
+	} else if (conn->reading == READING_DONE && conn->raw.n + bytes.n > FRONT_RAW_BYTES_MAX) {
 		conn->closing = true;	/* it floods behind a pending request: answer that one and close */
-		evbuffer_drain(input, n);
 	} else {
-		check(evbuffer_remove(input, buf_room(&conn->raw, n), n) == (int)n);
-		conn->raw.n += n;
+		buf_add(&conn->raw, bytes);
 	}
+	front_conn_schedule(conn);
+}
+
+void
+front_conn_end_of_input(struct front_conn *conn)
+{
+	if (conn->lingering)
+		conn->dead = true;
+	front_conn_close(conn);
 	front_conn_schedule(conn);
 }
 
@@ -68,31 +62,44 @@ front_conn_add_to_count(struct front *front, int n)
 		atomic_fetch_add(front->settings.connections, (size_t)n);
 }
 
-struct front_conn *
-front_conn_new(struct front_listener *listener, struct bufferevent *bev)
+/* Write the peer's address as text: from accept, since a reset may take it from the socket. */
+static void
+front_conn_name_peer(struct front_conn *conn, const struct sockaddr *peer, socklen_t peer_bytes)
+{
+	char host[NI_MAXHOST], port[NI_MAXSERV];
+
+	check(getnameinfo(peer, peer_bytes, host, sizeof(host), port, sizeof(port), NI_NUMERICHOST | NI_NUMERICSERV) == 0);
+	snprintf(conn->peer, sizeof(conn->peer), strchr(host, ':') ? "[%.54s]:%.5s" : "%.54s:%.5s", host, port);
+}
+
+void
+front_conn_new(struct front_listener *listener, int fd, const struct sockaddr *peer, socklen_t peer_bytes)
 {
 	struct front *front = listener->front;
 	struct front_conn *conn = calloc(1, sizeof(*conn));
 
 	check(conn != NULL);
 	conn->magic = FRONT_CONN_MAGIC;
+	conn->fd = fd;
 	conn->front = front;
 	conn->listener = listener;
-	conn->bev = bev;
-	conn->tls = listener->tls != NULL;
+	conn->open = true;
 	conn->proxied = listener->proxied;
-	conn->handshaken = !conn->tls && !conn->proxied;
+	conn->handshaken = listener->tls == NULL && !conn->proxied;
 	conn->shed = front_conn_count(front) >= front->settings.limits.connections;
-	bufferevent_incref(bev);
-	check(evbuffer_add_cb(bufferevent_get_input(bev), on_input, conn) != NULL);
 	loop_timer_init(&conn->timer, front->loop, on_deadline, conn);
 	conn->hook.fn = on_work;
 	conn->hook.arg = conn;
 	http1_scan_init(&conn->scan, true);
+	LIST_INIT(&conn->watchers);
 	LIST_INSERT_HEAD(&front->conns, conn, link);
 	front_conn_add_to_count(front, 1);
+	front_conn_name_peer(conn, peer, peer_bytes);
+	front_wire_open(conn);
+	front_proxy_begin(conn);
+	if (conn->shed && front_conn_count(front) > front->settings.limits.connections + FRONT_SHED_MAX)
+		conn->dead = true;
 	front_conn_schedule(conn);
-	return conn;
 }
 
 void
@@ -101,11 +108,14 @@ front_conn_schedule(struct front_conn *conn)
 	loop_at_turn_end(conn->front->loop, &conn->hook);
 }
 
-void
+/* Its answer is in the kernel. */
+static void
 front_conn_sent(struct front_conn *conn)
 {
 	check(conn->answer == ANSWER_WRITING);
 	conn->answer = ANSWER_WRITTEN;
+	conn->paused = false;
+	front_wire_watch(conn);
 	conn->front->settings.hooks.on_sent(conn->front->settings.arg, conn->request, true);
 }
 
@@ -131,106 +141,27 @@ front_conn_end_request(struct front_conn *conn)
 	spares_give(&conn->front->requests, request);
 }
 
-/* evhttp closes its connection: the client went, or the last answer was written. */
-static void
-on_close(struct evhttp_connection *evcon, void *arg)
-{
-	struct front_conn *conn = arg;
-
-	(void)evcon;
-	check_magic(conn, FRONT_CONN_MAGIC);
-	front_carrier_say_close(conn);
-	conn->evcon = NULL;
-	loop_timer_clear(&conn->timer);
-	if (conn->carrier) {
-		/* Detached by evhttp and ours to free, or still its own (pitfalls A.5). */
-		if (evhttp_request_get_connection(conn->carrier) == NULL)
-			evhttp_request_free(conn->carrier);
-		conn->carrier = NULL;
-	}
-	if (conn->answer == ANSWER_WRITING && evbuffer_get_length(bufferevent_get_output(conn->bev)) == 0)
-		front_conn_sent(conn);	/* with TLS evhttp hears it a moment after the bytes have gone */
-	conn->lingering = conn->answer == ANSWER_WRITTEN && conn->closing && !conn->dead;
-	conn->gone = !conn->closing && !conn->dead && (conn->reading == READING_HEAD || conn->reading == READING_DONE);
-	front_conn_end_request(conn);
-	conn->dead = !conn->lingering;
-	front_conn_schedule(conn);
-}
-
-/* The client has nothing more to say, or broke off, while its last answer lingers. */
-static void
-on_linger_event(struct bufferevent *bev, short what, void *arg)
-{
-	struct front_conn *conn = arg;
-
-	(void)bev;
-	(void)what;
-	check_magic(conn, FRONT_CONN_MAGIC);
-	conn->dead = true;
-	front_conn_schedule(conn);
-}
-
-/* Read on and drop for a while after the last answer, since closing over unread bytes resets it away. */
-static void
-front_conn_linger(struct front_conn *conn)
-{
-	bufferevent_setcb(conn->bev, NULL, NULL, on_linger_event, conn);
-	bufferevent_enable(conn->bev, EV_READ);
-	loop_timer_at(&conn->timer, mono_add(loop_now(conn->front->loop), FRONT_LINGER_US));
-}
-
-/* Write the peer's address as text; evhttp has it from accept, when a reset may have taken it from the socket. */
-static void
-front_conn_name_peer(struct front_conn *conn)
-{
-	char *address;
-	uint16_t port;
-
-	evhttp_connection_get_peer(conn->evcon, &address, &port);
-	snprintf(conn->peer, sizeof(conn->peer), strchr(address, ':') ? "[%s]:%u" : "%s:%u", address, port);
-}
-
-/*
- * Learn evhttp's connection: it is the argument of the callbacks that evhttp put on the bufferevent (2.1 has no hook that
- * tells it before the first request). Ours to the end through its close callback.
- */
-static void
-front_conn_adopt(struct front_conn *conn)
-{
-	bufferevent_event_cb on_event;
-	void *evcon;
-
-	conn->adopted = true;
-	bufferevent_getcb(conn->bev, NULL, NULL, &on_event, &evcon);
-	if (on_event == NULL || bufferevent_getfd(conn->bev) < 0) {
-		conn->gone = conn->dead = true;		/* it came and went in one turn */
-		return;
-	}
-	conn->evcon = evcon;
-	evhttp_connection_set_closecb(conn->evcon, on_close, conn);
-	front_conn_name_peer(conn);
-	front_proxy_begin(conn);
-	if (conn->shed && front_conn_count(conn->front) > conn->front->settings.limits.connections + FRONT_SHED_MAX)
-		conn->dead = true;
-	else
-		front_guard_set_deadline(conn);
-}
-
 /* Free a dead connection; closes its descriptor, unless the delivery of its last answer is looked at. */
 static void
 front_conn_free(struct front_conn *conn)
 {
-	check(conn->evcon == NULL && conn->request == NULL);
+	check(!conn->open && conn->request == NULL);
 	loop_unhook(conn->front->loop, &conn->hook);	/* its own end may have scheduled it once more */
 	LIST_REMOVE(conn, link);
 	front_conn_add_to_count(conn->front, -1);
-	evbuffer_remove_cb(bufferevent_get_input(conn->bev), on_input, conn);
-	bufferevent_setcb(conn->bev, NULL, NULL, NULL, NULL);
-	bufferevent_disable(conn->bev, EV_READ | EV_WRITE);	/* an answer's delivery may hold it longer (front_delivery) */
-	bufferevent_decref(conn->bev);
+	front_wire_fini(conn);
 	loop_timer_fini(&conn->timer);
-	buf_fini(&conn->raw);
 	tls_peer_free(&conn->certificate);
+	conn->front = NULL;
+	if (LIST_EMPTY(&conn->watchers))
+		front_conn_drop(conn);
+}
+
+void
+front_conn_drop(struct front_conn *conn)
+{
+	check(conn->front == NULL && LIST_EMPTY(&conn->watchers));
+	close(conn->fd);
 	conn->magic = 0;
 	free(conn);
 }
@@ -242,20 +173,25 @@ on_work(void *arg)
 	struct front_conn *conn = arg;
 
 	check_magic(conn, FRONT_CONN_MAGIC);
-	if (!conn->adopted)
-		front_conn_adopt(conn);	/* also where it is to die: evhttp must let go of it */
-	if (conn->evcon && !conn->dead)
-		front_carrier_write(conn);
-	if (conn->evcon && !conn->dead)
+	if (conn->heard)
+		front_delivery_tell(conn);	/* while nothing newer is under way */
+	conn->heard = false;
+	if (conn->open && !conn->dead)
+		front_answer_write(conn);
+	if (conn->open && conn->broken)
+		front_conn_close(conn);
+	if (conn->open && !conn->dead && conn->answer == ANSWER_WRITING && front_wire_is_written(conn))
+		front_conn_sent(conn);
+	if (conn->open && !conn->dead)
 		front_guard_process(conn);
-	if (conn->dead && conn->evcon)
+	if (conn->open && conn->dead)
 		front_conn_kill(conn);
 	if (conn->gone)
 		front_guard_posthumous(conn);
 	if (conn->dead)
 		front_conn_free(conn);
-	else if (conn->lingering && conn->evcon == NULL && !conn->timer.pending)
-		front_conn_linger(conn);
+	else if (conn->lingering && !conn->timer.pending)
+		loop_timer_at(&conn->timer, mono_add(loop_now(conn->front->loop), FRONT_LINGER_US));
 }
 
 /* A deadline has passed. */
@@ -282,11 +218,21 @@ front_conn_kill(struct front_conn *conn)
 void
 front_conn_close(struct front_conn *conn)
 {
-	if (conn->evcon == NULL)
+	if (!conn->open)
 		return;
-	/* It frees a pending carrier with it; on_close has forgotten ours by then. */
-	evhttp_connection_free(conn->evcon);
-	check(conn->evcon == NULL && (conn->dead || conn->lingering));
+	conn->open = false;
+	loop_timer_clear(&conn->timer);
+	if (conn->answer == ANSWER_WRITING && front_wire_is_written(conn))
+		front_conn_sent(conn);
+	/* Read on and drop for a while after the last answer, since closing over unread bytes resets it away. */
+	conn->lingering = conn->answer == ANSWER_WRITTEN && conn->closing && !conn->dead;
+	conn->gone = !conn->closing && !conn->dead && (conn->reading == READING_HEAD || conn->reading == READING_DONE);
+	front_conn_end_request(conn);
+	front_delivery_tell(conn);	/* before the FIN, which would count as unacknowledged */
+	front_wire_shutdown(conn);
+	conn->dead = !conn->lingering;
+	front_wire_watch(conn);
+	front_conn_schedule(conn);
 }
 
 void

@@ -10,6 +10,9 @@
 /* A refused request's body is read and dropped up to this size to keep its connection; beyond, closing is cheaper. */
 #define FRONT_DISCARD_BYTES_MAX (1 << 20)
 
+/* What comes with a head and is copied for it; what is more stays where it is, and the head is copied. */
+#define FRONT_REST_BYTES_MAX 1024
+
 /* Fields in a head (contract, "Requests"). */
 #define FRONT_FIELDS_MAX 100
 
@@ -40,10 +43,8 @@ guard_fault(struct front_conn *conn, enum front_fault fault, enum http1_fault ht
 	buf_clear(&conn->raw);
 	if (request == NULL)
 		request = guard_request_new(conn);
-	if (conn->answer == ANSWER_NONE) {
+	if (conn->answer == ANSWER_NONE)
 		conn->answer = ANSWER_PENDING;
-		front_carrier_open(conn, str_eq(request->head.method, STR("HEAD")));
-	}
 	if (conn->answer == ANSWER_WRITTEN) {
 		front_conn_close(conn);
 	} else if (conn->answer == ANSWER_PENDING && !request->fault_told) {
@@ -51,6 +52,25 @@ guard_fault(struct front_conn *conn, enum front_fault fault, enum http1_fault ht
 		request->http1_fault = http1_fault;
 		hooks->on_fault(conn->front->settings.arg, request, fault);
 	}
+}
+
+/*
+ * Take the first N raw bytes as the request's head. Where little is behind them the memory goes along and that is copied: most
+ * often it is a short body, which takes its memory along in turn.
+ */
+static void
+guard_take_head(struct front_conn *conn, struct front_request *request, size_t n)
+{
+	struct str head = str_sub(buf_str(&conn->raw), 0, n), rest = str_sub(buf_str(&conn->raw), n, conn->raw.n);
+
+	if (rest.n > FRONT_REST_BYTES_MAX) {
+		buf_add(&request->head_bytes, head);
+		buf_drop(&conn->raw, n);
+		return;
+	}
+	request->head_bytes = buf_take(&conn->raw);
+	request->head_bytes.n = n;
+	buf_add(&conn->raw, rest);
 }
 
 /* Take the first N raw bytes as the request's head and parse them. */
@@ -61,8 +81,7 @@ guard_parse_head(struct front_conn *conn, struct front_request *request, size_t 
 	struct http1_limits grammar = { limits->head_bytes, limits->target_bytes };
 	enum http1_fault fault;
 
-	buf_add(&request->head_bytes, str_sub(buf_str(&conn->raw), 0, n));
-	buf_drop(&conn->raw, n);
+	guard_take_head(conn, request, n);
 	fault = http1_parse_request(buf_str(&request->head_bytes), &grammar, &request->head);
 	if (fault == HTTP1_OK && request->head.field_count > FRONT_FIELDS_MAX)
 		fault = HTTP1_HEAD_TOO_LARGE;
@@ -92,12 +111,11 @@ guard_begin(struct front_conn *conn, struct front_request *request)
 	conn->continued = conn->paused = false;
 	request->body_left = head->framing == HTTP1_LENGTH ? head->content_length : 0;
 	http1_chunked_init(&request->chunked);
-	front_carrier_open(conn, str_eq(head->method, STR("HEAD")));
 	conn->front->settings.hooks.on_request(conn->front->settings.arg, request);
 	if (!has_body)
 		guard_body_done(conn);
-	else if (conn->answer == ANSWER_PENDING && !conn->paused && head->expect_continue && conn->raw.n == 0 && conn->evcon)
-		front_carrier_continue(conn);
+	else if (conn->answer == ANSWER_PENDING && !conn->paused && head->expect_continue && conn->raw.n == 0 && conn->open)
+		front_answer_continue(conn);
 }
 
 /* Read a head; true when there is more to do. */
@@ -158,11 +176,18 @@ guard_read_length(struct front_conn *conn)
 {
 	struct front_request *request = conn->request;
 	size_t n = conn->raw.n < request->body_left ? conn->raw.n : (size_t)request->body_left;
+	bool wanted = conn->answer == ANSWER_PENDING;
 
-	if (!guard_keep(conn, str_sub(buf_str(&conn->raw), 0, n)))
+	if (!guard_fits(conn, n))
 		return true;
+	if (wanted && n == conn->raw.n && request->body.p == NULL) {
+		request->body = buf_take(&conn->raw);
+	} else {
+		if (wanted)
+			buf_add(&request->body, str_sub(buf_str(&conn->raw), 0, n));
+		buf_drop(&conn->raw, n);
+	}
 	request->body_left -= n;
-	buf_drop(&conn->raw, n);
 	if (request->body_left > 0)
 		return false;
 	guard_body_done(conn);
@@ -231,7 +256,7 @@ guard_next(struct front_conn *conn)
 static bool
 guard_read_proxy(struct front_conn *conn)
 {
-	if (conn->tls || !front_proxy_take(conn))
+	if (conn->ssl || !front_proxy_take(conn))
 		return false;
 	conn->handshaken = true;
 	front_guard_forget_deadline(conn);	/* the header's; the head has one of its own */
@@ -267,9 +292,9 @@ guard_step(struct front_conn *conn)
 void
 front_guard_process(struct front_conn *conn)
 {
-	while (!conn->dead && conn->evcon && guard_step(conn))
+	while (!conn->dead && conn->open && guard_step(conn))
 		continue;
-	if (!conn->dead && conn->evcon)
+	if (!conn->dead && conn->open)
 		front_guard_set_deadline(conn);
 }
 
@@ -339,9 +364,7 @@ front_guard_timeout(struct front_conn *conn)
 	bool refuse = conn->deadline == DEADLINE_HEAD ? conn->handshaken
 						      : conn->deadline == DEADLINE_BODY && conn->answer == ANSWER_PENDING;
 
-	if (conn->evcon && !conn->handshaken && front_carrier_is_handshaken(conn))
-		conn->handshaken = true;	/* and idle since: a client that connects ahead of its need */
-	else if (refuse && conn->evcon)
+	if (refuse && conn->open)
 		guard_fault(conn, FRONT_FAULT_TIMEOUT, HTTP1_OK);
 	else
 		conn->dead = true;

@@ -2,21 +2,26 @@
 #ifndef JOBGATE_IO_FRONT_PRIVATE_H
 #define JOBGATE_IO_FRONT_PRIVATE_H
 
+#include <event2/event.h>
+#include <event2/event_struct.h>
 #include <sys/queue.h>
+#include <sys/socket.h>
 
 #include "base/spares.h"
 #include "io/front.h"
+#include "io/front_delivery.h"
 
-struct bufferevent;
-struct evbuffer;
-struct evhttp;
-struct evhttp_connection;
-struct evhttp_request;
 struct evconnlistener;
-struct evhttp_bound_socket;
 
 #define FRONT_CONN_MAGIC 0x0f707c04u
 #define FRONT_REQUEST_MAGIC 0x0f707e9au
+
+/* The most that is read at a time, and that a TLS record holds (RFC 8446 5.1). */
+#define FRONT_READ_BYTES 16384
+#define FRONT_PEER_BYTES 64
+/* So many answers of a turn find memory, unless one was larger. */
+#define FRONT_SPARE_OUTS 16
+#define FRONT_SPARE_OUT_BYTES 16384
 
 /* What of a message is being read. */
 enum front_reading {
@@ -30,7 +35,7 @@ enum front_reading {
 enum front_answer {
 	ANSWER_NONE,		/* no request yet */
 	ANSWER_PENDING,		/* the owner has the request */
-	ANSWER_WRITING,		/* handed to evhttp */
+	ANSWER_WRITING,		/* given; it is in the connection's OUT as far as the kernel has not taken it */
 	ANSWER_WRITTEN,		/* in the kernel; the message's rest may still be coming */
 };
 
@@ -43,7 +48,7 @@ struct front_request {
 	uint64_t body_left;		/* of a Content-Length body */
 	bool fault_told;
 	size_t listener;
-	char peer[64];
+	char peer[FRONT_PEER_BYTES];
 	void *owner;
 	struct http1_head head;		/* slices into head_bytes; last, since its fields are not cleared */
 };
@@ -58,33 +63,38 @@ enum front_deadline {
 };
 
 /*
- * Life: born in on_bufferevent (accept), adopted at the end of that turn, whatever else happened in it (peer and evhttp's
- * connection are known then), dead when evhttp frees its connection (on_close) or lingering ends, freed at the end of that
- * turn; what a client sent in the moment in which it went is looked at before (front_guard_posthumous). The
- * bufferevent is held by a reference of ours to the last, so that the descriptor outlives evhttp's connection for lingering.
+ * Life: born in on_accept, open until the client goes, a deadline passes or the last answer is written (front_conn_close); then it
+ * lingers, or is dead, and is freed at the end of that turn. What a client sent in the moment in which it went is looked at before
+ * (front_guard_posthumous). Where the delivery of an answer is looked at, the descriptor and these bytes outlive that (front_delivery).
  */
 struct front_conn {
 	unsigned magic;
+	int fd;
 	struct front *front;
 	struct front_listener *listener;
-	struct bufferevent *bev;		/* referenced */
-	struct evhttp_connection *evcon;	/* evhttp's; NULL before adoption and after its death */
-	struct evhttp_request *carrier;		/* evhttp's request while ANSWER_PENDING */
+	struct ssl_st *ssl;			/* NULL: plain */
+	struct event event;			/* of the descriptor */
+	short watched;				/* what the event waits for: EV_READ, EV_WRITE; 0: it is not added */
 	struct buf raw;				/* received and not parsed */
+	struct buf out;				/* to be written */
+	size_t out_at;				/* how many bytes of OUT the kernel has; with TLS OpenSSL keeps count */
 	struct http1_scan scan;
 	struct front_request *request;
 	enum front_reading reading;
 	enum front_answer answer;
 	enum front_deadline deadline;
-	bool tls, shed;
+	LIST_HEAD(, front_watched) watchers;	/* who look at the delivery of its answers */
+	bool open;				/* the client may be heard and answered */
+	bool shed;
 	bool proxied;				/* the header of the PROXY protocol is still to come */
 	bool crlf_dropped;			/* the one empty line that may stand before a request line */
 	bool paused;				/* nothing is read until the present request is answered */
-	bool write_tried;			/* the present answer was written as far as the socket took it at once */
+	bool blocked;				/* the handshake, or what is to be written, waits until the socket takes more */
+	bool broken;				/* a write has failed */
+	bool heard;				/* something came since those who look at deliveries were told */
 	bool continued;				/* 100 Continue was sent for the present request */
 	bool closing;				/* no further request on this connection */
-	bool lingering, dead, injecting;
-	bool adopted;
+	bool lingering, dead;
 	bool gone;				/* the client closed between two requests; what it had sent is still looked at */
 	bool handshaken;			/* the TLS handshake is known to have ended; plain: behind a header of the PROXY protocol */
 	struct tls_peer *certificate;		/* of the client, as last looked at; owned */
@@ -92,21 +102,18 @@ struct front_conn {
 	size_t lingered_bytes;
 	struct loop_timer timer;		/* the deadline of what the connection is doing */
 	struct loop_hook hook;			/* work at the end of the turn */
-	char peer[64];
+	char peer[FRONT_PEER_BYTES];
 	LIST_ENTRY(front_conn) link;
 };
 
 struct front_listener {
 	struct front *front;
-	struct evhttp *http;
-	struct evconnlistener *listener;	/* evhttp's with BOUND; NULL once closed */
-	struct evhttp_bound_socket *bound;
+	struct evconnlistener *listener;	/* NULL once closed */
 	size_t index;				/* in the order of front_listen */
 	struct tls_server *tls;			/* borrowed */
 	bool proxied;				/* connections begin with a header of the PROXY protocol */
 	struct loop_timer retry;		/* re-enables accepting after descriptors ran out */
 	struct front_listener *next;
-	LIST_ENTRY(front_listener) link;	/* in the registry of all listeners */
 };
 
 struct front {
@@ -119,19 +126,25 @@ struct front {
 	bool draining;
 	struct loop_timer settle;	/* ends a turn of the drain */
 	unsigned settled_turns;
-	struct front_conn *injecting;	/* the connection whose canonical request evhttp is parsing now */
+	struct buf spare_outs[FRONT_SPARE_OUTS];	/* memory of answers that were written, for the next */
+	size_t spare_count;
+	int64_t date_second;		/* since 1970: when DATE was formatted */
+	char date[CLOCK_HTTP_BYTES];
+	char in[FRONT_READ_BYTES];	/* what was read last, of any connection; emptied before the next */
 };
 
 /* front_conn.c */
-struct front_conn *front_conn_new(struct front_listener *listener, struct bufferevent *bev);
+void front_conn_new(struct front_listener *listener, int fd, const struct sockaddr *peer, socklen_t peer_bytes);
 void front_conn_kill(struct front_conn *conn);		/* close it now */
 void front_conn_close(struct front_conn *conn);		/* close it; behind a written last answer it lingers */
-void front_conn_sent(struct front_conn *conn);		/* its answer is in the kernel */
+void front_conn_receive(struct front_conn *conn, struct str bytes);	/* bytes have come */
+void front_conn_end_of_input(struct front_conn *conn);			/* the client has closed its side, or broke off */
 void front_conn_end_request(struct front_conn *conn);	/* tell the owner what it does not know, and free the request */
 void front_conn_drain(struct front_conn *conn);
 void front_conn_abort(struct front_conn *conn);
 void front_conn_free_all(struct front *front);
 void front_conn_schedule(struct front_conn *conn);
+void front_conn_drop(struct front_conn *conn);		/* freed, and nobody looks at it any more: close the descriptor */
 
 /* front_guard.c */
 void front_guard_process(struct front_conn *conn);	/* parse what has come */
@@ -145,13 +158,22 @@ bool front_guard_must_close(const struct front_conn *conn);	/* behind an answer 
 void front_proxy_begin(struct front_conn *conn);	/* its peer is known now: expect its header, or refuse it */
 bool front_proxy_take(struct front_conn *conn);		/* take the header off the raw bytes; false while it is not whole, or wrong (dead) */
 
-/* front_carrier.c: the dealings with evhttp */
-void front_carrier_open(struct front_conn *conn, bool head_request);	/* make evhttp hold a request to answer */
-void front_carrier_continue(struct front_conn *conn);			/* 100 Continue */
-/* Write the answer now, without asking the loop whether the socket takes it; what is left is the loop's. May end the connection. */
-void front_carrier_write(struct front_conn *conn);
-bool front_carrier_is_handshaken(const struct front_conn *conn);	/* plain, or its TLS handshake has ended */
-void front_carrier_say_close(struct front_conn *conn);			/* TLS close_notify behind what was written */
-void on_carrier_request(struct evhttp_request *carrier, void *arg);
+/* front_wire.c: the socket and its TLS */
+void front_wire_open(struct front_conn *conn);		/* CONN->fd is set: make what TLS needs, and wait for bytes */
+void front_wire_watch(struct front_conn *conn);		/* wait for what the connection waits for now */
+struct buf *front_wire_out(struct front_conn *conn);	/* what is to be written goes to its end */
+/* Write what is there, as far as the socket takes it; what is left is the loop's. A write that fails makes the connection broken. */
+void front_wire_flush(struct front_conn *conn);
+void front_wire_flush_later(struct front_conn *conn);	/* in the next turn */
+bool front_wire_is_written(const struct front_conn *conn);		/* all of it is in the kernel */
+void front_wire_shutdown(struct front_conn *conn);	/* say the end (close_notify, FIN) behind what was written */
+void front_wire_fini(struct front_conn *conn);		/* all but the descriptor */
+
+/* front_delivery.c */
+void front_delivery_tell(struct front_conn *conn);	/* more has come, or the client has gone */
+
+/* front_answer.c */
+void front_answer_continue(struct front_conn *conn);	/* 100 Continue */
+void front_answer_write(struct front_conn *conn);	/* at the end of the turn in which it was given; may break the connection */
 
 #endif

@@ -6,8 +6,6 @@
 #include "io/front.h"
 #include "io/front_private.h"
 
-#include <event2/bufferevent.h>
-#include <event2/bufferevent_ssl.h>
 #include <openssl/bio.h>
 #include <openssl/ssl.h>
 #include <pthread.h>
@@ -99,8 +97,7 @@ proxy_make_method(void)
 static void
 proxy_put_bio(struct front_conn *conn)
 {
-	SSL *ssl = bufferevent_openssl_get_ssl(conn->bev);
-	BIO *socket = SSL_get_rbio(ssl), *bio;
+	BIO *socket = SSL_get_rbio(conn->ssl), *bio;
 
 	pthread_once(&proxy_once, proxy_make_method);
 	bio = BIO_new(proxy_method);
@@ -108,7 +105,7 @@ proxy_put_bio(struct front_conn *conn)
 	BIO_set_data(bio, conn);
 	BIO_set_init(bio, 1);
 	BIO_push(bio, socket);
-	SSL_set0_rbio(ssl, bio);
+	SSL_set0_rbio(conn->ssl, bio);
 }
 
 void
@@ -120,6 +117,6 @@ front_proxy_begin(struct front_conn *conn)
 		return;
 	if (!settings->hooks.is_proxy(settings->arg, conn->listener->index, str_from(conn->peer)))
 		proxy_refuse(conn, "this listener is for proxies that it trusts, with the PROXY protocol");
-	else if (conn->tls)
+	else if (conn->ssl)
 		proxy_put_bio(conn);
 }

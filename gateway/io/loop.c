@@ -1,6 +1,7 @@
 /* Event loop: a libevent base, mail from other threads, and the end of a turn. */
 #include "io/loop.h"
 #include "io/loop_event.h"
+#include "io/loop_timers.h"
 
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
@@ -24,6 +25,7 @@ struct loop {
 	struct mono_time turn_began;
 	bool stop;
 	bool mail_from_itself;		/* is in the queue, unless it was read meanwhile */
+	struct loop_timers timers;
 	struct loop_hooks hooks, last;	/* of this turn; LAST run when there are no others */
 	pthread_mutex_t lock;		/* guards the mail queue; held for a few instructions */
 	struct mail *mails, **mails_tail;
@@ -68,14 +70,15 @@ loop_new(void)
 
 	check(config != NULL && loop != NULL);
 	/*
-	 * The changelist: what evhttp changes and changes back within a turn is not told to epoll. It forbids to double a
+	 * The changelist: what is changed and changed back within a turn is not told to epoll. It forbids to double a
 	 * descriptor that is watched: one that is closed before its removal is told to epoll stays watched as long as its
 	 * double is open, under a number that is another connection's by then.
 	 */
-	event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK | EVENT_BASE_FLAG_PRECISE_TIMER | EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST);
+	event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK | EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST);
 	loop->base = event_base_new_with_config(config);
 	event_config_free(config);
 	check(loop->base != NULL);
+	loop_timers_init(&loop->timers, loop->base);
 	loop->hooks.tail = &loop->hooks.first;
 	loop->last.tail = &loop->last.first;
 	loop->mails_tail = &loop->mails;
@@ -98,6 +101,7 @@ loop_free(struct loop **loop_p)
 	loop_read_mail(loop);	/* mail that nobody reads would be lost memory */
 	event_free(loop->wake_event);
 	close(loop->wake_fd);
+	loop_timers_fini(&loop->timers);
 	event_base_free(loop->base);
 	pthread_mutex_destroy(&loop->lock);
 	free(loop);
@@ -142,7 +146,9 @@ loop_run(struct loop *loop)
 
 		loop->turn_began = clock_now_mono();
 		loop->mail_from_itself = false;
+		loop_timers_tell(&loop->timers);
 		check(event_base_loop(loop->base, EVLOOP_ONCE | (mail ? EVLOOP_NONBLOCK : 0)) >= 0);
+		loop_timers_run(&loop->timers);
 		if (mail)
 			loop_read_mail(loop);
 		loop_end_turn(loop);
@@ -173,6 +179,12 @@ struct event_base *
 loop_base(struct loop *loop)
 {
 	return loop->base;
+}
+
+struct loop_timers *
+loop_timers_of(struct loop *loop)
+{
+	return &loop->timers;
 }
 
 /* Put HOOK behind the others of its list. */
@@ -264,57 +276,6 @@ void
 loop_post(struct loop *loop, struct mail *mail)
 {
 	loop_post_all(loop, mail, mail);
-}
-
-/* libevent's timer fired. */
-static void
-on_timer(evutil_socket_t fd, short what, void *arg)
-{
-	struct loop_timer *timer = arg;
-
-	(void)fd;
-	(void)what;
-	timer->pending = false;
-	timer->on_due(timer->arg);
-}
-
-void
-loop_timer_init(struct loop_timer *timer, struct loop *loop, void (*on_due)(void *arg), void *arg)
-{
-	*timer = (struct loop_timer){ .loop = loop, .on_due = on_due, .arg = arg };
-}
-
-void
-loop_timer_at(struct loop_timer *timer, struct mono_time due)
-{
-	int64_t wait_us = mono_since(due, clock_now_mono());
-	struct timeval tv;
-
-	if (wait_us < 0)
-		wait_us = 0;
-	tv.tv_sec = wait_us / CLOCK_SECOND;
-	tv.tv_usec = wait_us % CLOCK_SECOND;
-	if (timer->event == NULL)
-		timer->event = evtimer_new(timer->loop->base, on_timer, timer);
-	check(timer->event != NULL && event_add(timer->event, &tv) == 0);
-	timer->pending = true;
-}
-
-void
-loop_timer_clear(struct loop_timer *timer)
-{
-	if (timer->event && timer->pending)
-		event_del(timer->event);
-	timer->pending = false;
-}
-
-void
-loop_timer_fini(struct loop_timer *timer)
-{
-	if (timer->event)
-		event_free(timer->event);
-	timer->event = NULL;
-	timer->pending = false;
 }
 
 struct loop_watch {

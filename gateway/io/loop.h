@@ -8,6 +8,7 @@
 #define JOBGATE_IO_LOOP_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "base/clock.h"
 
@@ -31,13 +32,14 @@ int64_t loop_turn_age_us(const struct loop *loop);
 /* Monotonic time, read from the clock at each call. */
 struct mono_time loop_now(const struct loop *loop);
 
-/* --- timers: the storage is the caller's; cleared before it goes --- */
+/* --- timers: the storage is the caller's; finished before it goes. To put one off, or to clear it, costs next to nothing. --- */
 struct loop_timer {
 	struct loop *loop;
 	void (*on_due)(void *arg);
 	void *arg;
-	void *event;		/* libevent's; made at first use */
-	bool pending;
+	struct mono_time due;
+	bool pending;		/* to fire when DUE */
+	size_t place;		/* private: in the loop's heap, counted from 1; 0: none */
 };
 
 void loop_timer_init(struct loop_timer *timer, struct loop *loop, void (*on_due)(void *arg), void *arg);

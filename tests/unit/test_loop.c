@@ -300,6 +300,87 @@ test_timers(void **state)
 	loop_free(&loop);
 }
 
+/* Timers that note in which order they fire; the last ends the loop. */
+struct note {
+	struct loop_timer timer;
+	struct notes *notes;
+	char name;
+};
+
+struct notes {
+	struct loop *loop;
+	char fired[32];
+	size_t count, most;
+	struct note *again;	/* set for now by the first that fires */
+};
+
+static void
+on_note(void *arg)
+{
+	struct note *note = arg;
+	struct notes *notes = note->notes;
+
+	notes->fired[notes->count++] = note->name;
+	if (notes->again) {
+		loop_timer_at(&notes->again->timer, loop_now(notes->loop));
+		notes->again = NULL;
+	}
+	if (notes->count == notes->most)
+		loop_stop(notes->loop);
+}
+
+/* Timers fire in the order of their times, whatever they were set to before; who is cleared or finished does not. */
+static void
+test_timers_keep_their_order(void **state)
+{
+	static const struct { int first_ms, then_ms; } times[] = { { 5, 30 }, { 40, 10 }, { 20, 20 }, { 5, -1 }, { 15, -2 }, { 10, 25 } };
+	struct notes notes = { loop_new(), "", 0, 4, NULL };
+	struct mono_time begin = loop_now(notes.loop);
+	struct note note[6];
+
+	(void)state;
+	for (int i = 0; i < 6; i++) {
+		note[i] = (struct note){ .notes = &notes, .name = (char)('a' + i) };
+		loop_timer_init(&note[i].timer, notes.loop, on_note, &note[i]);
+		loop_timer_at(&note[i].timer, mono_add(begin, times[i].first_ms * CLOCK_MS));
+	}
+	for (int i = 0; i < 6; i++) {
+		if (times[i].then_ms == -1)
+			loop_timer_clear(&note[i].timer);
+		else if (times[i].then_ms == -2)
+			loop_timer_fini(&note[i].timer);
+		else
+			loop_timer_at(&note[i].timer, mono_add(begin, times[i].then_ms * CLOCK_MS));
+	}
+	loop_run(notes.loop);
+	assert_string_equal(notes.fired, "bcfa");
+	assert_true(mono_since(loop_now(notes.loop), begin) >= 30 * CLOCK_MS);
+	loop_free(&notes.loop);
+	for (int i = 0; i < 6; i++)
+		loop_timer_fini(&note[i].timer);	/* behind the loop's end too */
+}
+
+/* Set for now by a timer, another one fires a turn later: behind what was due with the first. */
+static void
+test_a_timer_set_by_a_timer_takes_a_turn(void **state)
+{
+	struct notes notes = { loop_new(), "", 0, 4, NULL };
+	struct note note[3];
+
+	(void)state;
+	for (int i = 0; i < 3; i++) {
+		note[i] = (struct note){ .notes = &notes, .name = (char)('a' + i) };
+		loop_timer_init(&note[i].timer, notes.loop, on_note, &note[i]);
+		loop_timer_at(&note[i].timer, mono_add(loop_now(notes.loop), -(3 - i)));
+	}
+	notes.again = &note[0];
+	loop_run(notes.loop);
+	assert_string_equal(notes.fired, "abca");
+	for (int i = 0; i < 3; i++)
+		loop_timer_fini(&note[i].timer);
+	loop_free(&notes.loop);
+}
+
 int
 main(void)
 {
@@ -312,6 +393,8 @@ main(void)
 		cmocka_unit_test(test_mail_to_itself),
 		cmocka_unit_test(test_a_turn_ages),
 		cmocka_unit_test(test_timers),
+		cmocka_unit_test(test_timers_keep_their_order),
+		cmocka_unit_test(test_a_timer_set_by_a_timer_takes_a_turn),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
