@@ -140,15 +140,17 @@ static bool
 redis_call_new(struct store_redis *store, struct str identity, const struct bucket_ask *ask, const struct store_look *looks, size_t look_count,
     void (*on_answer)(void *arg, const struct store_answer *answer), void *arg)
 {
-	struct redis_call *call = calloc(1, sizeof(*call));
+	struct redis_call *call = malloc(sizeof(*call));
 
 	check(call != NULL);
 	call->store = store;
-	call->ask = *ask;
+	bucket_ask_copy(&call->ask, ask);
+	call->evaluated = false;
 	call->on_answer = on_answer;
 	call->arg = arg;
+	call->identity = BUF_EMPTY;
 	buf_add(&call->identity, identity);
-	call->looks = calloc(look_count + 1, sizeof(*looks));
+	call->looks = malloc((look_count + 1) * sizeof(*looks));
 	check(call->looks != NULL);
 	if (look_count > 0)
 		memcpy(call->looks, looks, look_count * sizeof(*looks));

@@ -146,7 +146,7 @@ struct queue_entry *queue_promote(struct queue *q, struct mono_time now);
 /* Take out one ready entry together with a token in hand; NULL where there is no pair. ASKED_AT dates the token. */
 struct queue_entry *queue_grant(struct queue *q, struct mono_time now, struct mono_time *asked_at);
 
-/* Is it time to call? Then ASK has who waits, and the call is under way since NOW. */
+/* Is it time to call? Then ASK is cleared and has who waits, and the call is under way since NOW. */
 bool queue_call(struct queue *q, struct mono_time now, struct bucket_ask *ask);
 /* Its answer. Tokens of lanes that nobody waits in any more go to others without limits of their own, or lapse. */
 void queue_answered(struct queue *q, const struct bucket_answer *answer, struct mono_time now);

@@ -200,6 +200,7 @@ queue_call(struct queue *q, struct mono_time now, struct bucket_ask *ask)
 {
 	if (!q->open || q->calling || mono_since(now, q->pause_until) < 0 || !queue_is_due(q, now))
 		return false;
+	bucket_ask_clear(ask);
 	q->called_at = now;
 	q->asked = 0;
 	queue_lanes_sweep(q, false);
