@@ -353,6 +353,46 @@ test_walks(void **state)
 	assert_true(layouts[0] > STEPS && layouts[1] > STEPS / 4);
 }
 
+/*
+ * A bucket whose log is packed goes back to layout 3 when a member is told of that has not called yet, and nothing of it is lost;
+ * the log is as long as it gets, so that each of its parts is looked into.
+ */
+static void
+test_layouts(void **state)
+{
+	static struct bucket_ask ask;
+	static struct bucket_answer mine, theirs;
+	static struct bucket_script_value values[1200];
+	static char text[REPLY_BYTES];
+	struct bucket *bucket = bucket_new();
+	int64_t now_us = INT64_C(1795000000000000);
+	struct quota quota;
+	const char *why;
+
+	(void)state;
+	assert_true(quota_derive(&quotas[WIDE - 1], &quota, &why));
+	redis_ask(connection, text, "DEL", "k");
+	ask = (struct bucket_ask){ .id = "member0", .start = 1, .sent_ago_us = -1, .quota = &quota, .lane_count = 1, .tells = true,
+		.lanes = { { .flow = "x", .weight = 1 } } };
+	for (int step = 0; step < 700; step++) {
+		now_us += step < 100 ? 50000 : quota.slot_us;
+		ask.lanes[0].ready = ask.lanes[0].waiting = step % 3;
+		ask.peer_count = step == 500;
+		ask.peers[0] = (struct bucket_peer){ "member5", 0, 3 };
+		ask.tells = step < 100 || step == 500;
+		bucket_take(bucket, &ask, now_us, &mine);
+		assert_true(bucket_script_answer(&ask, values, check_looks(values, ask_script(&ask, now_us, text, values)), &theirs));
+		compare(&mine, &theirs, 1, 0, step);
+		assert_true(step != 500 || mine.out > 200);
+		ask.epoch = mine.epoch;
+		ask.number = mine.number;
+		assert_int_equal(is_newer_layout(), step < 500);
+		redis_ask(connection, text, "EVAL", "return #(cmsgpack.unpack(redis.call('GET', 'k')).middle or {})", "0");
+		assert_string_equal(text, step >= 500 ? ":0" : step >= 200 ? ":5" : text);
+	}
+	bucket_free(&bucket);
+}
+
 /* What another layout, or somebody else, has left at the key counts as no bucket. */
 static void
 test_foreign_state(void **state)
@@ -428,7 +468,7 @@ stop(void **state)
 int
 main(void)
 {
-	static const struct CMUnitTest tests[] = { cmocka_unit_test(test_walks), cmocka_unit_test(test_foreign_state) };
+	static const struct CMUnitTest tests[] = { cmocka_unit_test(test_walks), cmocka_unit_test(test_layouts), cmocka_unit_test(test_foreign_state) };
 
 	return cmocka_run_group_tests(tests, start, stop);
 }
