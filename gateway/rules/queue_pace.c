@@ -7,8 +7,8 @@
 /* After a call that failed while the store is said to be there. */
 #define QUEUE_PAUSE_US (10 * CLOCK_MS)
 /* Where they are plenty, so far for each that the last call was for: few wait hardly at all, and for many one is made. */
-#define QUEUE_GATHER_EACH_US 50
-#define QUEUE_GATHER_MAX_US (1 * CLOCK_MS)
+#define QUEUE_GATHER_EACH_US 100
+#define QUEUE_GATHER_MAX_US (2 * CLOCK_MS)
 /* The store may ask to be called again so often in a row; a store that is never content is not called in a circle. */
 #define QUEUE_AGAIN_MAX 3
 /* Retry-After: the contract's bounds; a first place at most half a minute off leaves places to spread over. */
