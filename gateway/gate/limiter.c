@@ -72,18 +72,12 @@ limiter_request_new(struct limiter *limiter, const struct limiter_ask *ask, cons
 		check(request->granted);	/* its token lapsed and it asks for another */
 		limiter_forget(request);
 	}
-	request = calloc(1, sizeof(*request));
+	request = malloc(sizeof(*request));
 	check(request != NULL);
-	request->entry.class = (enum queue_class)ask->class;
-	request->entry.deadline = ask->deadline;
-	request->entry.first = ask->first;
-	request->entry.stage = QUEUE_OUT;
-	request->ticket = ask->ticket;
-	request->identity = identity;
-	request->view = view;
-	request->caller = ask->caller;
-	request->limits = ask->limits;
-	request->looks = ask->looks;
+	*request = (struct limiter_request){
+		.entry = { .class = (enum queue_class)ask->class, .deadline = ask->deadline, .first = ask->first, .stage = QUEUE_OUT },
+		.ticket = ask->ticket, .identity = identity, .view = view, .caller = ask->caller, .limits = ask->limits,
+		.looks = ask->looks };
 	memcpy(request->lost_name, ask->lost_name, sizeof(request->lost_name));
 	limiter_table_add(limiter, request);
 	return request;

@@ -59,7 +59,7 @@ struct limiter_event {
 	enum limiter_verdict verdict;
 	struct mono_time asked_at;	/* GRANTED: when the store call that took it was sent */
 	int64_t retry_after_s;		/* refusals: 1 to 60 */
-	/* LOST: what was found (lost_text_read), and where; the text lives until the receiver returns. */
+	/* Of LOST alone: what was found (lost_text_read), and where; the text lives until the receiver returns. */
 	struct str lost;
 	uint8_t lost_name[CLAIM_DIGEST_BYTES];
 	char lost_tag[LOST_TAG_BYTES];

@@ -1,7 +1,9 @@
 /* How threads speak with the limiter: each mail owns its bytes and holds the limiter until it has been read. */
 #include "gate/limiter_private.h"
 
+#include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/check.h"
 
@@ -19,25 +21,27 @@ enum limiter_subject {
 	LIMITER_HEADS_MAIL
 };
 
+/* Four of them are sent for each request: nothing in them is cleared in vain. */
 struct limiter_mail {
 	struct mail mail;
 	struct limiter *limiter;		/* a reference */
 	enum limiter_subject subject;
-	struct limiter_ask ask;			/* submit; ready and cancel use its ticket */
-	bool unused_token;			/* cancel */
-	int64_t pause_us;			/* throttled; ask says whose */
-	struct config *config;			/* reload: a reference */
-	struct buf password;
-	struct limiter_event event;
-	void (*done)(void *arg);		/* leave */
-	void *arg;				/* leave, status */
-	struct loop *asker;			/* status */
-	void (*told)(void *arg, struct buf *json);
-	struct buf json;			/* the answer to it; of heads, why there are none, with a NUL */
-	struct limiter_showing showing;		/* show, heads */
-	struct heads *heads;			/* owned: the head to show; the others' */
-	int64_t keep_ms;			/* show */
-	struct buf lost;			/* event */
+	union {
+		struct { struct limiter_ask ask; int64_t pause_us; };	/* submit, throttled: ask says whose */
+		struct { struct limiter_ticket ticket; bool unused_token; };	/* ready, cancel */
+		struct { struct limiter_event event; struct buf lost; };	/* event; of one that is not LOST only the front */
+		struct { struct config *config; struct buf password; };	/* reload: a reference */
+		struct {		/* leave, status, show and their answers */
+			void (*done)(void *arg);
+			void (*told)(void *arg, struct buf *json);
+			void *arg;
+			struct loop *asker;
+			struct buf json;	/* the answer to status; of heads, why there are none, with a NUL */
+			struct limiter_showing showing;
+			struct heads *heads;	/* owned: the head to show; the others' */
+			int64_t keep_ms;
+		};
+	};
 };
 
 void
@@ -53,7 +57,7 @@ static void on_mail(struct mail *mail);
 static struct limiter_mail *
 mail_new(struct limiter *limiter, enum limiter_subject subject)
 {
-	struct limiter_mail *m = calloc(1, sizeof(*m));
+	struct limiter_mail *m = malloc(sizeof(*m));
 
 	check(m != NULL);
 	m->mail.run = on_mail;
@@ -63,11 +67,23 @@ mail_new(struct limiter *limiter, enum limiter_subject subject)
 	return m;
 }
 
+/* The same of one about the whole limiter. */
+static struct limiter_mail *
+mail_new_wide(struct limiter *limiter, enum limiter_subject subject)
+{
+	struct limiter_mail *m = mail_new(limiter, subject);
+
+	m->done = NULL;
+	m->json = BUF_EMPTY;
+	m->heads = NULL;
+	return m;
+}
+
 /* Answer who asks for the status. */
 static void
 mail_tell_status(struct limiter_mail *asked)
 {
-	struct limiter_mail *m = mail_new(asked->limiter, LIMITER_TOLD_MAIL);
+	struct limiter_mail *m = mail_new_wide(asked->limiter, LIMITER_TOLD_MAIL);
 
 	limiter_write_status(asked->limiter, &m->json);
 	m->told = asked->told;
@@ -84,10 +100,10 @@ mail_read(struct limiter_mail *m)
 		limiter_take_submit(m->limiter, &m->ask);
 		break;
 	case LIMITER_READY_MAIL:
-		limiter_take_ready(m->limiter, m->ask.ticket);
+		limiter_take_ready(m->limiter, m->ticket);
 		break;
 	case LIMITER_CANCEL_MAIL:
-		limiter_take_cancel(m->limiter, m->ask.ticket, m->unused_token);
+		limiter_take_cancel(m->limiter, m->ticket, m->unused_token);
 		break;
 	case LIMITER_THROTTLED_MAIL:
 		limiter_take_throttled(m->limiter, &m->ask, m->pause_us);
@@ -116,6 +132,35 @@ mail_read(struct limiter_mail *m)
 	}
 }
 
+/* Free what a mail owns. */
+static void
+mail_fini(struct limiter_mail *m)
+{
+	switch (m->subject) {
+	case LIMITER_SUBMIT_MAIL:
+	case LIMITER_READY_MAIL:
+	case LIMITER_CANCEL_MAIL:
+	case LIMITER_THROTTLED_MAIL:
+		break;
+	case LIMITER_EVENT_MAIL:
+		if (m->event.verdict == LIMITER_LOST)
+			buf_fini(&m->lost);
+		break;
+	case LIMITER_CONFIG_MAIL:
+		config_unref(&m->config);
+		buf_wipe(&m->password);
+		break;
+	case LIMITER_LEAVE_MAIL:
+	case LIMITER_STATUS_MAIL:
+	case LIMITER_TOLD_MAIL:
+	case LIMITER_SHOW_MAIL:
+	case LIMITER_HEADS_MAIL:
+		buf_fini(&m->json);
+		free(m->heads);
+		break;
+	}
+}
+
 /* A mail arrived; after limiter_free it is only thrown away. */
 static void
 on_mail(struct mail *mail)
@@ -124,11 +169,7 @@ on_mail(struct mail *mail)
 
 	if (!atomic_load(&m->limiter->closed))
 		mail_read(m);
-	config_unref(&m->config);
-	buf_wipe(&m->password);
-	buf_fini(&m->json);
-	free(m->heads);
-	buf_fini(&m->lost);
+	mail_fini(m);
 	limiter_unref(m->limiter);
 	free(m);
 }
@@ -148,7 +189,7 @@ limiter_ready(struct limiter *limiter, struct limiter_ticket ticket)
 {
 	struct limiter_mail *m = mail_new(limiter, LIMITER_READY_MAIL);
 
-	m->ask.ticket = ticket;
+	m->ticket = ticket;
 	loop_post(limiter->loops[0], &m->mail);
 }
 
@@ -163,7 +204,7 @@ limiter_cancel(struct limiter *limiter, size_t identity, struct limiter_ticket t
 	 */
 	(void)identity;
 	(void)asked_at;
-	m->ask.ticket = ticket;
+	m->ticket = ticket;
 	m->unused_token = unused_token;
 	loop_post(limiter->loops[0], &m->mail);
 }
@@ -181,7 +222,7 @@ limiter_throttled(struct limiter *limiter, const struct limiter_ask *whose, int6
 void
 limiter_leave(struct limiter *limiter, void (*done)(void *arg), void *arg)
 {
-	struct limiter_mail *m = mail_new(limiter, LIMITER_LEAVE_MAIL);
+	struct limiter_mail *m = mail_new_wide(limiter, LIMITER_LEAVE_MAIL);
 
 	m->done = done;
 	m->arg = arg;
@@ -191,7 +232,7 @@ limiter_leave(struct limiter *limiter, void (*done)(void *arg), void *arg)
 void
 limiter_status(struct limiter *limiter, struct loop *asker, void (*told)(void *arg, struct buf *json), void *arg)
 {
-	struct limiter_mail *m = mail_new(limiter, LIMITER_STATUS_MAIL);
+	struct limiter_mail *m = mail_new_wide(limiter, LIMITER_STATUS_MAIL);
 
 	m->asker = asker;
 	m->told = told;
@@ -214,7 +255,7 @@ void
 limiter_show_head(struct limiter *limiter, const struct heads_head *own, int64_t keep_ms, struct loop *asker,
     void (*told)(void *arg, const struct heads *heads, const char *why), void *arg)
 {
-	struct limiter_mail *m = mail_new(limiter, LIMITER_SHOW_MAIL);
+	struct limiter_mail *m = mail_new_wide(limiter, LIMITER_SHOW_MAIL);
 
 	m->heads = mail_copy_heads(&(struct heads){ 1, { *own } });
 	m->keep_ms = keep_ms;
@@ -226,7 +267,7 @@ void
 limiter_tell_heads(struct limiter *limiter, const struct limiter_showing *showing, const struct heads *heads,
     const char *why)
 {
-	struct limiter_mail *m = mail_new(limiter, LIMITER_HEADS_MAIL);
+	struct limiter_mail *m = mail_new_wide(limiter, LIMITER_HEADS_MAIL);
 
 	m->showing = *showing;
 	if (heads)
@@ -243,6 +284,7 @@ limiter_reload(struct limiter *limiter, struct config *config, struct str passwo
 	struct limiter_mail *m = mail_new(limiter, LIMITER_CONFIG_MAIL);
 
 	m->config = config_ref(config);
+	m->password = BUF_EMPTY;
 	buf_add(&m->password, password);
 	loop_post(limiter->loops[0], &m->mail);
 }
@@ -250,10 +292,14 @@ limiter_reload(struct limiter *limiter, struct config *config, struct str passwo
 void
 limiter_tell(struct limiter *limiter, const struct limiter_event *event)
 {
+	bool lost = event->verdict == LIMITER_LOST;
 	struct limiter_mail *m = mail_new(limiter, LIMITER_EVENT_MAIL);
 
-	m->event = *event;
-	buf_add(&m->lost, event->lost);
-	m->event.lost = buf_str(&m->lost);
+	memcpy(&m->event, event, lost ? sizeof(*event) : offsetof(struct limiter_event, lost));
+	if (lost) {
+		m->lost = BUF_EMPTY;
+		buf_add(&m->lost, event->lost);
+		m->event.lost = buf_str(&m->lost);
+	}
 	loop_post(limiter->loops[event->ticket.worker], &m->mail);
 }

@@ -26,17 +26,18 @@
 
 struct limiter_request {
 	struct queue_entry entry;		/* first: the queue hands it back */
+	/* What is still wanted of one that was granted stands together. */
 	struct limiter_request *table_next;
-	TAILQ_ENTRY(limiter_request) out_link;	/* in identity->out, once granted */
 	struct limiter_ticket ticket;
+	bool granted;
+	TAILQ_ENTRY(limiter_request) out_link;	/* in identity->out, once granted */
 	struct limiter_identity *identity;
+	struct mono_time asked_at;
 	const struct limiter_view *view;	/* what CALLER and LIMITS mean */
 	size_t caller;
 	uint32_t limits;
-	int64_t *caller_waiting;		/* its caller's count, in a view */
-	bool granted;
-	struct mono_time asked_at;
 	bool looks;
+	int64_t *caller_waiting;		/* its caller's count, in a view */
 	uint8_t lost_name[CLAIM_DIGEST_BYTES];
 };
 

@@ -11,11 +11,13 @@
 void
 limiter_forget(struct limiter_request *request)
 {
-	if (request->granted)
+	if (request->granted) {		/* long ago, mostly: nothing that is not needed is touched */
 		TAILQ_REMOVE(&request->identity->out, request, out_link);
-	else if (request->caller_waiting)
-		--*request->caller_waiting;
-	queue_remove(&request->identity->queue, &request->entry);
+	} else {
+		if (request->caller_waiting)
+			--*request->caller_waiting;
+		queue_remove(&request->identity->queue, &request->entry);
+	}
 	limiter_table_remove(request->identity->limiter, request);
 	free(request);
 }
@@ -203,7 +205,6 @@ step_call(struct limiter_identity *identity)
 	/* Read anew, right before the call: a token is dated by it, and must not be dated later than it was taken. */
 	struct mono_time now = loop_now(limiter->loops[0]);
 
-	memset(&identity->ask, 0, sizeof(identity->ask));
 	if (!queue_call(q, now, &identity->ask))
 		return;
 	if (identity->pause_untold)

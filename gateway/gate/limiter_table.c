@@ -7,8 +7,8 @@
 static struct limiter_request **
 table_chain(struct limiter *limiter, struct limiter_ticket ticket)
 {
-	/* Slots are dense within a worker: spread the workers, keep the slots apart. */
-	return &limiter->table[(ticket.slot + ticket.worker * 1031u) % LIMITER_TABLE_SIZE];
+	/* Slots are dense within a worker, and used again while what was granted to their last holder is remembered. */
+	return &limiter->table[(ticket.slot + ticket.worker * 1031u + ticket.generation * 389u) % LIMITER_TABLE_SIZE];
 }
 
 /* Do both name the same request? */

@@ -97,7 +97,7 @@ embedded_take(struct store *base, struct str identity, const struct bucket_ask *
     void (*on_answer)(void *arg, const struct store_answer *answer), void *arg)
 {
 	struct store_embedded *store = (struct store_embedded *)base;
-	struct embedded_answer *answer = calloc(1, sizeof(*answer));
+	struct embedded_answer *answer = malloc(sizeof(*answer));
 	struct embedded_bucket *bucket = embedded_bucket(store, identity);
 
 	(void)looks;
@@ -105,7 +105,8 @@ embedded_take(struct store *base, struct str identity, const struct bucket_ask *
 	check(answer != NULL);
 	answer->on_answer = on_answer;
 	answer->arg = arg;
-	answer->ask = *ask;
+	answer->next = NULL;
+	bucket_ask_copy(&answer->ask, ask);
 	answer->ask.id[0] = '\0';	/* alone */
 	bucket_take(bucket->bucket, &answer->ask, loop_now(store->loop).us, &answer->answer);
 	if (ask->leave)

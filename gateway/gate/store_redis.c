@@ -90,19 +90,24 @@ redis_call_key(const struct redis_call *call, struct arena *arena)
 	    STR_ARG(buf_str(&call->identity)));
 }
 
-/* The names of the lost answers' keys, in WORDS, and which lane each is for, in LANES. */
-static void
-redis_call_looks(const struct redis_call *call, struct arena *arena, struct str *words, struct str *lanes)
+/*
+ * The names of the lost answers' keys, in WORDS, which point into KEYS then; returns which lane each is for, a character for each.
+ */
+static struct str
+redis_call_looks(const struct redis_call *call, struct arena *arena, struct buf *keys, struct str *words)
 {
-	struct buf key = BUF_EMPTY;
+	char *lanes = arena_alloc(arena, call->look_count + 1);
 
 	for (size_t i = 0; i < call->look_count; i++) {
-		buf_clear(&key);
-		lost_key(&key, buf_str(&call->store->prefix), buf_str(&call->identity), call->looks[i].name);
-		words[i] = arena_copy(arena, buf_str(&key));
-		lanes[i] = arena_printf(arena, "%u", call->looks[i].lane);
+		size_t before = keys->n;
+
+		lost_key(keys, buf_str(&call->store->prefix), buf_str(&call->identity), call->looks[i].name);
+		words[i].n = keys->n - before;
+		lanes[i] = (char)('@' + call->looks[i].lane);
 	}
-	buf_fini(&key);
+	for (size_t i = 0, at = 0; i < call->look_count; at += words[i++].n)
+		words[i].p = keys->p + at;
+	return (struct str){ lanes, call->look_count };
 }
 
 /* Send the script with the call's arguments: by its digest, or whole. */
@@ -110,20 +115,22 @@ static bool
 redis_call_send(struct redis_call *call, bool whole)
 {
 	struct arena arena;
+	struct buf keys = BUF_EMPTY;
 	struct str *arguments, *words;
 	size_t count, looks = call->look_count;
 	bool sent;
 
 	arena_init(&arena);
 	arguments = bucket_script_arguments(&arena, &call->ask, 0, &count);
-	words = arena_alloc(&arena, (count + 4 + 2 * looks) * sizeof(*words));
+	words = arena_alloc(&arena, (4 + looks + count + 1) * sizeof(*words));
 	words[0] = whole ? STR("EVAL") : STR("EVALSHA");
 	words[1] = str_from(whole ? bucket_script_text : bucket_script_sha1);
 	words[2] = arena_printf(&arena, "%zu", 1 + looks);
 	words[3] = redis_call_key(call, &arena);
 	memcpy(words + 4 + looks, arguments, count * sizeof(*words));
-	redis_call_looks(call, &arena, words + 4, words + 4 + looks + count);
-	sent = redis_command(call->store->redis, words, count + 4 + 2 * looks, on_script, call);
+	words[4 + looks + count] = redis_call_looks(call, &arena, &keys, words + 4);
+	sent = redis_command(call->store->redis, words, 4 + looks + count + 1, on_script, call);
+	buf_fini(&keys);
 	arena_fini(&arena);
 	return sent;
 }
@@ -133,15 +140,17 @@ static bool
 redis_call_new(struct store_redis *store, struct str identity, const struct bucket_ask *ask, const struct store_look *looks, size_t look_count,
     void (*on_answer)(void *arg, const struct store_answer *answer), void *arg)
 {
-	struct redis_call *call = calloc(1, sizeof(*call));
+	struct redis_call *call = malloc(sizeof(*call));
 
 	check(call != NULL);
 	call->store = store;
-	call->ask = *ask;
+	bucket_ask_copy(&call->ask, ask);
+	call->evaluated = false;
 	call->on_answer = on_answer;
 	call->arg = arg;
+	call->identity = BUF_EMPTY;
 	buf_add(&call->identity, identity);
-	call->looks = calloc(look_count + 1, sizeof(*looks));
+	call->looks = malloc((look_count + 1) * sizeof(*looks));
 	check(call->looks != NULL);
 	if (look_count > 0)
 		memcpy(call->looks, looks, look_count * sizeof(*looks));
@@ -199,19 +208,38 @@ store_redis_ail(struct redis_call *call, const struct redis_reply *reply)
 }
 
 /* The most values of an answer: of 64 members and 32 lanes, and lost answers. */
-#define SCRIPT_VALUES_MAX (400 + STORE_LOOKS_MAX)
+#define SCRIPT_VALUES_MAX (400 + 2 * STORE_LOOKS_MAX)
 
-/* Read the script's answer; false where it is none. What was looked for comes behind it. */
+/*
+ * Read what was found of what was looked for: at the end stand the number of each and its text, then how many there are. Returns
+ * how many values stand before; 0 where it is none.
+ */
+static size_t
+script_found(const struct redis_call *call, const struct bucket_script_value *values, size_t count, struct str found[STORE_LOOKS_MAX])
+{
+	size_t pairs = count > 0 && !values[count - 1].is_text ? (size_t)values[count - 1].integer : SIZE_MAX;
+
+	for (size_t i = 0; i < call->look_count; i++)
+		found[i] = STR("");
+	if (pairs > call->look_count || count < 2 * pairs + 1)
+		return 0;
+	for (const struct bucket_script_value *v = values + count - 1 - 2 * pairs; v < values + count - 1; v += 2) {
+		if (v[0].is_text || !v[1].is_text || (uint64_t)v[0].integer >= call->look_count)
+			return 0;
+		found[v[0].integer] = v[1].text;
+	}
+	return count - 1 - 2 * pairs;
+}
+
+/* Read the script's answer; false where it is none. */
 static bool
 script_answer(const struct redis_call *call, const struct redis_reply *reply, struct bucket_answer *answer, struct str found[STORE_LOOKS_MAX])
 {
 	struct bucket_script_value values[SCRIPT_VALUES_MAX];
-	size_t count = reply->element_count - call->look_count;
+	size_t count;
 
-	if (reply->kind != REDIS_ARRAY || reply->element_count > SCRIPT_VALUES_MAX || reply->element_count < call->look_count)
+	if (reply->kind != REDIS_ARRAY || reply->element_count > SCRIPT_VALUES_MAX)
 		return false;
-	for (size_t i = 0; i < call->look_count; i++)
-		found[i] = reply->elements[count + i].string;
 	for (size_t i = 0; i < reply->element_count; i++) {
 		const struct redis_reply *e = &reply->elements[i];
 
@@ -219,6 +247,7 @@ script_answer(const struct redis_call *call, const struct redis_reply *reply, st
 			return false;
 		values[i] = (struct bucket_script_value){ e->kind == REDIS_STRING, e->integer, e->string };
 	}
+	count = script_found(call, values, reply->element_count, found);
 	return bucket_script_answer(&call->ask, values, count, answer);
 }
 

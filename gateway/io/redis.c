@@ -14,7 +14,6 @@
 #include <event2/bufferevent.h>
 #include <event2/event.h>
 #include <event2/util.h>
-#include <hiredis/hiredis.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -329,27 +328,46 @@ redis_write(struct redis *redis, struct str bytes)
 	bufferevent_write(redis->bev, bytes.p, bytes.n);
 }
 
+/* Append a length as the protocol has it, behind MARK. */
+static void
+redis_add_length(struct buf *out, char mark, size_t length)
+{
+	buf_add_char(out, mark);
+	buf_add_int(out, (int64_t)length);
+	buf_add(out, STR("\r\n"));
+}
+
+/* A command's bytes; hiredis prints each length by printf. */
+static struct buf
+redis_format(const struct str *arguments, size_t count)
+{
+	struct buf out = BUF_EMPTY;
+	size_t bytes = 0;
+
+	for (size_t i = 0; i < count; i++)
+		bytes += arguments[i].n + sizeof("$4294967295\r\n\r\n");
+	buf_grow(&out, bytes + sizeof("*4294967295\r\n"));	/* at once: nothing secret is left where it grew from */
+	redis_add_length(&out, '*', count);
+	for (size_t i = 0; i < count; i++) {
+		redis_add_length(&out, '$', arguments[i].n);
+		buf_add(&out, arguments[i]);
+		buf_add(&out, STR("\r\n"));
+	}
+	return out;
+}
+
 bool
 redis_send(struct redis *redis, const struct str *arguments, size_t count,
     void (*on_reply)(void *arg, const struct redis_reply *reply), void *arg)
 {
-	const char *words[REDIS_ARGUMENTS_MAX];
-	size_t lengths[REDIS_ARGUMENTS_MAX];
-	char *bytes = NULL;
-	int n;
+	struct buf bytes;
 
 	check(count > 0 && count <= REDIS_ARGUMENTS_MAX);
 	if (redis->pending_count == REDIS_PENDING_MAX)
 		return false;
-	for (size_t i = 0; i < count; i++) {
-		words[i] = arguments[i].p ? arguments[i].p : "";
-		lengths[i] = arguments[i].n;
-	}
-	n = redisFormatCommandArgv(&bytes, (int)count, words, lengths);
-	check(n > 0);
-	redis_write(redis, (struct str){ bytes, (size_t)n });
-	explicit_bzero(bytes, (size_t)n);	/* one of them carries the password */
-	redisFreeCommand(bytes);
+	bytes = redis_format(arguments, count);
+	redis_write(redis, buf_str(&bytes));
+	buf_wipe(&bytes);	/* one of them carries the password */
 	redis->pending[(redis->pending_first + redis->pending_count) % REDIS_PENDING_MAX] =
 	    (struct redis_pending){ on_reply, arg, mono_add(loop_now(redis->loop), redis->settings.timeout_us) };
 	redis->pending_count++;

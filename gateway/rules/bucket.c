@@ -1,6 +1,7 @@
 /* The bucket of an identity: one call, from what the member tells to what it is told. */
 #include "rules/bucket.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,6 +15,22 @@
 #define BUCKET_EASED_CUT 20
 /* No answer tells to come later than this: the slowest token's time. */
 #define BUCKET_WAIT_MAX_US INT64_C(7200000000)
+
+void
+bucket_ask_clear(struct bucket_ask *ask)
+{
+	memset(ask, 0, offsetof(struct bucket_ask, lanes));
+}
+
+void
+bucket_ask_copy(struct bucket_ask *to, const struct bucket_ask *from)
+{
+	memcpy(to, from, offsetof(struct bucket_ask, lanes));
+	memcpy(to->lanes, from->lanes, from->lane_count * sizeof(from->lanes[0]));
+	memcpy(to->limits, from->limits, from->limit_count * sizeof(from->limits[0]));
+	memcpy(to->own, from->own, from->own_count * sizeof(from->own[0]));
+	memcpy(to->peers, from->peers, from->peer_count * sizeof(from->peers[0]));
+}
 
 struct bucket *
 bucket_new(void)

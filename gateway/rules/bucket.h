@@ -90,14 +90,12 @@ struct bucket_ask {
 	bool tells;			/* OWN and PEERS are all that it knows */
 	int64_t pause_us;		/* > 0: the upstream wants nothing for so long */
 	const struct quota *quota;
+	size_t lane_count, limit_count, own_count, peer_count;
+	/* 22 KB, of which little is used nearly always: */
 	struct bucket_lane lanes[BUCKET_LANES_MAX];
-	size_t lane_count;
 	struct bucket_limit limits[BUCKET_LIMITS_MAX];
-	size_t limit_count;
 	struct bucket_own own[BUCKET_OWN_MAX];	/* the oldest first */
-	size_t own_count;
 	struct bucket_peer peers[BUCKET_MEMBERS_MAX];
-	size_t peer_count;
 };
 
 /* Why nothing is granted to anybody, or to this member. */
@@ -136,6 +134,11 @@ struct bucket_answer {
 	struct bucket_peer peers[BUCKET_MEMBERS_MAX];	/* the member itself included */
 	size_t peer_count;
 };
+
+/* Ask for nothing. What is behind the counts is not touched. */
+void bucket_ask_clear(struct bucket_ask *ask);
+/* Copy what is in use. */
+void bucket_ask_copy(struct bucket_ask *to, const struct bucket_ask *from);
 
 struct bucket *bucket_new(void);
 void bucket_free(struct bucket **bucket);

@@ -1,14 +1,14 @@
 -- The bucket of an identity as a Redis script: rules/bucket*.c in Lua, function by function, atomic, on the server's own clock.
 -- What it does and why stands in rules/bucket.h; random walks hold both to each other (tests/unit/test_bucket_script.c).
 --
--- KEYS[1] is the bucket, PREFIX:3:{IDENTITY}:bucket (3 is the layout's version; the braces keep an identity in one slot); what more
--- there may be is below.
+-- KEYS[1] is the bucket, PREFIX:3:{IDENTITY}:bucket (the braces keep an identity in one slot); what more there may be is below. Its
+-- layout is 4, or 3 while a member is there whose script knows no other: that one finds layout 4 to be a bucket that was lost.
 -- ARGV and the answer are in the order of rules/bucket_script.c. ARGV[1] is a time, "" in production: only tests say what time it
 -- is. Every number is an integer below 2^53, which Lua's doubles hold exactly.
 local floor, min, max = math.floor, math.min, math.max
 local SILENT, FORGET, PAUSE_MAX, DEMAND, GRACE, LOOK = 2000000, 300000000, 300000000, 2000000, 10000, 50000
 local SLOTS, LATENESS, COST, TOKENS_MAX, AHEAD = 256, 20000, 1000000, 1000, 64
-local MEMBERS_MAX, FLOWS_MAX, LOG_MAX, TURNS = 64, 512, 1024, 8
+local MEMBERS_MAX, FLOWS_MAX, LOG_MAX, CHUNK, TURNS = 64, 512, 3 * 1024, 3 * 16, 8
 local OPEN, SETTLING, UNHEARD, UNKNOWN, PAUSED, STRANGE, CROWDED = 0, 1, 2, 3, 4, 5, 6
 local DAY = 86400000
 
@@ -36,21 +36,31 @@ end
 for i = 1, number() do ask.own[i] = {ago = number(), out = number(), bursts = number()} end
 for i = 1, number() do ask.peers[i] = {id = text(), heard_ago = number(), share = number()} end
 
--- KEYS[2] and on: lost answers (rules/lost.h) that are looked for, each for one who is ready in the lane that stands behind all else.
--- Whoever finds one needs no token; an answer (A) is for one alone.
+-- KEYS[2] and on: lost answers (rules/lost.h) that are looked for, each for one who is ready in a lane; the last argument has a
+-- character for each, '@' for the first lane. Whoever finds one needs no token; an answer (A) is for one alone. Behind the bucket's
+-- answer stand the number of each that was found and its text, then how many were.
 local found = {}
-for i = 2, #KEYS do
-  local lane, value = ask.lanes[number() + 1], redis.call('GET', KEYS[i])
-  if value and value:sub(1, 1) ~= 'N' then
-    if value:sub(1, 1) == 'A' then redis.call('SET', KEYS[i], 'N' .. value:sub(2, 37), 'PX', 10000) end
-    lane.ready, lane.waiting = max(lane.ready - 1, 0), max(lane.waiting - 1, 0)
-    found[i - 1] = value
-  else
-    found[i - 1] = ''
+local function look(values)
+  local lanes = text()
+  for i, value in ipairs(values) do
+    if value and value:sub(1, 1) ~= 'N' then
+      local lane = ask.lanes[lanes:byte(i) - 63]
+      if value:sub(1, 1) == 'A' then redis.call('SET', KEYS[i + 1], 'N' .. value:sub(2, 37), 'PX', 10000) end
+      lane.ready, lane.waiting = max(lane.ready - 1, 0), max(lane.waiting - 1, 0)
+      found[#found + 1], found[#found + 2] = i - 1, value
+    end
   end
+end
+if #KEYS > 1 then
+  local values = redis.pcall('MGET', unpack(KEYS, 2))
+  if values.err then -- no right to it: one by one
+    for i = 2, #KEYS do values[i - 1] = redis.call('GET', KEYS[i]) end
+  end
+  look(values)
 end
 local function with_found(answer)
   for _, value in ipairs(found) do answer[#answer + 1] = value end
+  answer[#answer + 1] = #found / 2
   return answer
 end
 
@@ -59,18 +69,69 @@ do
   local state = redis.call('GET', KEYS[1])
   if state then
     local ok, read = pcall(cmsgpack.unpack, state)
-    if ok and type(read) == 'table' and read.layout == 3 then b = read end
+    if ok and type(read) == 'table' and (read.layout == 3 or read.layout == 4) then b = read end
+    if b and b.layout == 3 then b.old, b.middle = {}, {} end
   end
 end
 
--- logs: {end, out, bursts, end, out, bursts ...}
-local function log_add(log, ends, out, bursts)
+-- Logs: {end, out, bursts, end, out, bursts ...}. The bucket's is in three parts, so that a call reads and writes little of it: the
+-- oldest are in `old`, the newest in `log`, which is never empty while the others are not, and those between in `middle`: {last end,
+-- all out, all bursts, how many values, packed}, or {} for none. Packed are chunks, {last end, all out, all bursts, packed, ...}.
+local chunks
+
+local function log_chunks()
+  chunks = chunks or b.middle[5] and cmsgpack.unpack(b.middle[5]) or {}
+  return chunks
+end
+
+local function log_set_chunks(changed)
+  local n, out, bursts = #changed, 0, 0
+  for i = 1, n, 4 do out, bursts = out + changed[i + 1], bursts + changed[i + 2] end
+  chunks, b.middle = changed, n > 0 and {changed[n - 3], out, bursts, n / 4 * CHUNK, cmsgpack.pack(changed)} or {}
+end
+
+local function log_all()
+  local all, parts = {unpack(b.old)}, log_chunks()
+  for i = 4, #parts, 4 do
+    for _, value in ipairs(cmsgpack.unpack(parts[i])) do all[#all + 1] = value end
+  end
+  for _, value in ipairs(b.log) do all[#all + 1] = value end
+  return all
+end
+
+local function log_set(log)
+  b.old, b.log = {}, log
+  log_set_chunks({})
+end
+
+-- whatever of the newest part is more than a chunk and a half
+local function log_pack()
+  local from, last, more = 1, #b.log - CHUNK * 3 / 2, nil
+  while from <= last do
+    local part, out, bursts = {unpack(b.log, from, from + CHUNK - 1)}, 0, 0
+    for i = 1, CHUNK, 3 do out, bursts = out + part[i + 1], bursts + part[i + 2] end
+    more = more or log_chunks()
+    local n = #more
+    more[n + 1], more[n + 2], more[n + 3], more[n + 4] = part[CHUNK - 2], out, bursts, cmsgpack.pack(part)
+    from = from + CHUNK
+  end
+  if not more then return end
+  b.log = {unpack(b.log, from)}
+  log_set_chunks(more)
+end
+
+-- BEFORE: so many values of it are elsewhere
+local function log_add(log, ends, out, bursts, before)
   local n = #log
-  if n > 0 and (log[n - 2] >= ends or n == 3 * LOG_MAX) then
+  if n > 0 and (log[n - 2] >= ends or n + (before or 0) >= LOG_MAX) then
     log[n - 2], log[n - 1], log[n] = max(log[n - 2], ends), log[n - 1] + out, log[n] + bursts
   else
     log[n + 1], log[n + 2], log[n + 3] = ends, out, bursts
   end
+end
+
+local function log_note(ends, out, bursts)
+  log_add(b.log, ends, out, bursts, #b.old + (b.middle[4] or 0))
 end
 
 local function log_expire(log, till)
@@ -97,6 +158,9 @@ local function log_merge(log, other)
   return merged
 end
 
+-- All else stands in a function of its own: its functions find what stands above at once, not by a search of the stack for each.
+local function take()
+
 -- members
 local function member_find(id)
   for _, m in ipairs(b.members) do if m.id == id then return m end end
@@ -112,7 +176,7 @@ local function member_add(id)
 end
 
 local function member_remove(i)
-  b.log = log_merge(b.log, b.members[i].own)
+  if #b.members[i].own > 0 then log_set(log_merge(log_all(), b.members[i].own)) end
   table.remove(b.members, i)
   b.version = b.version + 1
 end
@@ -128,6 +192,7 @@ for i = 1, #ask.lanes do lane_answers[i] = {0, 0, 0} end
 local function shift(by)
   for _, name in ipairs({'last', 'began', 'doubt', 'settle', 'paused', 'eased_at'}) do b[name] = b[name] + by end
   if b.left > 0 then b.left = max(b.left + by, 1) end
+  log_set(log_all())
   log_shift(b.log, by)
   for _, m in ipairs(b.members) do
     for _, name in ipairs({'called', 'seen', 'heard', 'told', 'open'}) do m[name] = m[name] + by end
@@ -149,7 +214,7 @@ local function member_restart(m)
   if m.seen < b.began and ask.sent_ago >= 0 then
     m.open = max(m.open, now - ask.sent_ago + ask.slot * (SLOTS + 1))
   elseif m.seen >= b.began and born > m.heard + SILENT + m.out then
-    log_add(b.log, born, m.reserve, 0)
+    log_note(born, m.reserve, 0)
   end
   m.start, m.told_number, m.reserve, m.heard = ask.start, -1, ask.share, now
 end
@@ -170,6 +235,7 @@ local function member_hear(m)
   end
   m.called = now
   if right then m.seen = now end
+  m.layout = 4
   m.requests, m.out, m.slot, m.burst = ask.requests, ask.out, ask.slot, ask.burst
 end
 
@@ -184,9 +250,9 @@ end
 
 local function arrive()
   if not b then
-    b = {layout = 3, epoch = max(now, ask.epoch + 1), number = 0, version = 1, last = now, began = now, doubt = now,
+    b = {epoch = max(now, ask.epoch + 1), number = 0, version = 1, last = now, began = now, doubt = now,
       settle = alone and 0 or now + SILENT, pace = 0, credit = 0, rate = 0, token = 0, backlog = 0, left = 0, paused = 0,
-      eased = 1000, eased_at = now, log = {}, members = {}, flows = {}, limits = {}}
+      eased = 1000, eased_at = now, old = {}, middle = {}, log = {}, members = {}, flows = {}, limits = {}}
   end
   if now < b.last then shift(now - b.last) end
   begin_anew()
@@ -249,6 +315,12 @@ local function come_back()
     for i = 1, #log, 3 do out, bursts = out + log[i + 1], bursts + log[i + 2] end
     return log
   end
+  b.old = returned_of(b.old)
+  while #b.old == 0 and b.middle[1] do
+    b.old = returned_of(cmsgpack.unpack(log_chunks()[4]))
+    log_set_chunks({unpack(chunks, 5)})
+  end
+  out, bursts = out + (b.middle[2] or 0), bursts + (b.middle[3] or 0)
   b.log = returned_of(b.log)
   for _, m in ipairs(b.members) do m.own = returned_of(m.own) end
 end
@@ -533,15 +605,29 @@ local function spend()
   granted_bursts = granted - paced
   b.pace, b.credit = b.pace - paced * token, b.credit - granted_bursts * token
   out, bursts, there = out + granted, bursts + granted_bursts, there - granted
-  log_add(b.log, (floor(now / slot) + 1) * slot, granted, granted_bursts)
+  log_note((floor(now / slot) + 1) * slot, granted, granted_bursts)
 end
 
 local function returned(n)
-  for i = 1, #b.log, 3 do
-    n = n - b.log[i + 1]
-    if n <= 0 then return b.log[i] + out_time - now end
+  local function ends_in(log)
+    for i = 1, #log, 3 do
+      n = n - log[i + 1]
+      if n <= 0 then return log[i] end
+    end
   end
-  return out_time
+  local function ends_between()
+    if n > (b.middle[2] or 0) then
+      n = n - (b.middle[2] or 0)
+      return
+    end
+    local parts = log_chunks()
+    for i = 1, #parts, 4 do
+      if n <= parts[i + 1] then return ends_in(cmsgpack.unpack(parts[i + 3])) end
+      n = n - parts[i + 1]
+    end
+  end
+  local ends = ends_in(b.old) or ends_between() or ends_in(b.log)
+  return ends and ends + out_time - now or out_time
 end
 
 local function turn_time()
@@ -566,19 +652,34 @@ local function wait_time()
 end
 
 local function pace_rate()
-  local free, rate, all, units = limit - out - reserved, limit - reserved, b.log, token
-  local ago = out_time - now
-  for _, m in ipairs(b.members) do
-    if #m.own > 0 then all = log_merge(all, m.own) end
-  end
-  for i = 1, #all, 3 do -- all of the log at each call: no function is called where nothing changes
-    local within = all[i] + ago
-    if within > 0 then
-      local fastest = (free > 0 and free + 1 or 1) * units / within
-      if fastest < rate then rate = floor(fastest) end
+  local free, rate, units, ago = limit - out - reserved, limit - reserved, token, out_time - now
+  local function fastest(ends) return (free > 0 and free + 1 or 1) * units / (ends + ago) end -- what is out comes back after now
+  local function slow_down(log)
+    for i = 1, #log, 3 do
+      local even = fastest(log[i])
+      if even < rate then rate = floor(even) end
+      free = free + log[i + 1]
     end
-    free = free + all[i + 1]
   end
+  local merged
+  for _, m in ipairs(b.members) do
+    if #m.own > 0 then merged = log_merge(merged or log_all(), m.own) end
+  end
+  if merged then
+    slow_down(merged)
+    return max(rate, 0)
+  end
+  slow_down(b.old)
+  -- Nothing within a part makes it slower than what is free before the part would, spread until its last comes back.
+  if b.middle[1] and fastest(b.middle[1]) < rate then
+    local parts = log_chunks()
+    for i = 1, #parts, 4 do
+      if fastest(parts[i]) < rate then slow_down(cmsgpack.unpack(parts[i + 3])) else free = free + parts[i + 1] end
+    end
+  else
+    free = free + (b.middle[2] or 0)
+  end
+  slow_down(b.log)
   return max(rate, 0)
 end
 
@@ -612,6 +713,14 @@ local function drop()
 end
 
 local function keep()
+  b.layout = 4
+  for _, m in ipairs(b.members) do b.layout = min(b.layout, m.layout or 3) end
+  if b.layout == 4 then
+    log_pack()
+  else
+    log_set(log_all())
+    b.old, b.middle = nil, nil
+  end
   -- a day: by then every member is forgotten and every token back, whatever the quota
   redis.call('SET', KEYS[1], cmsgpack.pack(b), 'PX', DAY)
 end
@@ -658,3 +767,7 @@ end
 drop()
 keep()
 return with_found(answer)
+
+end
+
+return take()

@@ -1,8 +1,8 @@
 /*
  * The bucket's Redis script, and how an ask and an answer travel: rules/bucket.lua, put into the program by the build.
  *
- * The key is PREFIX:3:{IDENTITY}:bucket: 3 is the layout's version, and the braces keep an identity in one slot. Everything
- * of an identity is in that one key.
+ * The key is PREFIX:3:{IDENTITY}:bucket: the braces keep an identity in one slot. Everything of an identity is in that one key. Its
+ * layout is 4; 3 is read, too, and written while there is a member whose script knows no other, so that a fleet may be of both.
  */
 #ifndef JOBGATE_RULES_BUCKET_SCRIPT_H
 #define JOBGATE_RULES_BUCKET_SCRIPT_H

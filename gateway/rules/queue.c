@@ -427,6 +427,7 @@ queue_pause(struct queue *q, struct mono_time until)
 	q->stock = 0;
 	if (mono_since(until, q->due) > 0) {
 		q->due = q->call_at = until;
+		q->apart_us = QUEUE_APART_US;
 		q->closed = BUCKET_PAUSED;	/* what the store will say, too */
 	}
 }

@@ -48,6 +48,8 @@ TAILQ_HEAD(queue_list, queue_entry);
 #define QUEUE_AHEAD_US (1 * CLOCK_SECOND)
 /* Who has not become ready within this no longer keeps another from being told. */
 #define QUEUE_SLOW_US (CLOCK_SECOND / 2)
+/* Calls stand so far apart where tokens are short, so that one gathers many. It loses nothing: see QUOTA_LATENESS. */
+#define QUEUE_APART_US (QUOTA_LATENESS_US / 4)
 #define QUEUE_HELD_COUNT 8	/* calls with unused tokens within J/2; more lapse */
 #define QUEUE_LANE_CHAINS 64
 
@@ -102,6 +104,8 @@ struct queue {
 
 	struct mono_time call_at;	/* the next call with a count not before this */
 	struct mono_time called_at;	/* the last call */
+	int64_t asked;			/* tokens that were ready to be sent in it, of all lanes */
+	int64_t apart_us;		/* another not before so long after it: it matters whether tokens are short */
 	struct mono_time pause_until;	/* no call at all before this: the last failed */
 	bool calling;			/* one is under way */
 	bool again;			/* the store asks to be called again at once */
@@ -142,7 +146,7 @@ struct queue_entry *queue_promote(struct queue *q, struct mono_time now);
 /* Take out one ready entry together with a token in hand; NULL where there is no pair. ASKED_AT dates the token. */
 struct queue_entry *queue_grant(struct queue *q, struct mono_time now, struct mono_time *asked_at);
 
-/* Is it time to call? Then ASK has who waits, and the call is under way since NOW. */
+/* Is it time to call? Then ASK is cleared and has who waits, and the call is under way since NOW. */
 bool queue_call(struct queue *q, struct mono_time now, struct bucket_ask *ask);
 /* Its answer. Tokens of lanes that nobody waits in any more go to others without limits of their own, or lapse. */
 void queue_answered(struct queue *q, const struct bucket_answer *answer, struct mono_time now);

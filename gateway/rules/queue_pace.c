@@ -6,8 +6,9 @@
 #define QUEUE_WAKE_MIN_US (5 * CLOCK_MS)
 /* After a call that failed while the store is said to be there. */
 #define QUEUE_PAUSE_US (10 * CLOCK_MS)
-/* Under a backlog calls stand so far apart, so that at high rates one gathers many tokens. It loses nothing: see QUOTA_LATENESS. */
-#define QUEUE_APART_US (QUOTA_LATENESS_US / 4)
+/* Where they are plenty, so far for each that the last call was for: few wait hardly at all, and for many one is made. */
+#define QUEUE_GATHER_EACH_US 100
+#define QUEUE_GATHER_MAX_US (2 * CLOCK_MS)
 /* The store may ask to be called again so often in a row; a store that is never content is not called in a circle. */
 #define QUEUE_AGAIN_MAX 3
 /* Retry-After: the contract's bounds; a first place at most half a minute off leaves places to spread over. */
@@ -26,6 +27,7 @@ queue_set_open(struct queue *q, bool open, struct mono_time now)
 	q->agains = 0;
 	q->pause_until = now;
 	q->call_at = now;
+	q->apart_us = QUEUE_APART_US;
 	TAILQ_FOREACH(lane, &q->lanes, link)
 		lane->told = false;
 }
@@ -156,6 +158,7 @@ ask_lane(struct queue *q, struct bucket_ask *ask, struct queue_lane *lane)
 			return false;
 		told->limits[told->limit_count++] = (uint8_t)at;
 	}
+	q->asked += told->ready;
 	q->called[ask->lane_count++] = lane;
 	return true;
 }
@@ -187,7 +190,7 @@ queue_is_due(const struct queue *q, struct mono_time now)
 
 	if (q->again)
 		return true;
-	if (wanting && (mono_since(now, q->call_at) >= 0 || (news && mono_since(now, q->called_at) >= QUEUE_APART_US)))
+	if (wanting && (mono_since(now, q->call_at) >= 0 || (news && mono_since(now, q->called_at) >= q->apart_us)))
 		return true;
 	return q->keep_us > 0 && mono_since(now, q->called_at) >= q->keep_us;
 }
@@ -197,7 +200,9 @@ queue_call(struct queue *q, struct mono_time now, struct bucket_ask *ask)
 {
 	if (!q->open || q->calling || mono_since(now, q->pause_until) < 0 || !queue_is_due(q, now))
 		return false;
+	bucket_ask_clear(ask);
 	q->called_at = now;
+	q->asked = 0;
 	queue_lanes_sweep(q, false);
 	queue_tell_lanes(q, ask);
 	q->calling = true;
@@ -205,9 +210,21 @@ queue_call(struct queue *q, struct mono_time now, struct bucket_ask *ask)
 	return true;
 }
 
+/* How far from the last call the next one is to be. */
+static int64_t
+queue_apart_us(const struct queue *q, const struct bucket_answer *answer)
+{
+	int64_t gather_us = QUEUE_GATHER_EACH_US * q->asked;
+
+	/* Of what was asked for, not of what is wanted by now: under load somebody has always come meanwhile. */
+	if (answer->closed != BUCKET_OPEN || answer->granted < q->asked)
+		return QUEUE_APART_US;
+	return gather_us < QUEUE_GATHER_MAX_US ? gather_us : QUEUE_GATHER_MAX_US;
+}
+
 /* Take over what the store says of when and how fast. */
 static void
-queue_hear(struct queue *q, const struct bucket_answer *answer, int64_t asked, struct mono_time now)
+queue_hear(struct queue *q, const struct bucket_answer *answer, struct mono_time now)
 {
 	int64_t on_the_way_us = mono_since(now, q->called_at) / 2;
 	bool strange = answer->closed == BUCKET_STRANGE && ++q->agains <= QUEUE_AGAIN_MAX;
@@ -225,9 +242,10 @@ queue_hear(struct queue *q, const struct bucket_answer *answer, int64_t asked, s
 	q->weight = answer->weight;
 	q->closed = answer->closed;
 	q->due = mono_add(q->called_at, answer->wait_us + (answer->wait_us > 0 ? on_the_way_us : 0));
-	q->call_at = q->due;
-	if (answer->granted < asked && mono_since(mono_add(q->called_at, QUEUE_APART_US), q->call_at) > 0)
-		q->call_at = mono_add(q->called_at, QUEUE_APART_US);
+	q->apart_us = queue_apart_us(q, answer);
+	q->call_at = mono_add(q->called_at, q->apart_us);
+	if (mono_since(q->due, q->call_at) > 0)
+		q->call_at = q->due;
 	q->again = q->again || strange;		/* there may be another quota meanwhile */
 	if (answer->closed != BUCKET_STRANGE)
 		q->agains = 0;
@@ -238,19 +256,16 @@ queue_hear(struct queue *q, const struct bucket_answer *answer, int64_t asked, s
 void
 queue_answered(struct queue *q, const struct bucket_answer *answer, struct mono_time now)
 {
-	int64_t asked = 0;
-
 	check(q->calling);
 	q->calling = false;
 	for (size_t i = 0; i < q->called_count; i++) {
 		struct queue_lane *lane = q->called[i];
 
-		asked += lane_wanted(lane);
 		queue_hold(lane, q->called_at, answer->lanes[i].granted);
 		lane->place = answer->lanes[i].place;
 		lane->members = answer->lanes[i].members > 0 ? answer->lanes[i].members : 1;
 	}
-	queue_hear(q, answer, asked, now);
+	queue_hear(q, answer, now);
 }
 
 void
@@ -283,7 +298,7 @@ queue_wake_to_call(const struct queue *q, struct mono_time *at, bool *any)
 	if (wanting)
 		earlier(&first, &some, q->call_at);
 	if (news)
-		earlier(&first, &some, mono_add(q->called_at, QUEUE_APART_US));
+		earlier(&first, &some, mono_add(q->called_at, q->apart_us));
 	if (q->keep_us > 0)
 		earlier(&first, &some, mono_add(q->called_at, q->keep_us));
 	if (some)

@@ -17,6 +17,7 @@
 #define MS(n) ((int64_t)(n) * CLOCK_MS)
 #define S(n) ((int64_t)(n) * CLOCK_SECOND)
 #define APART MS(5)
+#define GATHER 100
 
 static struct queue q;
 static struct quota quota;

@@ -33,6 +33,11 @@ pick(int64_t n)
 
 /* Whether a walk has more callers than a bucket remembers. */
 static bool crowd;
+/* Whether its calls come so close that the log is as long as it gets, and parts of it are packed. */
+static bool dense;
+/* Whether some of its members have a script that knows layout 3 alone, and the digest of that. */
+static bool mixed_scripts;
+static char older_sha1[41];
 
 static bool
 chance(int percent)
@@ -48,7 +53,7 @@ static const struct config_quota quotas[] = {
 	{ 20000, 10000000, 50000, 0, 0 }, { 2, 1000000, 10000, 0, 0 }, { 10000000, 3600000000, 60000000, 0, 0 },
 };
 
-#define WIDE 3	/* of the quotas: one that so many callers are served by */
+#define WIDE 3	/* of the quotas: one that so many callers are served by; the one before it fills a log, too */
 
 static void
 random_limits(struct bucket_ask *ask)
@@ -164,23 +169,59 @@ random_looks(struct bucket_ask *ask)
 		}
 }
 
-/* Each has found what was there, and an answer is there no more. */
-static void
-check_looks(const struct bucket_script_value *values)
+/*
+ * Each has found what was there, and an answer is there no more: behind the bucket's answer, how many values of which is returned,
+ * stand the number and the text of each that was found, and how many they are.
+ */
+static size_t
+check_looks(const struct bucket_script_value *values, size_t count)
 {
+	size_t pairs = (size_t)values[count - 1].integer, bucket = count - 1 - 2 * pairs;
+	const struct bucket_script_value *v = values + bucket;
 	char key[32], text[512];
 
 	for (size_t i = 0; i < look_count; i++) {
 		char found = looks[i].found;
 
-		assert_true(values[i].is_text);
-		assert_int_equal(values[i].text.n, found == '-' || found == 'N' ? 0 : 1 + strlen(LOST_ID) + (found == 'A' ? 6 : 0));
-		if (values[i].text.n > 0)
-			assert_int_equal(values[i].text.p[0], found);
+		if (found != '-' && found != 'N') {
+			assert_true(v < values + count - 1 && !v[0].is_text && v[1].is_text);
+			assert_int_equal(v[0].integer, i);
+			assert_int_equal(v[1].text.n, 1 + strlen(LOST_ID) + (found == 'A' ? 6 : 0));
+			assert_int_equal(v[1].text.p[0], found);
+			v += 2;
+		}
 		snprintf(key, sizeof(key), "lost%zu", i);
 		redis_ask(connection, text, "GET", key);
 		assert_int_equal(text[0], found == 'A' ? 'N' : found == '-' ? '$' : found);
 	}
+	assert_ptr_equal(v, values + count - 1);
+	return bucket;
+}
+
+/* Does the member that asks have the script that knows layout 3 alone? */
+static bool
+is_older(const struct bucket_ask *ask)
+{
+	return mixed_scripts && (strcmp(ask->id, "member0") == 0 || strcmp(ask->id, "member1") == 0);
+}
+
+/* Is what stands at the key of layout 4? */
+static bool
+is_newer_layout(void)
+{
+	char text[64];
+
+	redis_ask(connection, text, "EVAL", "local s = redis.call('GET', 'k') return s and cmsgpack.unpack(s).layout or 0", "0");
+	return strcmp(text, ":4") == 0;
+}
+
+/* How long after the one before a call comes. */
+static int64_t
+random_step_us(const struct quota *quota)
+{
+	if (dense && chance(99))
+		return pick(2 * quota->slot_us);
+	return crowd || chance(97) ? pick(300000) : chance(50) ? pick(70000000) : chance(50) ? -pick(100000000) : pick(400000000);
 }
 
 /* Ask the script; the values point into TEXT. */
@@ -189,21 +230,23 @@ ask_script(const struct bucket_ask *ask, int64_t now_us, char *text, struct buck
 {
 	struct arena arena;
 	static const char *const keys[] = { "lost0", "lost1", "lost2", "lost3", "lost4", "lost5", "lost6", "lost7" };
-	const char *words[2000] = { "EVALSHA", bucket_script_sha1, NULL, "k" };
+	const char *words[2000] = { "EVALSHA", is_older(ask) ? older_sha1 : bucket_script_sha1, NULL, "k" };
+	char lanes[9] = "";
 	size_t count, n = 0;
 	struct str *arguments, rest, one;
 
 	arena_init(&arena);
 	arguments = bucket_script_arguments(&arena, ask, now_us, &count);
-	assert_true(count + 4 + 2 * look_count < 2000);
+	assert_true(count + 5 + look_count < 2000);
 	words[2] = arena_printf(&arena, "%zu", 1 + look_count).p;
 	for (size_t i = 0; i < look_count; i++) {
 		words[4 + i] = keys[i];
-		words[4 + look_count + count + i] = arena_printf(&arena, "%zu", looks[i].lane).p;
+		lanes[i] = (char)('@' + looks[i].lane);
 	}
 	for (size_t i = 0; i < count; i++)
 		words[4 + look_count + i] = arena_copy(&arena, arguments[i]).p;
-	redis_ask_words(connection, 4 + count + 2 * look_count, words, text, REPLY_BYTES);
+	words[4 + look_count + count] = lanes;
+	redis_ask_words(connection, 5 + look_count + count, words, text, REPLY_BYTES);
 	arena_fini(&arena);
 	if (text[0] == '-')
 		fail_msg("%s", text);
@@ -231,6 +274,8 @@ compare(const struct bucket_answer *a, const struct bucket_answer *b, size_t lan
 	}
 }
 
+static size_t layouts[2];	/* steps at which the bucket was not, and was, of layout 4 */
+
 static int64_t
 walk_one(uint64_t walk, struct quota *derived, size_t quota_count, bool looking)
 {
@@ -241,17 +286,17 @@ walk_one(uint64_t walk, struct quota *derived, size_t quota_count, bool looking)
 	struct walker walkers[MEMBERS] = { { 0 } };
 	struct bucket *bucket = bucket_new();
 	int64_t now_us = INT64_C(1795000000000000) + pick(1000000);
-	bool alone = chance(20), mixed = !crowd && chance(30), calm = crowd || chance(60);
-	size_t common = crowd ? WIDE : (size_t)pick((int64_t)quota_count);
+	bool alone = chance(20), mixed = !crowd && !dense && chance(30), calm = crowd || chance(60);
+	size_t common = crowd ? WIDE : dense ? WIDE - (size_t)pick(2) : (size_t)pick((int64_t)quota_count);
 	int64_t granted = 0;
 	size_t value_count;
 
 	redis_ask(connection, text, "DEL", "k");
-	for (int step = 0; step < STEPS; step++) {
+	for (int step = 0; step < (dense ? 4 : 1) * STEPS; step++) {
 		int who = (int)pick(alone ? 1 : MEMBERS);
 		struct walker *w = &walkers[who];
 
-		now_us += crowd || chance(97) ? pick(300000) : chance(50) ? pick(70000000) : chance(50) ? -pick(100000000) : pick(400000000);
+		now_us += random_step_us(&derived[common]);
 		if (chance(1) && !crowd) {
 			redis_ask(connection, text, "DEL", "k");
 			bucket_free(&bucket);
@@ -259,14 +304,22 @@ walk_one(uint64_t walk, struct quota *derived, size_t quota_count, bool looking)
 		}
 		random_ask(&ask, w, who, alone, calm, &derived[mixed ? (size_t)pick((int64_t)quota_count) : common]);
 		as_asked = ask;
+		if (mixed_scripts) {
+			bool newer = is_newer_layout();
+
+			layouts[newer]++;
+			if (newer && is_older(&ask)) {	/* to that one it is no bucket */
+				bucket_free(&bucket);
+				bucket = bucket_new();
+			}
+		}
 		look_count = 0;
 		if (looking && chance(30))
 			random_looks(&ask);
 		bucket_take(bucket, &ask, now_us, &mine);
-		value_count = ask_script(&as_asked, now_us, text, values) - look_count;
+		value_count = check_looks(values, ask_script(&as_asked, now_us, text, values));
 		if (!bucket_script_answer(&ask, values, value_count, &theirs))
 			fail_msg("no answer: %s", text);
-		check_looks(values + value_count);
 		compare(&mine, &theirs, ask.lane_count, walk, step);
 		granted += mine.granted;
 		if (chance(90))		/* else the answer is lost */
@@ -290,17 +343,61 @@ test_walks(void **state)
 	for (uint64_t walk = first; walk < first + WALKS; walk++) {
 		seed = walk;
 		crowd = walk % 8 == 1;
+		dense = walk % 4 == 2;
+		mixed_scripts = walk % 8 == 3 || walk % 8 == 6;
 		granted += walk_one(walk, derived, sizeof(quotas) / sizeof(quotas[0]), walk % 4 == 0);
 	}
 	look_count = 0;
+	mixed_scripts = false;
 	assert_true(granted > 100 * WALKS);	/* else the walks show little */
+	assert_true(layouts[0] > STEPS && layouts[1] > STEPS / 4);
+}
+
+/*
+ * A bucket whose log is packed goes back to layout 3 when a member is told of that has not called yet, and nothing of it is lost;
+ * the log is as long as it gets, so that each of its parts is looked into.
+ */
+static void
+test_layouts(void **state)
+{
+	static struct bucket_ask ask;
+	static struct bucket_answer mine, theirs;
+	static struct bucket_script_value values[1200];
+	static char text[REPLY_BYTES];
+	struct bucket *bucket = bucket_new();
+	int64_t now_us = INT64_C(1795000000000000);
+	struct quota quota;
+	const char *why;
+
+	(void)state;
+	assert_true(quota_derive(&quotas[WIDE - 1], &quota, &why));
+	redis_ask(connection, text, "DEL", "k");
+	ask = (struct bucket_ask){ .id = "member0", .start = 1, .sent_ago_us = -1, .quota = &quota, .lane_count = 1, .tells = true,
+		.lanes = { { .flow = "x", .weight = 1 } } };
+	for (int step = 0; step < 700; step++) {
+		now_us += step < 100 ? 50000 : quota.slot_us;
+		ask.lanes[0].ready = ask.lanes[0].waiting = step % 3;
+		ask.peer_count = step == 500;
+		ask.peers[0] = (struct bucket_peer){ "member5", 0, 3 };
+		ask.tells = step < 100 || step == 500;
+		bucket_take(bucket, &ask, now_us, &mine);
+		assert_true(bucket_script_answer(&ask, values, check_looks(values, ask_script(&ask, now_us, text, values)), &theirs));
+		compare(&mine, &theirs, 1, 0, step);
+		assert_true(step != 500 || mine.out > 200);
+		ask.epoch = mine.epoch;
+		ask.number = mine.number;
+		assert_int_equal(is_newer_layout(), step < 500);
+		redis_ask(connection, text, "EVAL", "return #(cmsgpack.unpack(redis.call('GET', 'k')).middle or {})", "0");
+		assert_string_equal(text, step >= 500 ? ":0" : step >= 200 ? ":5" : text);
+	}
+	bucket_free(&bucket);
 }
 
 /* What another layout, or somebody else, has left at the key counts as no bucket. */
 static void
 test_foreign_state(void **state)
 {
-	static const char *const foreign[] = { "", "5:6:7", "\x81\xa6layout\x02", "\x93\x01\x02\x03", "\xc1" };
+	static const char *const foreign[] = { "", "5:6:7", "\x81\xa6layout\x02", "\x81\xa6layout\x05", "\x93\x01\x02\x03", "\xc1" };
 	static struct bucket_ask ask;
 	static struct bucket_script_value values[1200];
 	static char text[REPLY_BYTES];
@@ -315,10 +412,34 @@ test_foreign_state(void **state)
 		seed = i;
 		random_ask(&ask, &(struct walker){ 0 }, 1, false, true, &quota);
 		ask.leave = false;
-		assert_true(bucket_script_answer(&ask, values, ask_script(&ask, 0, text, values), &answer));
+		assert_true(bucket_script_answer(&ask, values, check_looks(values, ask_script(&ask, 0, text, values)), &answer));
 		assert_int_equal(answer.closed, BUCKET_STRANGE);
 		assert_int_equal(answer.number, 1);
 	}
+}
+
+/* Take what stands at MARK out of a text that ends in NUL. */
+static void
+cut(char *text, const char *mark)
+{
+	char *at = strstr(text, mark);
+
+	assert_non_null(at);
+	memmove(at, at + strlen(mark), strlen(at + strlen(mark)) + 1);
+}
+
+/* Have the server load the script as it would be if it knew layout 3 alone. */
+static void
+load_older(void)
+{
+	char *older = strdup(bucket_script_text), text[256];
+
+	check(older != NULL);
+	cut(older, " or read.layout == 4");
+	cut(older, "  m.layout = 4\n");
+	redis_ask(connection, text, "SCRIPT", "LOAD", older);
+	free(older);
+	memcpy(older_sha1, text, sizeof(older_sha1) - 1);
 }
 
 static int
@@ -331,6 +452,7 @@ start(void **state)
 	connection = loopback_connect(server.port);
 	redis_ask(connection, text, "SCRIPT", "LOAD", bucket_script_text);
 	assert_string_equal(text, bucket_script_sha1);
+	load_older();
 	return 0;
 }
 
@@ -346,7 +468,7 @@ stop(void **state)
 int
 main(void)
 {
-	static const struct CMUnitTest tests[] = { cmocka_unit_test(test_walks), cmocka_unit_test(test_foreign_state) };
+	static const struct CMUnitTest tests[] = { cmocka_unit_test(test_walks), cmocka_unit_test(test_layouts), cmocka_unit_test(test_foreign_state) };
 
 	return cmocka_run_group_tests(tests, start, stop);
 }
