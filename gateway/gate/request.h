@@ -145,7 +145,8 @@ struct request {
 	struct route route;
 	struct buf body;		/* as received, without transfer coding */
 	int64_t body_bytes;		/* -1 until it is whole */
-	char body_sha256[64];
+	uint8_t body_digest[CLAIM_DIGEST_BYTES];	/* its SHA-256 */
+	char body_sha256[64];		/* what its records say; with audit.digest_key another one */
 	struct str upstream_head;	/* start line and fields but Content-Length */
 	bool sends_length;
 	bool body_is_coded;		/* it came with a Content-Encoding: its bytes are not JSON yet */

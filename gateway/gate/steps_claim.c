@@ -13,6 +13,8 @@
 #define CLAIM_LEASE_MARGIN_US (10 * (int64_t)CLOCK_SECOND)
 /* Who finds the key in flight comes again after a while: sooner than the longest request ends. */
 #define CLAIM_RETRY_AFTER_MAX_S 5
+/* What is digested of most requests fits: memory is taken once. */
+#define CLAIM_TEXTS_USUAL 512
 
 void
 claim_keep_key(struct request *request)
@@ -33,15 +35,13 @@ claim_digest(const struct request *request, const struct str *texts, size_t coun
 {
 	struct buf bytes = BUF_EMPTY;
 
+	buf_room(&bytes, CLAIM_TEXTS_USUAL);
 	for (size_t i = 0; i < count; i++) {
 		buf_add(&bytes, texts[i]);
 		buf_add_char(&bytes, '\0');
 	}
-	if (with_body) {
-		/* Not the records' digest: its key may differ between instances, and change. */
-		digest_sha256(buf_str(&request->body), (uint8_t *)buf_room(&bytes, CLAIM_DIGEST_BYTES));
-		bytes.n += CLAIM_DIGEST_BYTES;
-	}
+	if (with_body)	/* not the records' digest: its key may differ between instances, and change */
+		buf_add(&bytes, (struct str){ (const char *)request->body_digest, sizeof(request->body_digest) });
 	digest_sha256(buf_str(&bytes), out);
 	buf_fini(&bytes);
 }

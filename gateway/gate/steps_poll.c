@@ -343,9 +343,11 @@ poll_tell_change(struct request *request)
 	uint8_t resource[POLL_DIGEST_BYTES];
 	struct buf text = BUF_EMPTY;
 
-	poll_add_resource(&text, route->workspace, route->item, none);
-	poll_digest(&text, resource);
-	polls_invalidate(polls, resource, false);	/* lists are not shared */
+	if (!polls_are_idle(polls)) {
+		poll_add_resource(&text, route->workspace, route->item, none);
+		poll_digest(&text, resource);
+		polls_invalidate(polls, resource, false);	/* lists are not shared */
+	}
 	if (route->operation == OPERATION_CANCEL) {
 		buf_clear(&text);
 		poll_add_resource(&text, route->workspace, route->item, route->instance);
