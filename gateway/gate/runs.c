@@ -22,7 +22,7 @@
 /* The time of one that started nothing, or was sent again. */
 #define RUN_NONE_US INT64_MIN
 
-/* A UUID's bytes. */
+/* A UUID's digits, two in each byte (id_pack). */
 struct run_id { uint64_t halves[2]; };
 
 struct run {
@@ -70,27 +70,31 @@ runs_free(struct runs **runs_p)
 	free(runs);
 }
 
-/* The value of a hexadecimal digit. */
-static unsigned
-digit_value(char c)
+/* The values of the eight hexadecimal digits at P, each in a byte of its own. */
+static uint64_t
+digits_value(const char *p)
 {
-	return ((unsigned char)c & 0xfu) + ((unsigned char)c >> 6) * 9u;
+	const uint64_t each = UINT64_MAX / 255;
+	uint64_t word;
+
+	memcpy(&word, p, sizeof(word));
+	return (word & each * 0x0f) + (word >> 6 & each) * 9;
 }
 
-/* The bytes of a UUID. */
+/* The digits of a UUID, in whatever case: those of the second word of a half stand in the low halves of its bytes. */
 static struct run_id
 id_pack(struct str text)
 {
-	uint8_t bytes[16];
-	struct run_id id;
+	char digits[32];
 
 	check(text.n == UUID_BYTES);
-	for (size_t i = 0, at = 0; i < sizeof(bytes); i++, at += 2) {
-		at += text.p[at] == '-';
-		bytes[i] = (uint8_t)(digit_value(text.p[at]) << 4 | digit_value(text.p[at + 1]));
-	}
-	memcpy(&id, bytes, sizeof(id));
-	return id;
+	memcpy(digits, text.p, 8);
+	memcpy(digits + 8, text.p + 9, 4);
+	memcpy(digits + 12, text.p + 14, 4);
+	memcpy(digits + 16, text.p + 19, 4);
+	memcpy(digits + 20, text.p + 24, 12);
+	return (struct run_id){ { digits_value(digits) << 4 | digits_value(digits + 8),
+		digits_value(digits + 16) << 4 | digits_value(digits + 24) } };
 }
 
 static bool
