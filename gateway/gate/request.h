@@ -103,7 +103,7 @@ struct request_poll {
 	struct limiter_ticket ticket;
 	bool left, left_at_once;	/* it has asked for the last word */
 	bool said;
-	struct polls_event event;	/* what was said; its answer is a reference */
+	struct polls_event *event;	/* what was said last, in the arena; its answer is a reference. NULL: nothing was */
 	struct poll_answer *result;	/* of its own call; a reference */
 	enum polls_how how;		/* where its answer came from */
 };
@@ -185,8 +185,9 @@ struct request {
 	struct limiter_ticket ticket;
 	bool asked, said_next, said_ready, granted;
 	struct mono_time token_asked_at;
-	bool limiter_final;
-	struct limiter_event final;
+	bool limiter_final;		/* these two are its last word */
+	enum limiter_verdict final_verdict;
+	int64_t final_retry_after_s;
 
 	/* The upstream's. */
 	struct upstream_call *call;
@@ -208,7 +209,7 @@ struct request {
 	struct request_poll poll;
 
 	/* The journal's. */
-	struct journal_entry intent, outcome;
+	struct journal_entry entry;	/* the intent's, and when that is done the outcome's */
 	bool intent_put, intent_done, intent_ok, outcome_put, outcome_done;
 	bool recorded;			/* outcome or refusal is on its way, or there is none */
 
@@ -248,6 +249,9 @@ void request_add_detail(struct request *request, struct str code, struct str mes
 void request_set_deadline(struct request *request, struct mono_time due);
 
 struct str request_id(const struct request *request);
+/* Hand MEMBERS (copied) to the journal: first an intent, then the outcome. False: it takes none. */
+bool request_put_record(struct request *request, enum journal_kind kind, struct str members,
+    void (*on_done)(struct journal_entry *entry, bool ok));
 /* The members that its records share. */
 struct record_request request_record(const struct request *request);
 

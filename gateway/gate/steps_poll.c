@@ -137,7 +137,7 @@ poll_take_answer(struct request *request, const struct poll_answer *kept)
 static void
 poll_answered(struct request *request)
 {
-	struct polls_event *event = &request->poll.event;
+	struct polls_event *event = request->poll.event;
 
 	request->poll.how = event->how;
 	request->refusal = REFUSAL_NONE;
@@ -191,7 +191,7 @@ poll_fetch(struct request *request, bool leads)
 static void
 poll_obey(struct request *request)
 {
-	struct polls_event *event = &request->poll.event;
+	struct polls_event *event = request->poll.event;
 
 	request->poll.said = false;
 	request->poll.phase = POLL_OVER;
