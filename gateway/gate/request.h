@@ -12,7 +12,7 @@
  * or the first one's answer is given again; without a key it gets what an identical run before it has lost. WAITING: in the
  * limiter's queue, without connection or record. POLLING: a poll that is answered by what is kept or by another's call, or leads one (gate/polls.h): it comes back from
  * FORWARDING with an answer for all, and from before it where it had no call left in time. NEXT: its token is near: borrow a connection while the intent is made
- * durable. READY: wait for the token, then send.
+ * durable; where the disk is quick the token is asked for meanwhile. READY: wait for the token, then send.
  * FORWARDING: wait for the answer; after upstream.timeout the caller is answered and the job half reads on. RECORDING: outcome
  * or refusal into the journal, then answer. DONE: nothing is pending; freed at the end of the turn.
  *

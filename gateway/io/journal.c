@@ -370,9 +370,9 @@ journal_free_bytes(const struct journal *j)
 }
 
 int64_t
-journal_sync_us(const struct journal *j)
+journal_intent_us(const struct journal *j)
 {
-	return atomic_load_explicit(&j->last_sync_us, memory_order_relaxed);
+	return atomic_load_explicit(&j->intent_us, memory_order_relaxed);
 }
 
 bool

@@ -230,7 +230,6 @@ commit_count_sync(struct journal *j, int64_t us)
 
 	while (bucket + 1 < JOURNAL_SYNC_BUCKETS && us > (int64_t)64 << bucket)
 		bucket++;
-	atomic_store(&j->last_sync_us, us);
 	atomic_fetch_add(&j->syncs, 1);
 	atomic_fetch_add(&j->sync_us_sum, (uint64_t)us);
 	atomic_fetch_add(&j->sync_buckets[bucket], 1);
@@ -247,6 +246,17 @@ commit_show(struct journal *j, bool anchors_alone)
 	pthread_mutex_unlock(&j->lock);
 }
 
+/* Note how long the oldest intent of those that are durable now has waited for that. */
+static void
+commit_note_wait(struct journal *j)
+{
+	for (size_t i = 0; i < j->held.written; i++)
+		if (j->held.records[i].kind == JOURNAL_INTENT) {
+			atomic_store_explicit(&j->intent_us, clock_now_wall().us - j->held.records[i].time.us, memory_order_relaxed);
+			break;
+		}
+}
+
 /* What is written is on the disk: acknowledge the intents, forget the records. */
 static void
 commit_settle(struct journal *j)
@@ -256,6 +266,7 @@ commit_settle(struct journal *j)
 	uint64_t seq = j->synced_head.seq;
 	bool anchors_alone = true;
 
+	commit_note_wait(j);
 	for (size_t i = 0; i < h->written; i++) {
 		struct journal_record *r = &h->records[i];
 
