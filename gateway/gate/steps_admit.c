@@ -331,7 +331,7 @@ static bool
 admit_put_intent(struct request *request)
 {
 	struct record_request record = request_record(request);
-	struct buf *members = worker_members(request->worker);
+	struct buf *members = worker_text(request->worker);
 
 	record_intent(members, &record);
 	request->intent_put = request_put_record(request, JOURNAL_INTENT, buf_str(members), on_intent);

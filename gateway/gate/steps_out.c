@@ -83,14 +83,13 @@ out_put_ms(struct buf *out, int64_t us)
 static void
 out_add_timing(struct request *request, struct out_fields *fields)
 {
-	struct buf text = BUF_EMPTY;
+	struct buf *text = worker_text(request->worker);
 
-	buf_add(&text, STR("wait;dur="));
-	out_put_ms(&text, out_wait_us(request));
-	buf_add(&text, STR(", upstream;dur="));
-	out_put_ms(&text, out_upstream_us(request));
-	out_add(fields, STR("Server-Timing"), arena_copy(&request->arena, buf_str(&text)));
-	buf_fini(&text);
+	buf_add(text, STR("wait;dur="));
+	out_put_ms(text, out_wait_us(request));
+	buf_add(text, STR(", upstream;dur="));
+	out_put_ms(text, out_upstream_us(request));
+	out_add(fields, STR("Server-Timing"), arena_copy(&request->arena, buf_str(text)));
 }
 
 /* The fields that every answer carries. */
@@ -253,7 +252,7 @@ out_put_outcome(struct request *request)
 		.wait_ms = out_wait_us(request) / 1000,
 		.duration_ms = mono_since(request->ended, request->arrived) / 1000,
 	};
-	struct buf *members = worker_members(request->worker);
+	struct buf *members = worker_text(request->worker);
 
 	stats_add(&request->worker->stats->outcomes[outcome.result], 1);
 	out_tell_runs(request, &outcome);

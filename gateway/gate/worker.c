@@ -229,7 +229,7 @@ worker_free(struct worker **worker_p)
 	worker_drop_access(worker);
 	keyring_unref(&worker->keyring);
 	caller_token_cache_free(&worker->known_tokens);
-	buf_fini(&worker->members);
+	buf_fini(&worker->text);
 	free(worker->slots);
 	free(worker->free_slots);
 	spares_fini(&worker->request_memory);

@@ -81,7 +81,7 @@ struct worker {
 	struct loop_hook ready_hook;
 	struct loop_hook records_hook;	/* wakes the journal for the turn's records */
 	bool records_behind;		/* that has let the others go before it */
-	struct buf members;		/* of the record that is being made; memory kept from one to the next */
+	struct buf text;		/* that is being made; memory kept from one to the next */
 	struct loop_timer drain_timer;
 	bool draining, drained_told;
 	struct spares request_memory, arena_memory;	/* of its requests */
@@ -130,8 +130,8 @@ void worker_make_ready(struct worker *worker, struct request *request);
 void worker_random(struct worker *worker, uint8_t out[REQUEST_RANDOM_BYTES]);
 /* worker_records.c; its memory goes with the worker. */
 void worker_records_init(struct worker *worker);
-/* Room for a record's members, empty, until it is asked for again. */
-struct buf *worker_members(struct worker *worker);
+/* Room for a text that is no secret, empty, until it is asked for again. */
+struct buf *worker_text(struct worker *worker);
 /* Hand a record to the journal (journal_put), which is woken once for all records of a turn. */
 bool worker_record(struct worker *worker, struct journal_entry *entry);
 /* What IDENTITY calls the upstream with, as last heard; NULL where nothing was. */

@@ -1,4 +1,4 @@
-/* A worker's records: made in one place of memory, and told to the journal once a turn. */
+/* A worker's records, and the memory in which they and other texts are made: the journal is told of them once a turn. */
 #include "gate/worker.h"
 
 /*
@@ -25,11 +25,11 @@ worker_records_init(struct worker *worker)
 }
 
 struct buf *
-worker_members(struct worker *worker)
+worker_text(struct worker *worker)
 {
-	buf_clear(&worker->members);
-	buf_room(&worker->members, RECORD_BYTES_USUAL);
-	return &worker->members;
+	buf_clear(&worker->text);
+	buf_room(&worker->text, RECORD_BYTES_USUAL);
+	return &worker->text;
 }
 
 bool
