@@ -9,6 +9,7 @@
 #include "command/arguments.h"
 #include "command/command.h"
 #include "gate/settings.h"
+#include "io/tls.h"
 
 /* No configuration takes longer bodies (limits.body_bytes). */
 #define DIGEST_BODY_MAX (4u << 20)
@@ -46,11 +47,13 @@ static int
 digest_print(const struct config *config)
 {
 	struct buf body = BUF_EMPTY;
+	uint8_t plain[32];
 	char digest[64];
 	bool ok = digest_read_body(&body);
 
 	if (ok) {
-		settings_body_digest(config, buf_str(&body), digest);
+		digest_sha256(buf_str(&body), plain);
+		settings_body_digest(config, buf_str(&body), plain, digest);
 		printf("%.*s\n", (int)sizeof(digest), digest);
 		ok = fflush(stdout) == 0;
 	}

@@ -115,6 +115,12 @@ void polls_unsent(struct polls *polls, struct limiter_ticket ticket, bool wants_
 void polls_failed(struct polls *polls, struct limiter_ticket ticket, enum refusal refusal, struct str message);
 
 /*
+ * Whether nothing is kept and nobody asks: nothing can be out of date then, since whoever asks later is answered by a later call. Any
+ * thread.
+ */
+bool polls_are_idle(const struct polls *polls);
+
+/*
  * What is kept of this resource is out of date (a cancel, a submission), and so is what calls under way will bring.
  * FLEET: other instances are to hear of it.
  */

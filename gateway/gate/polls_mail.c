@@ -199,6 +199,12 @@ polls_failed(struct polls *polls, struct limiter_ticket ticket, enum refusal ref
 	loop_post(polls->loops[0], &m->mail);
 }
 
+bool
+polls_are_idle(const struct polls *polls)
+{
+	return atomic_load(&polls->table.bytes) == 0;
+}
+
 void
 polls_invalidate(struct polls *polls, const uint8_t resource[POLL_DIGEST_BYTES], bool fleet)
 {

@@ -110,7 +110,8 @@ request_free(struct request *request)
 	loop_timer_fini(&request->timer);
 	buf_fini(&request->body);
 	buf_fini(&request->answer.body);
-	poll_answer_unref(&request->poll.event.answer);
+	if (request->poll.event)
+		poll_answer_unref(&request->poll.event->answer);
 	poll_answer_unref(&request->poll.result);
 	buf_fini(&request->claim_event.answer);
 	buf_fini(&request->lost_found.answer);
@@ -186,6 +187,22 @@ request_set_deadline(struct request *request, struct mono_time due)
 {
 	request->timer_due = false;
 	loop_timer_at(&request->timer, due);
+}
+
+bool
+request_put_record(struct request *request, enum journal_kind kind, struct str members,
+    void (*on_done)(struct journal_entry *entry, bool ok))
+{
+	check(kind == JOURNAL_INTENT || request->intent_put == request->intent_done);
+	request->entry = (struct journal_entry){
+		.kind = kind,
+		.lent = arena_copy(&request->arena, members),
+		.time = clock_now_wall(),
+		.loop = request->worker->loop,
+		.on_done = on_done,
+		.arg = request,
+	};
+	return worker_record(request->worker, &request->entry);
 }
 
 struct str

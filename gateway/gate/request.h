@@ -12,7 +12,7 @@
  * or the first one's answer is given again; without a key it gets what an identical run before it has lost. WAITING: in the
  * limiter's queue, without connection or record. POLLING: a poll that is answered by what is kept or by another's call, or leads one (gate/polls.h): it comes back from
  * FORWARDING with an answer for all, and from before it where it had no call left in time. NEXT: its token is near: borrow a connection while the intent is made
- * durable. READY: wait for the token, then send.
+ * durable; where the disk is quick the token is asked for meanwhile. READY: wait for the token, then send.
  * FORWARDING: wait for the answer; after upstream.timeout the caller is answered and the job half reads on. RECORDING: outcome
  * or refusal into the journal, then answer. DONE: nothing is pending; freed at the end of the turn.
  *
@@ -103,7 +103,7 @@ struct request_poll {
 	struct limiter_ticket ticket;
 	bool left, left_at_once;	/* it has asked for the last word */
 	bool said;
-	struct polls_event event;	/* what was said; its answer is a reference */
+	struct polls_event *event;	/* what was said last, in the arena; its answer is a reference. NULL: nothing was */
 	struct poll_answer *result;	/* of its own call; a reference */
 	enum polls_how how;		/* where its answer came from */
 };
@@ -145,7 +145,8 @@ struct request {
 	struct route route;
 	struct buf body;		/* as received, without transfer coding */
 	int64_t body_bytes;		/* -1 until it is whole */
-	char body_sha256[64];
+	uint8_t body_digest[CLAIM_DIGEST_BYTES];	/* its SHA-256 */
+	char body_sha256[64];		/* what its records say; with audit.digest_key another one */
 	struct str upstream_head;	/* start line and fields but Content-Length */
 	bool sends_length;
 	bool body_is_coded;		/* it came with a Content-Encoding: its bytes are not JSON yet */
@@ -184,8 +185,9 @@ struct request {
 	struct limiter_ticket ticket;
 	bool asked, said_next, said_ready, granted;
 	struct mono_time token_asked_at;
-	bool limiter_final;
-	struct limiter_event final;
+	bool limiter_final;		/* these two are its last word */
+	enum limiter_verdict final_verdict;
+	int64_t final_retry_after_s;
 
 	/* The upstream's. */
 	struct upstream_call *call;
@@ -207,7 +209,7 @@ struct request {
 	struct request_poll poll;
 
 	/* The journal's. */
-	struct journal_entry intent, outcome;
+	struct journal_entry entry;	/* the intent's, and when that is done the outcome's */
 	bool intent_put, intent_done, intent_ok, outcome_put, outcome_done;
 	bool recorded;			/* outcome or refusal is on its way, or there is none */
 
@@ -247,6 +249,9 @@ void request_add_detail(struct request *request, struct str code, struct str mes
 void request_set_deadline(struct request *request, struct mono_time due);
 
 struct str request_id(const struct request *request);
+/* Hand MEMBERS (copied) to the journal: first an intent, then the outcome. False: it takes none. */
+bool request_put_record(struct request *request, enum journal_kind kind, struct str members,
+    void (*on_done)(struct journal_entry *entry, bool ok));
 /* The members that its records share. */
 struct record_request request_record(const struct request *request);
 

@@ -154,15 +154,15 @@ settings_audit_key(struct config *config, struct buf *error)
 }
 
 void
-settings_body_digest(const struct config *config, struct str body, char out[64])
+settings_body_digest(const struct config *config, struct str body, const uint8_t plain[32], char out[64])
 {
 	uint8_t digest[32];
 
-	if (config->audit_hmac.n)
+	if (config->audit_hmac.n) {
 		digest_hmac_sha256((struct str){ (const char *)config->audit_hmac.bytes, config->audit_hmac.n }, body, digest);
-	else
-		digest_sha256(body, digest);
-	str_hex_encode(digest, sizeof(digest), out);
+		plain = digest;
+	}
+	str_hex_encode(plain, sizeof(digest), out);
 }
 
 void

@@ -40,8 +40,11 @@ bool settings_admin_token(const struct config *config, struct buf *out, struct b
  */
 bool settings_audit_key(struct config *config, struct buf *error);
 
-/* The digest of a body as CONFIG's records have it: an HMAC with audit.digest_key where there is one. 64 hexadecimal digits. */
-void settings_body_digest(const struct config *config, struct str body, char out[64]);
+/*
+ * The digest of a body, whose SHA-256 is PLAIN, as CONFIG's records have it: an HMAC with audit.digest_key where there is one. 64
+ * hexadecimal digits.
+ */
+void settings_body_digest(const struct config *config, struct str body, const uint8_t plain[32], char out[64]);
 
 /* Show EACH the secrets, certificates and keys in files that CONFIG names: what is read at start and at a reload. */
 void settings_files(const struct config *config, void (*each)(void *arg, struct str file), void *arg);

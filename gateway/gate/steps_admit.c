@@ -1,4 +1,7 @@
-/* Steps of admission: wait for the token, borrow a connection, make the intent durable, take the token last. */
+/*
+ * Steps of admission: wait for the token, borrow a connection, make the intent durable, take the token. Sent is what has all three. The
+ * token is asked for last, but for what the disk is known to do meanwhile.
+ */
 #include "gate/steps.h"
 
 #include <string.h>
@@ -15,6 +18,9 @@
 /* The least that Prefer can make of the wait: whole seconds are what it speaks of. */
 #define ADMIT_WAIT_MIN_US (1 * (int64_t)CLOCK_SECOND)
 
+/* A token lapses J/2 after it was asked for: a journal is quick that takes an intent in a small part of that, 4 ms. A slower one gains little. */
+#define ADMIT_QUICK_PART 64
+
 static void on_borrowed(void *arg);
 static void on_response(void *arg, const struct upstream_response *response);
 static void on_failed(void *arg, const struct upstream_failure *failure);
@@ -29,7 +35,8 @@ on_borrowed(void *arg)
 
 	check_magic(request, REQUEST_MAGIC);
 	request->borrowed = true;
-	condition_set(request->worker->shared->upstream, true, "", loop_now(request->worker->loop));
+	if (condition_is_ill(request->worker->shared->upstream))
+		condition_set(request->worker->shared->upstream, true, "", loop_now(request->worker->loop));
 	request_make_ready(request);
 }
 
@@ -93,11 +100,11 @@ static void
 admit_refuse_final(struct request *request)
 {
 	const struct config_identity *identity = &request->config->identities[request->caller->identity];
-	enum limiter_verdict verdict = request->final.verdict;
+	enum limiter_verdict verdict = request->final_verdict;
 
 	if (verdict != LIMITER_QUEUE_FULL && authorize_timed_out(request))
 		return;
-	request->retry_after_s = request->final.retry_after_s;
+	request->retry_after_s = request->final_retry_after_s;
 	if (verdict == LIMITER_STORE_DOWN)
 		request_refuse(request, REFUSAL_UNAVAILABLE, "The quota's store did not answer in time; nothing was sent.");
 	else if (request->state == REQUEST_NEXT && !request->borrowed)
@@ -324,21 +331,10 @@ static bool
 admit_put_intent(struct request *request)
 {
 	struct record_request record = request_record(request);
-	struct buf members = BUF_EMPTY;
+	struct buf *members = worker_text(request->worker);
 
-	buf_room(&members, RECORD_BYTES_USUAL);
-	record_intent(&members, &record);
-	request->intent = (struct journal_entry){
-		.kind = JOURNAL_INTENT,
-		.members = members,
-		.time = clock_now_wall(),
-		.loop = request->worker->loop,
-		.on_done = on_intent,
-		.arg = request,
-	};
-	request->intent_put = worker_record(request->worker, &request->intent);
-	if (!request->intent_put)
-		buf_fini(&request->intent.members);
+	record_intent(members, &record);
+	request->intent_put = request_put_record(request, JOURNAL_INTENT, buf_str(members), on_intent);
 	return request->intent_put;
 }
 
@@ -349,6 +345,28 @@ admit_refuse_unrecorded(struct request *request)
 	request->retry_after_s = 1;
 	request_refuse(request, REFUSAL_UNAVAILABLE, "The audit journal cannot be written; nothing was sent.");
 	admit_fail(request);
+}
+
+/* Tell the limiter, once, that it would be sent at once. */
+static void
+admit_say_ready(struct request *request)
+{
+	if (!request->said_next || request->said_ready || !request->borrowed)
+		return;
+	request->said_ready = true;
+	limiter_ready(request->worker->shared->limiter, request->ticket);
+}
+
+/*
+ * Whether the intent that is on its way will be durable long before a token that is asked for now would lapse: then the store's way and
+ * the disk's are gone at the same time. Behind a slow disk tokens are not to be asked for in vain.
+ */
+static bool
+admit_intent_is_quick(const struct request *request)
+{
+	const struct config_quota *quota = &request->config->identities[request->caller->identity].quota;
+
+	return journal_intent_us(audit_journal(request->worker->shared->audit)) <= quota->jitter_us / ADMIT_QUICK_PART;
 }
 
 void
@@ -368,14 +386,14 @@ step_next(struct request *request)
 		admit_refuse_unrecorded(request);
 	else if (request->borrowed && (!trigger || request->intent_done))
 		request_goto(request, REQUEST_READY);
+	else if (admit_intent_is_quick(request))
+		admit_say_ready(request);
 }
 
 /* Send: the token is fresh, the intent durable, the connection up. */
 static void
-admit_send(struct request *request)
+admit_send(struct request *request, struct mono_time now)
 {
-	struct mono_time now = loop_now(request->worker->loop);
-
 	request->sent = now;
 	if (request->attempts++ == 0)
 		request->wait_ended = now;
@@ -392,16 +410,18 @@ admit_send(struct request *request)
 
 /* Whether the token may still be used: its grant is at most half the jitter old (P1). */
 static bool
-admit_token_is_fresh(const struct request *request)
+admit_token_is_fresh(const struct request *request, struct mono_time now)
 {
 	const struct config_quota *quota = &request->config->identities[request->caller->identity].quota;
 
-	return mono_since(loop_now(request->worker->loop), request->token_asked_at) <= quota->jitter_us / 2;
+	return mono_since(now, request->token_asked_at) <= quota->jitter_us / 2;
 }
 
 void
 step_ready(struct request *request)
 {
+	struct mono_time now;
+
 	if (admit_interrupted(request))
 		return;
 	if (request->lost_heard) {
@@ -410,15 +430,13 @@ step_ready(struct request *request)
 	}
 	if (!admit_connect(request, true))
 		return;
-	if (request->granted && !admit_token_is_fresh(request)) {
+	now = loop_now(request->worker->loop);
+	if (request->granted && !admit_token_is_fresh(request, now)) {
 		admit_ask(request);	/* it lapses; another is waited for */
 		return;
 	}
-	if (request->said_next && !request->said_ready && request->borrowed) {
-		request->said_ready = true;
-		limiter_ready(request->worker->shared->limiter, request->ticket);
-	}
+	admit_say_ready(request);
 	if ((request->granted || !operation_is_metered(request->route.operation)) && request->borrowed
 	    && admit_still_may(request))
-		admit_send(request);
+		admit_send(request, now);
 }

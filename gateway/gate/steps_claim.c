@@ -13,6 +13,8 @@
 #define CLAIM_LEASE_MARGIN_US (10 * (int64_t)CLOCK_SECOND)
 /* Who finds the key in flight comes again after a while: sooner than the longest request ends. */
 #define CLAIM_RETRY_AFTER_MAX_S 5
+/* Most answers that are kept fit: memory is taken once. */
+#define CLAIM_ANSWER_USUAL 512
 
 void
 claim_keep_key(struct request *request)
@@ -31,19 +33,15 @@ claim_keep_key(struct request *request)
 void
 claim_digest(const struct request *request, const struct str *texts, size_t count, bool with_body, uint8_t out[CLAIM_DIGEST_BYTES])
 {
-	struct buf bytes = BUF_EMPTY;
+	struct buf *bytes = worker_text(request->worker);
 
 	for (size_t i = 0; i < count; i++) {
-		buf_add(&bytes, texts[i]);
-		buf_add_char(&bytes, '\0');
+		buf_add(bytes, texts[i]);
+		buf_add_char(bytes, '\0');
 	}
-	if (with_body) {
-		/* Not the records' digest: its key may differ between instances, and change. */
-		digest_sha256(buf_str(&request->body), (uint8_t *)buf_room(&bytes, CLAIM_DIGEST_BYTES));
-		bytes.n += CLAIM_DIGEST_BYTES;
-	}
-	digest_sha256(buf_str(&bytes), out);
-	buf_fini(&bytes);
+	if (with_body)	/* not the records' digest: its key may differ between instances, and change */
+		buf_add(bytes, (struct str){ (const char *)request->body_digest, sizeof(request->body_digest) });
+	digest_sha256(buf_str(bytes), out);
 }
 
 /* Ask for the key. */
@@ -180,6 +178,7 @@ claim_keep_answer(const struct request *request, struct buf *out)
 	struct kept_answer answer = { request->answer.status, request->upstream_error_code, request->answer.fields,
 		request->answer.field_count };
 
+	buf_room(out, CLAIM_ANSWER_USUAL);
 	kept_write(out, &answer, request->answer.body.n > 0);
 }
 

@@ -38,11 +38,14 @@ lost_has_fleet(const struct request *request)
 static void
 lost_look_for(struct request *request)
 {
+	struct undelivered *undelivered = request->worker->shared->undelivered;
 	struct lost_who who = { .worker = (uint16_t)request->worker->index, .slot = request->ticket.slot };
 
 	memcpy(who.id, request->id, sizeof(who.id));
-	undelivered_look(request->worker->shared->undelivered, request->lost_name, &who, loop_now(request->worker->loop),
-	    &request->lost_found);
+	if (undelivered_is_empty(undelivered))
+		request->lost_found = (struct lost_found){ .state = LOST_NONE };
+	else
+		undelivered_look(undelivered, request->lost_name, &who, loop_now(request->worker->loop), &request->lost_found);
 	request->lost_joined = request->lost_found.state == LOST_FLYING;
 	request->lost_said = !request->lost_joined;
 }

@@ -83,14 +83,13 @@ out_put_ms(struct buf *out, int64_t us)
 static void
 out_add_timing(struct request *request, struct out_fields *fields)
 {
-	struct buf text = BUF_EMPTY;
+	struct buf *text = worker_text(request->worker);
 
-	buf_add(&text, STR("wait;dur="));
-	out_put_ms(&text, out_wait_us(request));
-	buf_add(&text, STR(", upstream;dur="));
-	out_put_ms(&text, out_upstream_us(request));
-	out_add(fields, STR("Server-Timing"), arena_copy(&request->arena, buf_str(&text)));
-	buf_fini(&text);
+	buf_add(text, STR("wait;dur="));
+	out_put_ms(text, out_wait_us(request));
+	buf_add(text, STR(", upstream;dur="));
+	out_put_ms(text, out_upstream_us(request));
+	out_add(fields, STR("Server-Timing"), arena_copy(&request->arena, buf_str(text)));
 }
 
 /* The fields that every answer carries. */
@@ -253,16 +252,13 @@ out_put_outcome(struct request *request)
 		.wait_ms = out_wait_us(request) / 1000,
 		.duration_ms = mono_since(request->ended, request->arrived) / 1000,
 	};
-	struct buf members = BUF_EMPTY;
+	struct buf *members = worker_text(request->worker);
 
 	stats_add(&request->worker->stats->outcomes[outcome.result], 1);
 	out_tell_runs(request, &outcome);
-	buf_room(&members, RECORD_BYTES_USUAL);
-	record_outcome(&members, &record, &outcome);
-	request->outcome = (struct journal_entry){ .kind = JOURNAL_OUTCOME, .members = members, .time = clock_now_wall(),
-		.loop = request->worker->loop, .on_done = on_outcome, .arg = request };
+	record_outcome(members, &record, &outcome);
 	request->outcome_put = true;
-	check(worker_record(request->worker, &request->outcome));
+	check(request_put_record(request, JOURNAL_OUTCOME, buf_str(members), on_outcome));
 }
 
 /* Record that the answer is another request's. */
@@ -375,7 +371,8 @@ out_end(struct request *request)
 static bool
 out_is_slowed(const struct request *request)
 {
-	return request->client && !request->draining && mono_since(request->slow_until, loop_now(request->worker->loop)) > 0;
+	return request->slow_until.us != 0 && request->client && !request->draining
+	    && mono_since(request->slow_until, loop_now(request->worker->loop)) > 0;
 }
 
 void
@@ -394,6 +391,6 @@ step_recording(struct request *request)
 	} else if (request->timer_due) {
 		step_out_answer(request);
 	} else if (!request->timer.pending && request->client) {
-		request_set_deadline(request, mono_add(loop_now(request->worker->loop), OUT_RECORD_WAIT_US));
+		request_set_deadline(request, mono_add(request->ended, OUT_RECORD_WAIT_US));
 	}
 }

@@ -137,7 +137,7 @@ poll_take_answer(struct request *request, const struct poll_answer *kept)
 static void
 poll_answered(struct request *request)
 {
-	struct polls_event *event = &request->poll.event;
+	struct polls_event *event = request->poll.event;
 
 	request->poll.how = event->how;
 	request->refusal = REFUSAL_NONE;
@@ -191,7 +191,7 @@ poll_fetch(struct request *request, bool leads)
 static void
 poll_obey(struct request *request)
 {
-	struct polls_event *event = &request->poll.event;
+	struct polls_event *event = request->poll.event;
 
 	request->poll.said = false;
 	request->poll.phase = POLL_OVER;
@@ -343,9 +343,11 @@ poll_tell_change(struct request *request)
 	uint8_t resource[POLL_DIGEST_BYTES];
 	struct buf text = BUF_EMPTY;
 
-	poll_add_resource(&text, route->workspace, route->item, none);
-	poll_digest(&text, resource);
-	polls_invalidate(polls, resource, false);	/* lists are not shared */
+	if (!polls_are_idle(polls)) {
+		poll_add_resource(&text, route->workspace, route->item, none);
+		poll_digest(&text, resource);
+		polls_invalidate(polls, resource, false);	/* lists are not shared */
+	}
 	if (route->operation == OPERATION_CANCEL) {
 		buf_clear(&text);
 		poll_add_resource(&text, route->workspace, route->item, route->instance);

@@ -2,6 +2,7 @@
 #include "gate/undelivered.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,6 +19,7 @@ struct undelivered {
 	pthread_mutex_t lock;		/* guards what follows */
 	struct lost_table *table;
 	struct undelivered_counts counts;
+	atomic_bool any;		/* something is remembered or in flight; read without the lock */
 };
 
 struct undelivered_mail {
@@ -56,12 +58,26 @@ undelivered_free(struct undelivered **undelivered_p)
 	free(undelivered);
 }
 
+/* The table has changed; the lock is held. */
+static void
+undelivered_note(struct undelivered *undelivered)
+{
+	atomic_store(&undelivered->any, lost_count(undelivered->table) > 0);
+}
+
+bool
+undelivered_is_empty(const struct undelivered *undelivered)
+{
+	return !atomic_load(&undelivered->any);
+}
+
 void
 undelivered_fly(struct undelivered *undelivered, struct str tag, const uint8_t name[CLAIM_DIGEST_BYTES], const char id[CLAIM_ID_BYTES],
     int64_t keep_us)
 {
 	pthread_mutex_lock(&undelivered->lock);
 	lost_fly(undelivered->table, name, id);
+	undelivered_note(undelivered);
 	undelivered->settings.publish(undelivered->settings.arg, tag, name, id, LOST_FLYING, STR(""), keep_us);
 	pthread_mutex_unlock(&undelivered->lock);
 }
@@ -72,6 +88,7 @@ undelivered_look(struct undelivered *undelivered, const uint8_t name[CLAIM_DIGES
 {
 	pthread_mutex_lock(&undelivered->lock);
 	lost_look(undelivered->table, name, who, now.us, found);
+	undelivered_note(undelivered);
 	undelivered->counts.replayed += found->state == LOST_ANSWERED;
 	undelivered->counts.joined += found->state == LOST_FLYING;
 	undelivered->counts.unknown += found->state == LOST_UNKNOWN;
@@ -93,6 +110,7 @@ undelivered_forget(struct undelivered *undelivered, const uint8_t name[CLAIM_DIG
 
 	pthread_mutex_lock(&undelivered->lock);
 	lost_land(undelivered->table, name, id, LOST_NONE, STR(""), 0, 0, &joiner);
+	undelivered_note(undelivered);
 	pthread_mutex_unlock(&undelivered->lock);
 }
 
@@ -140,6 +158,7 @@ undelivered_land(struct undelivered *undelivered, struct str tag, const uint8_t 
 	pthread_mutex_lock(&undelivered->lock);
 	check(tag.n < LOST_TAG_BYTES);
 	joined = lost_land(undelivered->table, name, id, state, answer, keep_us, now.us, &joiner);
+	undelivered_note(undelivered);
 	/* What one who has joined is told is lost no more. */
 	undelivered->settings.publish(undelivered->settings.arg, tag, name, id, joined && state == LOST_ANSWERED ? LOST_NONE : state, answer,
 	    state == LOST_NONE || (joined && state == LOST_ANSWERED) ? UNDELIVERED_OVER_US : keep_us);

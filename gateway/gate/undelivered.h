@@ -25,6 +25,9 @@ struct undelivered *undelivered_new(const struct undelivered_settings *settings)
 /* After the workers' loops have been freed: no mail is under way any more. */
 void undelivered_free(struct undelivered **undelivered);
 
+/* Whether nothing is remembered or in flight: mostly, and then there is nothing to be found. Without a lock. */
+bool undelivered_is_empty(const struct undelivered *undelivered);
+
 /* As lost_fly, lost_look, lost_leave and lost_land, at NOW. TAG: of the fleet's key (lost_key). KEEP_US of a flight: by when it has landed. */
 void undelivered_fly(struct undelivered *undelivered, struct str tag, const uint8_t name[CLAIM_DIGEST_BYTES], const char id[CLAIM_ID_BYTES],
     int64_t keep_us);

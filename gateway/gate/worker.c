@@ -48,22 +48,6 @@ worker_make_ready(struct worker *worker, struct request *request)
 	loop_at_turn_end(worker->loop, &worker->ready_hook);
 }
 
-/* The turn is over: let the journal write its records. */
-static void
-on_records(void *arg)
-{
-	struct worker *worker = arg;
-
-	journal_wake(audit_journal(worker->shared->audit));
-}
-
-bool
-worker_record(struct worker *worker, struct journal_entry *entry)
-{
-	loop_at_turn_last(worker->loop, &worker->records_hook);
-	return journal_put_unheard(audit_journal(worker->shared->audit), entry);
-}
-
 void
 worker_random(struct worker *worker, uint8_t out[REQUEST_RANDOM_BYTES])
 {
@@ -189,7 +173,7 @@ worker_new(unsigned index, struct worker_shared *shared, struct config *config, 
 	worker->tls_servers = tls_servers;
 	worker->ready_tail = &worker->ready;
 	worker->ready_hook = (struct loop_hook){ .fn = on_ready, .arg = worker };
-	worker->records_hook = (struct loop_hook){ .fn = on_records, .arg = worker };
+	worker_records_init(worker);
 	spares_init(&worker->request_memory, sizeof(struct request), WORKER_SPARES);
 	spares_init(&worker->arena_memory, ARENA_SPARE_BYTES, WORKER_SPARES);
 	loop_timer_init(&worker->drain_timer, worker->loop, on_drain_look, worker);
@@ -245,6 +229,7 @@ worker_free(struct worker **worker_p)
 	worker_drop_access(worker);
 	keyring_unref(&worker->keyring);
 	caller_token_cache_free(&worker->known_tokens);
+	buf_fini(&worker->text);
 	free(worker->slots);
 	free(worker->free_slots);
 	spares_fini(&worker->request_memory);
@@ -333,7 +318,8 @@ worker_on_limiter(struct worker *worker, const struct limiter_event *event)
 		lost_hear(request, false, event->lost);
 	} else {
 		request->limiter_final = true;
-		request->final = *event;
+		request->final_verdict = event->verdict;
+		request->final_retry_after_s = event->retry_after_s;
 	}
 	request_make_ready(request);
 }
@@ -351,8 +337,11 @@ worker_on_polls(struct worker *worker, const struct polls_event *event)
 		poll_answer_unref(&answer);
 		return;		/* it crossed a cancel on its way */
 	}
-	poll_answer_unref(&request->poll.event.answer);
-	request->poll.event = *event;
+	if (request->poll.event)
+		poll_answer_unref(&request->poll.event->answer);
+	else
+		request->poll.event = arena_alloc(&request->arena, sizeof(*request->poll.event));
+	*request->poll.event = *event;
 	request->poll.said = true;
 	request_make_ready(request);
 }

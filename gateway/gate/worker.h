@@ -80,6 +80,8 @@ struct worker {
 	struct request *ready, **ready_tail;	/* to be run at the end of the turn */
 	struct loop_hook ready_hook;
 	struct loop_hook records_hook;	/* wakes the journal for the turn's records */
+	bool records_behind;		/* that has let the others go before it */
+	struct buf text;		/* that is being made; memory kept from one to the next */
 	struct loop_timer drain_timer;
 	bool draining, drained_told;
 	struct spares request_memory, arena_memory;	/* of its requests */
@@ -126,6 +128,10 @@ void worker_remove(struct worker *worker, struct request *request);
 void worker_make_ready(struct worker *worker, struct request *request);
 /* REQUEST_RANDOM_BYTES that tell its id apart; no secret. */
 void worker_random(struct worker *worker, uint8_t out[REQUEST_RANDOM_BYTES]);
+/* worker_records.c; its memory goes with the worker. */
+void worker_records_init(struct worker *worker);
+/* Room for a text that is no secret, empty, until it is asked for again. */
+struct buf *worker_text(struct worker *worker);
 /* Hand a record to the journal (journal_put), which is woken once for all records of a turn. */
 bool worker_record(struct worker *worker, struct journal_entry *entry);
 /* What IDENTITY calls the upstream with, as last heard; NULL where nothing was. */

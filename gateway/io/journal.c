@@ -29,7 +29,6 @@ static struct journal *
 journal_new(const struct journal_settings *settings)
 {
 	struct journal *j = calloc(1, sizeof(*j));
-	pthread_condattr_t attr;
 
 	check(j != NULL);
 	j->magic = JOURNAL_MAGIC;
@@ -41,10 +40,7 @@ journal_new(const struct journal_settings *settings)
 	buf_add(&j->directory, settings->directory);
 	j->queue_tail = &j->queue;
 	pthread_mutex_init(&j->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&j->filled, &attr);
-	pthread_condattr_destroy(&attr);
+	sem_init(&j->filled, 0, 0);
 	atomic_init(&j->up, true);
 	atomic_init(&j->free_bytes, -1);
 	return j;
@@ -61,7 +57,7 @@ journal_free(struct journal *j)
 		close(j->dirfd);
 	if (j->lockfd >= 0)
 		close(j->lockfd);	/* which unlocks */
-	pthread_cond_destroy(&j->filled);
+	sem_destroy(&j->filled);
 	pthread_mutex_destroy(&j->lock);
 	buf_fini(&j->directory);
 	buf_fini(&j->retention.collected);
@@ -72,12 +68,13 @@ journal_free(struct journal *j)
 	free(j);
 }
 
-/* Hold a record of our own; the thread does not run yet. */
+/* Hold a record of our own; the thread does not run yet. Takes MEMBERS. */
 static void
 open_hold(struct journal *j, enum journal_kind kind, struct buf *members)
 {
 	j->waiting++;
-	journal_hold(j, kind, members, clock_now_wall(), NULL);
+	journal_hold(j, kind, buf_str(members), clock_now_wall(), NULL);
+	buf_fini(members);
 }
 
 /* Hold a record of what was cut or is missing: the log line may be lost, the journal is not. */
@@ -219,7 +216,7 @@ journal_close(struct journal **journal)
 	check_magic(j, JOURNAL_MAGIC);
 	pthread_mutex_lock(&j->lock);
 	j->stop = true;
-	pthread_cond_signal(&j->filled);
+	sem_post(&j->filled);
 	pthread_mutex_unlock(&j->lock);
 	pthread_join(j->thread, NULL);
 	if (j->held.count == 0 && !j->failing)
@@ -284,7 +281,7 @@ put_queue(struct journal *j, struct journal_entry *entry)
 	bool taken;
 
 	check_magic(j, JOURNAL_MAGIC);
-	check(entry->kind < JOURNAL_KIND_COUNT);
+	check(entry->kind < JOURNAL_KIND_COUNT && (entry->lent.n == 0 || entry->loop != NULL));
 	entry->mail.run = on_acknowledged;
 	entry->next = NULL;
 	pthread_mutex_lock(&j->lock);
@@ -320,7 +317,7 @@ journal_wake(struct journal *j)
 		j->sleeping = false;
 	pthread_mutex_unlock(&j->lock);
 	if (wake)
-		pthread_cond_signal(&j->filled);
+		sem_post(&j->filled);
 }
 
 bool
@@ -345,7 +342,7 @@ journal_set_retention(struct journal *j, const struct journal_retention *retenti
 	if (retention->collected.n > 0)
 		buf_add_char(&j->retention.collected, '\0');
 	atomic_store(&j->retention.changed, true);
-	pthread_cond_signal(&j->filled);
+	sem_post(&j->filled);
 	pthread_mutex_unlock(&j->lock);
 }
 
@@ -370,6 +367,12 @@ int64_t
 journal_free_bytes(const struct journal *j)
 {
 	return atomic_load(&j->free_bytes);
+}
+
+int64_t
+journal_intent_us(const struct journal *j)
+{
+	return atomic_load_explicit(&j->intent_us, memory_order_relaxed);
 }
 
 bool

@@ -71,6 +71,7 @@ struct journal_entry {
 	struct journal_entry *next;	/* private */
 	enum journal_kind kind;
 	struct buf members;		/* taken by the journal */
+	struct str lent;		/* instead of them, where LOOP is set: the owner's, unchanged until ON_DONE has run */
 	struct wall_time time;
 	struct loop *loop;		/* where on_done runs; NULL: nowhere, the journal then calls free(entry) */
 	void (*on_done)(struct journal_entry *entry, bool ok);
@@ -149,6 +150,9 @@ bool journal_synced_head(struct journal *journal, bool all, struct journal_head 
 
 /* What is free on the journal's file system, as of the last second; -1 where it does not tell. Any thread. */
 int64_t journal_free_bytes(const struct journal *journal);
+
+/* How long it took lately until an intent was durable, since its time: what one that is put now will about take. 0: none was. Any thread. */
+int64_t journal_intent_us(const struct journal *journal);
 
 /* The journal's UUID, 36 characters. */
 struct str journal_uuid(const struct journal *journal);

@@ -16,11 +16,59 @@
 #define OUTCOME_DISK_BYTES 2048
 /* What a line has around its members: names, the label, two hashes; at most. */
 #define RECORD_DISK_BYTES 1024
+/* Memory of what is held is kept up to this: a batch of 1,024 records has less. */
+#define HELD_BYTES_KEPT (1u << 20)
 
 /* --- what is held --- */
 
+/* The bytes of a slice, good until something is added. */
+static struct str
+held_str(const struct journal_held *h, struct journal_slice slice)
+{
+	return (struct str){ h->bytes.p + slice.at, slice.n };
+}
+
+/* Add bytes. */
+static struct journal_slice
+held_add(struct journal_held *h, struct str bytes)
+{
+	struct journal_slice slice = { h->bytes.n, bytes.n };
+
+	buf_add(&h->bytes, bytes);
+	return slice;
+}
+
+/* RECORD, whose bytes FROM has, with a copy of them in TO. */
+static struct journal_record
+held_copy(struct journal_held *to, const struct journal_held *from, const struct journal_record *record)
+{
+	struct journal_record copy = *record;
+
+	copy.members = held_add(to, held_str(from, record->members));
+	copy.id = held_add(to, held_str(from, record->id));
+	return copy;
+}
+
+/* Some records are gone: give up their bytes, mostly all there are; where some stay, once they are the smaller part. */
+static void
+held_tidy(struct journal_held *h)
+{
+	struct journal_held before = { .bytes = h->bytes };
+
+	if (h->count == 0 && h->bytes.size <= HELD_BYTES_KEPT) {
+		buf_clear(&h->bytes);
+		h->tidied = 0;
+	} else if (h->count == 0 || h->bytes.n > 2 * h->tidied + HELD_BYTES_KEPT) {
+		h->bytes = BUF_EMPTY;
+		for (size_t i = 0; i < h->count; i++)
+			h->records[i] = held_copy(h, &before, &h->records[i]);
+		buf_fini(&before.bytes);
+		h->tidied = h->bytes.n;
+	}
+}
+
 void
-journal_hold(struct journal *j, enum journal_kind kind, struct buf *members, struct wall_time time,
+journal_hold(struct journal *j, enum journal_kind kind, struct str members, struct wall_time time,
     struct journal_entry *entry)
 {
 	struct journal_held *h = &j->held;
@@ -30,7 +78,7 @@ journal_hold(struct journal *j, enum journal_kind kind, struct buf *members, str
 		h->records = realloc(h->records, h->size * sizeof(h->records[0]));
 		check(h->records != NULL);
 	}
-	h->records[h->count++] = (struct journal_record){ kind, buf_take(members), BUF_EMPTY, time, entry, false };
+	h->records[h->count++] = (struct journal_record){ kind, held_add(h, members), { 0, 0 }, time, entry, false };
 }
 
 /* Acknowledgements on their way to one loop, which is woken once for all of them. */
@@ -69,14 +117,6 @@ record_acknowledge(struct journal_record *r, bool ok, struct commit_news *news)
 	news->last = &entry->mail;
 }
 
-/* Free what a record owns. */
-static void
-record_fini(struct journal_record *r)
-{
-	buf_fini(&r->members);
-	buf_fini(&r->id);
-}
-
 /* Give the ring's places of N records back, and the reservations of INTENTS that were refused. */
 static void
 commit_release(struct journal *j, size_t n, size_t intents)
@@ -107,13 +147,12 @@ journal_give_up(struct journal *j)
 		struct journal_record *r = &h->records[i];
 
 		record_acknowledge(r, false, &news);
-		if (r->kind == JOURNAL_INTENT)
-			record_fini(r);
-		else
+		if (r->kind != JOURNAL_INTENT)
 			h->records[kept++] = *r;
 	}
 	news_send(&news);
 	h->count = kept;
+	held_tidy(h);
 }
 
 size_t
@@ -123,13 +162,12 @@ journal_drop_held(struct journal *j)
 	struct commit_news news = { NULL, NULL, NULL };
 	size_t lost = h->count - h->written;
 
-	for (size_t i = 0; i < h->count; i++) {
+	for (size_t i = 0; i < h->count; i++)
 		record_acknowledge(&h->records[i], false, &news);
-		record_fini(&h->records[i]);
-	}
 	news_send(&news);
 	free(h->records);
-	*h = (struct journal_held){ NULL, 0, 0, 0 };
+	buf_fini(&h->bytes);
+	*h = (struct journal_held){ .records = NULL };
 	return lost;
 }
 
@@ -142,7 +180,7 @@ commit_drop_last(struct journal *j)
 	check(j->held.count > j->held.written);
 	last = &j->held.records[--j->held.count];
 	commit_release(j, !last->counted, 0);
-	record_fini(last);
+	held_tidy(&j->held);
 }
 
 /* --- faults --- */
@@ -208,6 +246,17 @@ commit_show(struct journal *j, bool anchors_alone)
 	pthread_mutex_unlock(&j->lock);
 }
 
+/* Note how long the oldest intent of those that are durable now has waited for that. */
+static void
+commit_note_wait(struct journal *j)
+{
+	for (size_t i = 0; i < j->held.written; i++)
+		if (j->held.records[i].kind == JOURNAL_INTENT) {
+			atomic_store_explicit(&j->intent_us, clock_now_wall().us - j->held.records[i].time.us, memory_order_relaxed);
+			break;
+		}
+}
+
 /* What is written is on the disk: acknowledge the intents, forget the records. */
 static void
 commit_settle(struct journal *j)
@@ -217,24 +266,25 @@ commit_settle(struct journal *j)
 	uint64_t seq = j->synced_head.seq;
 	bool anchors_alone = true;
 
+	commit_note_wait(j);
 	for (size_t i = 0; i < h->written; i++) {
 		struct journal_record *r = &h->records[i];
 
 		seq++;
 		anchors_alone = anchors_alone && r->kind == JOURNAL_ANCHOR;
 		if (r->kind == JOURNAL_INTENT) {
-			journal_intents_open(&j->open, buf_str(&r->id), seq, j->segment.first_seq, STR(""));
+			journal_intents_open(&j->open, held_str(h, r->id), seq, j->segment.first_seq, STR(""));
 			atomic_fetch_add(&j->records[JOURNAL_INTENT], 1);
 		} else if (r->kind == JOURNAL_OUTCOME) {
-			journal_intents_close(&j->open, buf_str(&r->id));
+			journal_intents_close(&j->open, held_str(h, r->id));
 		}
 		record_acknowledge(r, true, &news);
-		record_fini(r);
 	}
 	news_send(&news);
 	h->count -= h->written;
 	memmove(h->records, h->records + h->written, h->count * sizeof(h->records[0]));
 	h->written = 0;
+	held_tidy(h);
 	j->synced_head = j->head;
 	commit_show(j, anchors_alone);
 }
@@ -348,6 +398,19 @@ journal_has_room(struct journal *j, int64_t spare)
 
 /* --- write --- */
 
+/* Note the request_id that a record has: where its members begin with it, or anywhere in its LINE. */
+static void
+commit_name(struct journal_held *h, struct journal_record *r, struct str line)
+{
+	struct str members = held_str(h, r->members), id = journal_members_request_id(members);
+
+	if (id.n > 0)
+		r->id = (struct journal_slice){ r->members.at + (size_t)(id.p - members.p), id.n };
+	else
+		r->id = held_add(h, journal_line_request_id(line));
+	check(r->id.n > 0);	/* a bug of the owner; once it is in the file, no start would take it */
+}
+
 /* Build the lines of what is held and not written, on top of HEAD; whether an intent is among them. */
 static bool
 commit_build(struct journal *j, struct journal_head *head)
@@ -360,15 +423,10 @@ commit_build(struct journal *j, struct journal_head *head)
 		struct journal_record *r = &h->records[i];
 		size_t start = j->lines.n;
 
-		journal_line_build(&j->lines, buf_str(&j->prefix), head, r->time, buf_str(&r->members));
+		journal_line_build(&j->lines, buf_str(&j->prefix), head, r->time, held_str(h, r->members));
 		intent |= r->kind == JOURNAL_INTENT;
-		if (r->kind != JOURNAL_INTENT && r->kind != JOURNAL_OUTCOME)
-			continue;
-		if (r->id.n == 0)
-			buf_add(&r->id, journal_members_request_id(buf_str(&r->members)));
-		if (r->id.n == 0)
-			buf_add(&r->id, journal_line_request_id(str_sub(buf_str(&j->lines), start, j->lines.n - 1)));
-		check(r->id.n > 0);	/* a bug of the owner; once it is in the file, no start would take it */
+		if ((r->kind == JOURNAL_INTENT || r->kind == JOURNAL_OUTCOME) && r->id.n == 0)
+			commit_name(h, r, str_sub(buf_str(&j->lines), start, j->lines.n - 1));
 	}
 	return intent;
 }
@@ -451,7 +509,8 @@ journal_commit_event(struct journal *j, struct buf *members)
 	pthread_mutex_lock(&j->lock);
 	j->waiting++;
 	pthread_mutex_unlock(&j->lock);
-	journal_hold(j, JOURNAL_EVENT, members, clock_now_wall(), NULL);
+	journal_hold(j, JOURNAL_EVENT, buf_str(members), clock_now_wall(), NULL);
+	buf_fini(members);
 	if (journal_commit(j, true))
 		return true;
 	commit_drop_last(j);
@@ -468,20 +527,21 @@ bool
 journal_commit_kept(struct journal *j)
 {
 	struct journal_held *h = &j->held;
-	struct journal_record *others = calloc(h->count + 1, sizeof(*others));
-	size_t aside = 0, kept = h->written;
+	struct journal_held others = { .records = calloc(h->count + 1, sizeof(others.records[0])) };
+	size_t kept = h->written;
 	bool ok;
 
-	check(others != NULL);
+	check(others.records != NULL);
 	for (size_t i = h->written; i < h->count; i++)
 		if (journal_kind_can_wait(h->records[i].kind))
-			others[aside++] = h->records[i];
+			others.records[others.count++] = held_copy(&others, h, &h->records[i]);
 		else
 			h->records[kept++] = h->records[i];
 	h->count = kept;
 	ok = journal_commit(j, true);
-	for (size_t i = 0; i < aside; i++)	/* there is room in the array: they have been in it */
-		h->records[h->count++] = others[i];
-	free(others);
+	for (size_t i = 0; i < others.count; i++)	/* there is room in the array: they have been in it */
+		h->records[h->count++] = held_copy(h, &others, &others.records[i]);
+	free(others.records);
+	buf_fini(&others.bytes);
 	return ok;
 }

@@ -12,6 +12,7 @@
 #define JOBGATE_IO_JOURNAL_STATE_H
 
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 
 #include "io/journal.h"
@@ -22,10 +23,13 @@
 
 #define JOURNAL_SYNC_BUCKETS 16
 
+/* Bytes of what is held, by their place: the memory moves when it grows. */
+struct journal_slice { size_t at, n; };
+
 struct journal_record {
 	enum journal_kind kind;
-	struct buf members;		/* owned */
-	struct buf id;			/* request_id of an intent or outcome; owned, empty until it was written */
+	struct journal_slice members;
+	struct journal_slice id;	/* request_id of an intent or outcome; empty until it was written */
 	struct wall_time time;
 	struct journal_entry *entry;	/* to be acknowledged; NULL when that is done */
 	bool counted;			/* it was written once: it occupies no room of the ring any more */
@@ -35,6 +39,8 @@ struct journal_record {
 struct journal_held {
 	struct journal_record *records;
 	size_t count, size, written;
+	struct buf bytes;		/* of them, and of some that are gone; memory kept from batch to batch */
+	size_t tidied;			/* so many when those of the gone were last given up */
 };
 
 struct journal {
@@ -52,7 +58,7 @@ struct journal {
 
 	/* Shared, under the lock, which is held for a few instructions. */
 	pthread_mutex_t lock;
-	pthread_cond_t filled;		/* the writer waits for it */
+	sem_t filled;			/* the writer waits for it: a condition would wake it to a lock that another has */
 	struct journal_entry *queue, **queue_tail;
 	size_t waiting;			/* records in the queue, or held and never written */
 	size_t reserved;		/* outcomes that are to come for intents taken */
@@ -65,7 +71,7 @@ struct journal {
 	atomic_uint_fast64_t records[JOURNAL_KIND_COUNT];
 	atomic_uint_fast64_t dropped_refusals, recovered_unknown, syncs, sync_us_sum;
 	atomic_uint_fast64_t sync_buckets[JOURNAL_SYNC_BUCKETS];
-	atomic_int_fast64_t free_bytes;
+	atomic_int_fast64_t free_bytes, intent_us;
 
 	/* The writer's own (journal_open's until the thread runs, journal_close's when it has ended). */
 	struct journal_segment segment;
@@ -85,8 +91,8 @@ struct journal {
 
 /* --- journal_commit.c: the writer's thread only --- */
 
-/* Add a record; ENTRY may be NULL. Takes MEMBERS. */
-void journal_hold(struct journal *j, enum journal_kind kind, struct buf *members, struct wall_time time,
+/* Add a record; ENTRY may be NULL. MEMBERS are copied. */
+void journal_hold(struct journal *j, enum journal_kind kind, struct str members, struct wall_time time,
     struct journal_entry *entry);
 
 /*

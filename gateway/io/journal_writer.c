@@ -1,4 +1,5 @@
 /* The writer thread: takes what was put, commits it in groups, and tries again while the disk fails. */
+#include <errno.h>
 #include <string.h>
 
 #include "base/check.h"
@@ -42,16 +43,18 @@ writer_deadline(const struct journal *j)
 	return j->look_at;
 }
 
-/* Wait for entries, DEADLINE or the stop; the lock is held. */
+/* Wait for entries, DEADLINE or the stop; the lock is held, but while it waits. */
 static void
 writer_wait(struct journal *j, struct mono_time deadline)
 {
 	struct timespec ts = { deadline.us / CLOCK_SECOND, deadline.us % CLOCK_SECOND * 1000 };
+	bool late = false;
 
-	while (j->queue == NULL && (!j->stop || j->failing) && (j->failing || !atomic_load(&j->retention.changed))) {
+	while (!late && j->queue == NULL && (!j->stop || j->failing) && (j->failing || !atomic_load(&j->retention.changed))) {
 		j->sleeping = true;
-		if (pthread_cond_timedwait(&j->filled, &j->lock, &ts) != 0)
-			break;	/* ETIMEDOUT */
+		pthread_mutex_unlock(&j->lock);
+		late = sem_clockwait(&j->filled, CLOCK_MONOTONIC, &ts) != 0 && errno == ETIMEDOUT;
+		pthread_mutex_lock(&j->lock);
 	}
 	j->sleeping = false;
 }
@@ -76,7 +79,8 @@ writer_take(struct journal *j)
 	pthread_mutex_unlock(&j->lock);
 	for (; list; list = next) {
 		next = list->next;
-		journal_hold(j, list->kind, &list->members, list->time, list);
+		journal_hold(j, list->kind, list->lent.n > 0 ? list->lent : buf_str(&list->members), list->time, list);
+		buf_fini(&list->members);
 	}
 	return more;
 }

@@ -13,6 +13,9 @@
 
 #include "base/check.h"
 
+/* Mail of the loop's own thread is read so often at the end of a turn before descriptors are looked at again: chains of it are shorter. */
+#define LOOP_MAIL_ROUNDS 8
+
 /* Hooks in their order. */
 struct loop_hooks {
 	struct loop_hook *first, **tail;
@@ -24,42 +27,65 @@ struct loop {
 	int wake_fd;			/* eventfd */
 	struct mono_time turn_began;
 	bool stop;
-	bool mail_from_itself;		/* is in the queue, unless it was read meanwhile */
 	struct loop_timers timers;
+	struct mail *own, **own_tail;	/* mail from its own thread */
 	struct loop_hooks hooks, last;	/* of this turn; LAST run when there are no others */
 	pthread_mutex_t lock;		/* guards the mail queue; held for a few instructions */
-	struct mail *mails, **mails_tail;
+	struct mail *mails, **mails_tail;	/* from other threads */
 };
 
 /* The loop that this thread runs. */
 static _Thread_local struct loop *loop_of_thread;
 
-void
-loop_read_mail(struct loop *loop)
+/* Take the list that a queue is. */
+static struct mail *
+mails_take(struct mail **mails, struct mail ***tail)
 {
-	struct mail *list, *next;
+	struct mail *list = *mails;
 
-	pthread_mutex_lock(&loop->lock);
-	list = loop->mails;
-	loop->mails = NULL;
-	loop->mails_tail = &loop->mails;
-	pthread_mutex_unlock(&loop->lock);
+	*mails = NULL;
+	*tail = mails;
+	return list;
+}
+
+/* Read a list. */
+static void
+mails_read(struct mail *list)
+{
+	struct mail *next;
+
 	for (; list; list = next) {
 		next = list->next;
 		list->run(list);
 	}
 }
 
+/* Read what other threads have sent. */
+static void
+loop_read_others(struct loop *loop)
+{
+	struct mail *list;
+
+	pthread_mutex_lock(&loop->lock);
+	list = mails_take(&loop->mails, &loop->mails_tail);
+	pthread_mutex_unlock(&loop->lock);
+	mails_read(list);
+}
+
+void
+loop_read_mail(struct loop *loop)
+{
+	mails_read(mails_take(&loop->own, &loop->own_tail));
+	loop_read_others(loop);
+}
+
 /* Other threads have queued mail. */
 static void
 on_wake(evutil_socket_t fd, short what, void *arg)
 {
-	uint64_t count;
-
+	(void)fd;
 	(void)what;
-	while (read(fd, &count, sizeof(count)) < 0)
-		break;	/* EAGAIN: somebody else's wake; the queue is looked at all the same */
-	loop_read_mail(arg);
+	loop_read_others(arg);
 }
 
 struct loop *
@@ -82,10 +108,12 @@ loop_new(void)
 	loop->hooks.tail = &loop->hooks.first;
 	loop->last.tail = &loop->last.first;
 	loop->mails_tail = &loop->mails;
+	loop->own_tail = &loop->own;
 	pthread_mutex_init(&loop->lock, NULL);
 	loop->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	check(loop->wake_fd >= 0);
-	loop->wake_event = event_new(loop->base, loop->wake_fd, EV_READ | EV_PERSIST, on_wake, loop);
+	/* By the edge: each write is told once, and the count, which nobody needs, is never read. */
+	loop->wake_event = event_new(loop->base, loop->wake_fd, EV_READ | EV_PERSIST | EV_ET, on_wake, loop);
 	check(loop->wake_event != NULL && event_add(loop->wake_event, NULL) == 0);
 	return loop;
 }
@@ -122,14 +150,26 @@ hooks_take(struct loop_hooks *hooks)
 	return hook;
 }
 
-/* Run the hooks of the turn, and those that they schedule. */
+/*
+ * Run the hooks of the turn. READS: then what this thread has written to the loop, and so on with what comes of that: a request that waits
+ * for the limiter's word on its own thread has it without another look at the descriptors. What is done last comes behind all of it.
+ */
 static void
-loop_end_turn(struct loop *loop)
+loop_end_turn(struct loop *loop, bool reads)
 {
 	struct loop_hook *hook;
+	unsigned rounds = 0;
 
-	while ((hook = hooks_take(&loop->hooks)) != NULL || (hook = hooks_take(&loop->last)) != NULL)
-		hook->fn(hook->arg);
+	for (;;) {
+		if ((hook = hooks_take(&loop->hooks)) != NULL)
+			hook->fn(hook->arg);
+		else if (reads && loop->own != NULL && rounds++ < LOOP_MAIL_ROUNDS)
+			mails_read(mails_take(&loop->own, &loop->own_tail));
+		else if ((hook = hooks_take(&loop->last)) != NULL)
+			hook->fn(hook->arg);
+		else
+			break;
+	}
 }
 
 void
@@ -140,18 +180,17 @@ loop_run(struct loop *loop)
 	loop->stop = false;
 	loop->turn_began = (struct mono_time){ 0 };
 	loop_of_thread = loop;
-	loop_end_turn(loop);	/* what was made ready before the loop ran */
+	loop_read_others(loop);	/* what this thread wrote before comes before what it writes from now on */
+	loop_end_turn(loop, false);	/* what was made ready before the loop ran */
 	while (!loop->stop) {
-		bool mail = loop->mail_from_itself;
+		/* One look before it is read: who has sent a request and gone in one breath is not asked for. */
+		bool mail = loop->own != NULL;
 
 		loop->turn_began = clock_now_mono();
-		loop->mail_from_itself = false;
 		loop_timers_tell(&loop->timers);
 		check(event_base_loop(loop->base, EVLOOP_ONCE | (mail ? EVLOOP_NONBLOCK : 0)) >= 0);
 		loop_timers_run(&loop->timers);
-		if (mail)
-			loop_read_mail(loop);
-		loop_end_turn(loop);
+		loop_end_turn(loop, mail);
 	}
 	loop_of_thread = before;
 }
@@ -245,31 +284,25 @@ loop_unhook(struct loop *loop, struct loop_hook *hook)
 		check(hooks_remove(&loop->hooks, hook) || hooks_remove(&loop->last, hook));
 }
 
-/* Wake LOOP for the mail that was queued; on its own thread that is no system call. */
-static void
-loop_wake(struct loop *loop)
-{
-	uint64_t one = 1;
-
-	if (loop == loop_of_thread)
-		loop->mail_from_itself = true;
-	else
-		check(write(loop->wake_fd, &one, sizeof(one)) == sizeof(one));
-}
-
 void
 loop_post_all(struct loop *loop, struct mail *first, struct mail *last)
 {
+	uint64_t one = 1;
 	bool wake;
 
 	last->next = NULL;
+	if (loop == loop_of_thread) {
+		*loop->own_tail = first;
+		loop->own_tail = &last->next;
+		return;
+	}
 	pthread_mutex_lock(&loop->lock);
 	wake = loop->mails == NULL;
 	*loop->mails_tail = first;
 	loop->mails_tail = &last->next;
 	pthread_mutex_unlock(&loop->lock);
 	if (wake)
-		loop_wake(loop);
+		check(write(loop->wake_fd, &one, sizeof(one)) == sizeof(one));
 }
 
 void

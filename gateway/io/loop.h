@@ -56,7 +56,10 @@ struct mail {
 	void (*run)(struct mail *mail);
 };
 
-/* Any thread. Mails of one sender arrive in order. The receiver is woken once for all that is queued. */
+/*
+ * Any thread. Mails of one sender arrive in order. The receiver is woken once for all that is queued; what it writes to itself it reads
+ * after another look at the descriptors, and in the same turn what is written in answer to that.
+ */
 void loop_post(struct loop *loop, struct mail *mail);
 /* The same for a chain of mails, from FIRST by NEXT to LAST. */
 void loop_post_all(struct loop *loop, struct mail *first, struct mail *last);

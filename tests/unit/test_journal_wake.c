@@ -25,10 +25,32 @@ test_unheard(void **state)
 	fixture_free(f);
 }
 
+/* How long the oldest intent of a batch waited is known, as long as the last one's is. */
+static void
+test_tells_how_long_an_intent_takes(void **state)
+{
+	struct fixture *f = fixture_new();
+
+	(void)state;
+	fixture_open(f);
+	assert_int_equal(journal_intent_us(f->journal), 0);
+	assert_true(fixture_put_at(f, JOURNAL_INTENT, "a", (struct wall_time){ clock_now_wall().us - 30 * CLOCK_SECOND }));
+	fixture_wait(f);
+	assert_true(journal_intent_us(f->journal) >= 30 * CLOCK_SECOND);
+	assert_true(fixture_put(f, JOURNAL_OUTCOME, "a"));
+	assert_true(fixture_put(f, JOURNAL_INTENT, "b"));
+	fixture_wait(f);
+	assert_true(journal_intent_us(f->journal) < 30 * CLOCK_SECOND);
+	fixture_free(f);
+}
+
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_unheard) };
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_unheard),
+		cmocka_unit_test(test_tells_how_long_an_intent_takes),
+	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -274,6 +274,59 @@ test_a_turn_ages(void **state)
 	loop_free(&a.loop);
 }
 
+struct echo {
+	struct mail mail;
+	struct loop *loop;
+	struct loop_hook last;
+	unsigned count, lasts;
+};
+
+static void
+on_echo(struct mail *mail)
+{
+	struct echo *echo = (struct echo *)mail;
+
+	if (echo->loop == NULL)		/* what loop_free has read */
+		return;
+	echo->count++;
+	loop_at_turn_last(echo->loop, &echo->last);
+	loop_post(echo->loop, &echo->mail);
+}
+
+static void
+on_echo_last(void *arg)
+{
+	struct echo *echo = arg;
+
+	echo->lasts++;
+}
+
+static void
+on_enough(void *arg)
+{
+	loop_stop(arg);
+}
+
+/* Who writes to itself without end keeps the loop neither from its timers nor from what is done once a turn. */
+static void
+test_mail_to_itself_without_end(void **state)
+{
+	struct echo echo = { .mail = { NULL, on_echo }, .loop = loop_new() };
+	struct loop_timer timer;
+
+	(void)state;
+	echo.last = (struct loop_hook){ .fn = on_echo_last, .arg = &echo };
+	loop_timer_init(&timer, echo.loop, on_enough, echo.loop);
+	loop_timer_at(&timer, mono_add(loop_now(echo.loop), 10 * CLOCK_MS));
+	loop_post(echo.loop, &echo.mail);
+	loop_run(echo.loop);
+	assert_true(echo.count > 100);
+	assert_true(echo.lasts > 10);
+	assert_true(echo.lasts < echo.count);
+	loop_timer_fini(&timer);
+	loop_free(&echo.loop);
+}
+
 static void
 on_due(void *arg)
 {
@@ -392,6 +445,7 @@ main(void)
 		cmocka_unit_test(test_last_hooks_run_behind_all_others),
 		cmocka_unit_test(test_mail_to_itself),
 		cmocka_unit_test(test_a_turn_ages),
+		cmocka_unit_test(test_mail_to_itself_without_end),
 		cmocka_unit_test(test_timers),
 		cmocka_unit_test(test_timers_keep_their_order),
 		cmocka_unit_test(test_a_timer_set_by_a_timer_takes_a_turn),

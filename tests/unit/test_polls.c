@@ -413,8 +413,10 @@ test_what_a_waiter_saw_is_not_lost(void **state)
 	struct polls_ask a = ask_of(2);
 
 	(void)state;
+	assert_true(polls_are_idle(polls));
 	ask_change(1);
 	ask_change(3);
+	assert_false(polls_are_idle(polls));
 	polls_sent(polls, ticket(1));
 	polls_invalidate(polls, id_make(1, 1).resource, false);	/* a cancel, while the call is under way: nothing is kept of it */
 	forget();

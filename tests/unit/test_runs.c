@@ -119,6 +119,25 @@ test_there_is_a_bound(void **state)
 	assert_true(runs_any_open(runs, uuid(69999 % 500), uuid(1), at(2699), at(2699)));
 }
 
+/* The ring was full, and more than once: what is in it is found by request and by item, and what it had before is not. */
+static void
+test_a_full_ring_finds_its_own(void **state)
+{
+	(void)state;
+	for (unsigned n = 0; n < 200000; n++) {
+		runs_sent(runs, uuid(n / 100), uuid(n), at(2000 + n / 100));
+		runs_ended(runs, uuid(n), n % 2 ? RUNS_INSTANCE : RUNS_NOTHING, uuid(n));
+	}
+	for (unsigned n = 140001; n < 200000; n += 1998)
+		assert_true(runs_has_instance(runs, uuid(n / 100), uuid(n)));
+	assert_false(runs_has_instance(runs, uuid(1400), uuid(140000)));	/* it started nothing */
+	assert_false(runs_has_instance(runs, uuid(1000), uuid(100001)));
+	assert_false(runs_any_open(runs, uuid(1999), uuid(1), at(2000), at(9999)));
+	runs_ended(runs, uuid(100001), RUNS_NOTHING, none);	/* not known any more */
+	assert_true(runs_knows_since(runs, at(3345)));
+	assert_false(runs_knows_since(runs, at(3340)));
+}
+
 /* All of one item: looking for a request once went through all runs of its item, which made each slower than the one before. */
 static void
 test_one_item_may_have_them_all(void **state)
@@ -143,6 +162,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_sent_again_it_counts_from_then, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_it_knows_how_far_back_it_knows, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_there_is_a_bound, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_full_ring_finds_its_own, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_one_item_may_have_them_all, setup, teardown),
 	};
 
