@@ -244,12 +244,10 @@ in_report_body(struct request *request, const struct jobbody_result *result)
 static void
 in_validate(struct request *request)
 {
-	struct jobbody_result result;	/* 2.4 KB: neither cleared nor kept, its texts are in the arena */
+	struct jobbody_result result = { .ok = false };
 
 	if (request->route.operation != OPERATION_RUN || request->caller->validate == CONFIG_VALIDATE_OFF)
 		return;
-	result.ok = false;
-	result.fault_count = 0;
 	if (request->body_is_coded && request->body.n > 0)
 		result.message = STR("The body has a Content-Encoding and cannot be checked; send it plain.");
 	else

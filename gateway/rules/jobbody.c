@@ -326,9 +326,7 @@ jobbody_check(struct arena *arena, struct str body, struct jobbody_result *resul
 {
 	struct jobbody_checker c = { .arena = arena, .result = result, .member = "the body" };
 
-	result->ok = true;	/* the list is long, and mostly empty: it is not cleared */
-	result->message = (struct str){ NULL, 0 };
-	result->fault_count = result->fault_total = 0;
+	*result = (struct jobbody_result){ .ok = true };
 	if (body.n == 0)
 		return;
 	if (body.n > JOBBODY_KEYS_BODY_MAX) {
