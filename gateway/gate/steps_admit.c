@@ -390,6 +390,15 @@ step_next(struct request *request)
 		admit_say_ready(request);
 }
 
+/* Until when the first byte may be written: a grant is used while it is at most half the jitter old (P1). */
+static struct mono_time
+admit_begin_by(const struct request *request, struct mono_time now)
+{
+	const struct config_quota *quota = &request->config->identities[request->caller->identity].quota;
+
+	return request->granted ? mono_add(request->token_asked_at, quota->jitter_us / 2) : mono_add(now, ADMIT_LATE_US);
+}
+
 /* Send: the token is fresh, the intent durable, the connection up. */
 static void
 admit_send(struct request *request, struct mono_time now)
@@ -402,19 +411,10 @@ admit_send(struct request *request, struct mono_time now)
 	forward_message(request);
 	if (request->route.operation == OPERATION_RUN)
 		runs_sent(request->worker->shared->runs, request->route.item, request_id(request), now);
-	upstream_send(request->call, request->method, mono_add(now, ADMIT_LATE_US));
+	upstream_send(request->call, request->method, admit_begin_by(request, now), mono_add(now, ADMIT_LATE_US));
 	poll_sent(request);
 	request_goto(request, REQUEST_FORWARDING);
 	request_set_deadline(request, mono_add(now, request->config->upstream.timeout_us));
-}
-
-/* Whether the token may still be used: its grant is at most half the jitter old (P1). */
-static bool
-admit_token_is_fresh(const struct request *request, struct mono_time now)
-{
-	const struct config_quota *quota = &request->config->identities[request->caller->identity].quota;
-
-	return mono_since(now, request->token_asked_at) <= quota->jitter_us / 2;
 }
 
 void
@@ -431,7 +431,7 @@ step_ready(struct request *request)
 	if (!admit_connect(request, true))
 		return;
 	now = loop_now(request->worker->loop);
-	if (request->granted && !admit_token_is_fresh(request, now)) {
+	if (request->granted && mono_since(now, admit_begin_by(request, now)) > 0) {
 		admit_ask(request);	/* it lapses; another is waited for */
 		return;
 	}

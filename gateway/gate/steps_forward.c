@@ -146,7 +146,7 @@ forwarding_failed(struct request *request)
 	bool late = failure->reason == UPSTREAM_REASON_TIMEOUT;
 
 	if (failure->written_bytes == 0) {
-		if (!request->retried && !request->late && !request->client_gone)
+		if ((!request->retried || failure->reason == UPSTREAM_REASON_LATE) && !request->late && !request->client_gone)
 			return true;
 		request->result = RESULT_FAILED;
 		request_refuse(request, late ? REFUSAL_UPSTREAM_TIMEOUT : REFUSAL_UPSTREAM,
@@ -165,7 +165,7 @@ static void
 forwarding_unsend(struct request *request)
 {
 	poll_turned_back(request);
-	request->retried = true;
+	request->retried = request->retried || request->failure.reason != UPSTREAM_REASON_LATE;
 	request->was_sent = false;
 	request->attempts--;
 }

@@ -53,7 +53,7 @@ on_fetch_ready(void *arg)
 
 	check_magic(fetch, FETCH_MAGIC);
 	buf_add(upstream_message(fetch->call, fetch->message.n), buf_str(&fetch->message));
-	upstream_send(fetch->call, str_from(fetch->method), fetch->deadline);
+	upstream_send(fetch->call, str_from(fetch->method), fetch->deadline, fetch->deadline);
 	buf_wipe(&fetch->message);
 }
 

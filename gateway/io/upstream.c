@@ -39,7 +39,7 @@ upstream_reason_name(enum upstream_reason reason)
 {
 	static const char *const names[] = {
 		[UPSTREAM_REASON_RESOLVE] = "resolve", [UPSTREAM_REASON_REFUSED] = "refused", [UPSTREAM_REASON_TIMEOUT] = "timeout",
-		[UPSTREAM_REASON_PROXY] = "proxy", [UPSTREAM_REASON_TLS] = "tls", [UPSTREAM_REASON_CLOSED] = "closed", [UPSTREAM_REASON_MALFORMED] = "malformed",
+		[UPSTREAM_REASON_PROXY] = "proxy", [UPSTREAM_REASON_TLS] = "tls", [UPSTREAM_REASON_LATE] = "late", [UPSTREAM_REASON_CLOSED] = "closed", [UPSTREAM_REASON_MALFORMED] = "malformed",
 		[UPSTREAM_REASON_TOO_LARGE] = "too_large",
 	};
 

@@ -46,6 +46,7 @@ enum upstream_reason {
 	UPSTREAM_REASON_TIMEOUT,	/* the phase's or the call's deadline */
 	UPSTREAM_REASON_PROXY,		/* the proxy has given no tunnel */
 	UPSTREAM_REASON_TLS,		/* handshake failed or the peer is not who it should be */
+	UPSTREAM_REASON_LATE,		/* the turn came to its write only when it was not to be begun any more */
 	UPSTREAM_REASON_CLOSED,		/* the connection ended before a whole response */
 	UPSTREAM_REASON_MALFORMED,	/* not HTTP/1.1, or framing that cannot be trusted */
 	UPSTREAM_REASON_TOO_LARGE,	/* head or body over the bound */
@@ -108,10 +109,11 @@ struct buf *upstream_message(struct upstream_call *call, size_t room);
 
 /*
  * Send what was appended to upstream_message on the borrowed connection, at the end of the turn, and wipe it. METHOD decides
- * the response's framing. DEADLINE ends the call with UPSTREAM_REASON_TIMEOUT. Must follow on_ready, once. A
+ * the response's framing. Nothing of it is written that was not begun by BEGIN_BY
+ * (UPSTREAM_REASON_LATE). DEADLINE ends the call with UPSTREAM_REASON_TIMEOUT. Must follow on_ready, once. A
  * connection found dead before the first byte ends in on_failed with written_bytes 0.
  */
-void upstream_send(struct upstream_call *call, struct str method, struct mono_time deadline);
+void upstream_send(struct upstream_call *call, struct str method, struct mono_time begin_by, struct mono_time deadline);
 
 /* Bytes of the request handed to the kernel so far. */
 uint64_t upstream_written(const struct upstream_call *call);

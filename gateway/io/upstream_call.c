@@ -215,10 +215,14 @@ upstream_message(struct upstream_call *call, size_t room)
 	return message;
 }
 
-/* Send MESSAGE, unless the connection is found dead. */
+/* Send MESSAGE, unless it has become too late for that or the connection is found dead. */
 static void
 call_write(struct upstream_call *call, struct str message)
 {
+	if (mono_since(loop_now(call->upstream->loop), call->begin_by) > 0) {
+		upstream_call_fail(call, UPSTREAM_REASON_LATE, "this worker was too busy to begin in time");
+		return;
+	}
 	if (!upstream_connection_is_quiet(call->connection, UPSTREAM_LOOK_US)) {
 		upstream_call_fail(call, UPSTREAM_REASON_CLOSED, "found closed before the request was written");
 		return;
@@ -248,7 +252,7 @@ upstream_write(void *arg)
 }
 
 void
-upstream_send(struct upstream_call *call, struct str method, struct mono_time deadline)
+upstream_send(struct upstream_call *call, struct str method, struct mono_time begin_by, struct mono_time deadline)
 {
 	struct upstream *upstream = call->upstream;
 
@@ -257,6 +261,7 @@ upstream_send(struct upstream_call *call, struct str method, struct mono_time de
 	check(upstream->message.n > call->message_at && upstream->message.n <= upstream->message_end);
 	call->sent = true;
 	call->total_bytes = upstream->message.n - call->message_at;
+	call->begin_by = begin_by;
 	call->deadline = deadline;
 	upstream_reader_init(&call->reader, method, &upstream->settings);
 	loop_at_turn_end(upstream->loop, &upstream->write);

@@ -98,7 +98,7 @@ struct upstream_call {
 	size_t message_at;		/* where that begins in the upstream's */
 	uint64_t total_bytes;		/* of the request */
 	uint64_t written_bytes;
-	struct mono_time deadline;	/* once it is sent */
+	struct mono_time begin_by, deadline;	/* once it is sent */
 	struct upstream_failure failure;	/* set once it has failed */
 	struct upstream_reader reader;		/* set once it is sent, but for its buffers; last, as its head */
 };

@@ -227,6 +227,31 @@ test_an_answer_in_the_turn_of_its_deadline(void **state)
 	fixture_fini(&f);
 }
 
+/* A turn that comes to its messages too late writes none of what was not to be begun any more. */
+static void
+test_a_write_that_comes_too_late(void **state)
+{
+	struct fixture f;
+	struct exchange x;
+
+	(void)state;
+	fixture_init(&f, &(struct fixture_options){ 0 });
+	f.peer.steps[0] = (struct peer_step){ .response = OK_RESPONSE };
+	f.peer.step_count = 1;
+	exchange_begin(&f, &x, false, "POST", 0);
+	x.hold = true;
+	x.begin_ms = 1;
+	fixture_run(&f, until_ready);
+	fixture_send(&x);
+	usleep(3000);
+	fixture_run(&f, until_ended);
+	assert_int_equal(x.responses, 0);
+	assert_int_equal(x.failure.reason, UPSTREAM_REASON_LATE);
+	assert_int_equal(x.failure.written_bytes, 0);
+	exchange_end(&x);
+	fixture_fini(&f);
+}
+
 static void
 test_a_mebibyte_both_ways(void **state)
 {
@@ -616,6 +641,7 @@ main(void)
 		cmocka_unit_test(test_records_that_come_together),
 		cmocka_unit_test(test_a_turn_of_many),
 		cmocka_unit_test(test_an_answer_in_the_turn_of_its_deadline),
+		cmocka_unit_test(test_a_write_that_comes_too_late),
 		cmocka_unit_test(test_a_mebibyte_both_ways),
 		cmocka_unit_test(test_many_calls_at_once),
 		cmocka_unit_test(test_sessions_are_resumed),

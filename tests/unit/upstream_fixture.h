@@ -111,7 +111,7 @@ struct exchange {
 	const char *method;
 	struct buf body;
 	size_t body_n;
-	int64_t deadline_ms;
+	int64_t begin_ms, deadline_ms;
 	bool hold;			/* do not send in on_ready */
 	bool cancel_in_hook;
 	int readies, responses, failures;
@@ -131,7 +131,8 @@ fixture_send(struct exchange *x)
 
 	buf_printf(message, "%s /x HTTP/1.1\r\nHost: " NAME "\r\nContent-Length: %zu\r\n\r\n", x->method, x->body.n);
 	buf_add(message, buf_str(&x->body));
-	upstream_send(x->call, str_from(x->method), mono_add(clock_now_mono(), x->deadline_ms * CLOCK_MS));
+	upstream_send(x->call, str_from(x->method), mono_add(clock_now_mono(), x->begin_ms * CLOCK_MS),
+	    mono_add(clock_now_mono(), x->deadline_ms * CLOCK_MS));
 }
 
 static inline void
@@ -295,7 +296,7 @@ fixture_fini(struct fixture *f)
 static inline void
 exchange_begin(struct fixture *f, struct exchange *x, bool fresh, const char *method, size_t body_n)
 {
-	*x = (struct exchange){ .fixture = f, .method = method, .deadline_ms = 8000 };
+	*x = (struct exchange){ .fixture = f, .method = method, .begin_ms = 8000, .deadline_ms = 8000 };
 	for (size_t i = 0; i < body_n; i++)
 		buf_add_char(&x->body, (char)('a' + i % 23));
 	f->exchange = x;
