@@ -407,7 +407,7 @@ def test_the_look_up_costs_no_command(three):
     for _ in range(20):
         assert run(gateways[0]).status == 202
     after = calls()
-    assert {name for name in after if after[name] != before.get(name, 0)} <= {"evalsha", "get", "set", "time", "info", "ping", "config|get"}
+    assert {name for name in after if after[name] != before.get(name, 0)} <= {"evalsha", "get", "mget", "set", "time", "info", "ping", "config|get"}
     assert len(sim.ledger()) == 20
 
 

@@ -419,6 +419,64 @@ test_in_hand_is_not_wanted(void **state)
 	assert_int_equal(granted(), 2);
 }
 
+/*
+ * Where a call got all that it asked for, whatever is wanted by the time of its answer, the next is so far from it as it was for
+ * many, 2 ms at most; also for news.
+ */
+static void
+test_plenty(void **state)
+{
+	static const struct { size_t count; int64_t apart_us; } calls[] = { { 1, GATHER }, { 4, 4 * GATHER }, { 40, MS(2) } };
+	struct queue_lane_key news = { "news", 1, NULL, 0 };
+	struct mono_time at;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++)
+		for (int late = 0; late < 2; late++) {
+			size_t count = calls[i].count;
+
+			setup(100000, 1, ENTRIES);
+			for (size_t n = 0; n < count; n++)
+				submit_ready(n, &plain);
+			assert_int_equal(call(), count);
+			submit_ready(count, late ? &news : &plain);	/* it comes while the call is under way */
+			answer((int64_t)count, late ? S(1) : 0);
+			assert_int_equal(call(), -1);
+			assert_true(queue_wake(&q, now, &at));
+			assert_int_equal(mono_since(at, now), calls[i].apart_us);
+			for (size_t n = 0; n < count; n++)
+				assert_true(granted() != SIZE_MAX);
+			now = mono_add(at, -1);
+			assert_int_equal(call(), -1);
+			now = at;
+			call_for(1, 1, 0);
+			assert_int_equal(granted(), count);
+		}
+}
+
+/* A closed store is asked 5 ms apart, whatever is wanted; and so is one whose upstream wants a pause. */
+static void
+test_closed_apart(void **state)
+{
+	struct bucket_answer a;
+
+	(void)state;
+	setup(100000, 1, ENTRIES);
+	assert_int_equal(q.apart_us, 0);	/* nothing was asked for */
+	submit_ready(0, &plain);
+	call_for(1, 1, 0);
+	assert_int_equal(q.apart_us, GATHER);
+	queue_pause(&q, mono_add(now, S(1)));
+	assert_int_equal(q.apart_us, APART);
+	now = mono_add(now, S(1));
+	assert_int_equal(granted(), SIZE_MAX);
+	assert_int_equal(call(), 1);
+	a = said(S(1));
+	a.closed = BUCKET_UNHEARD;
+	queue_answered(&q, &a, now);
+	assert_int_equal(q.apart_us, APART);
+}
+
 int
 main(void)
 {
@@ -427,6 +485,7 @@ main(void)
 		TEST(test_slow_is_passed), TEST(test_promotion_by_place), TEST(test_promotion_of_untold),
 		TEST(test_promotion_past_limits), TEST(test_refused_at_once), TEST(test_estimates), TEST(test_pause),
 		TEST(test_next_a_second_before), TEST(test_tokens_in_hand), TEST(test_in_hand_is_not_wanted),
+		TEST(test_plenty), TEST(test_closed_apart),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
