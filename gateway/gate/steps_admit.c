@@ -369,12 +369,40 @@ admit_intent_is_quick(const struct request *request)
 	return journal_intent_us(audit_journal(request->worker->shared->audit)) <= quota->jitter_us / ADMIT_QUICK_PART;
 }
 
+/* Until when the first byte may be written: a grant is used while it is at most half the jitter old (P1). */
+static struct mono_time
+admit_begin_by(const struct request *request, struct mono_time now)
+{
+	const struct config_quota *quota = &request->config->identities[request->caller->identity].quota;
+
+	return request->granted ? mono_add(request->token_asked_at, quota->jitter_us / 2) : mono_add(now, ADMIT_LATE_US);
+}
+
+/* A token that was granted before all else is ready lapses where it waits too long: another is asked for. */
+static void
+admit_watch_token(struct request *request)
+{
+	struct mono_time now, by;
+
+	if (!request->granted)
+		return;
+	now = loop_now(request->worker->loop);
+	by = admit_begin_by(request, now);
+	if (mono_since(now, by) > 0)
+		admit_ask(request);
+	else if (!request->timer.pending)
+		request_set_deadline(request, by);
+}
+
 void
 step_next(struct request *request)
 {
 	bool trigger = operation_is_trigger(request->route.operation);
 
-	if (admit_interrupted(request) || !admit_authorized(request) || request->awaits_access)
+	if (admit_interrupted(request))
+		return;
+	admit_watch_token(request);
+	if (!admit_authorized(request) || request->awaits_access)
 		return;
 	if (trigger && !request->intent_put && !admit_put_intent(request)) {
 		admit_refuse_unrecorded(request);
@@ -388,15 +416,6 @@ step_next(struct request *request)
 		request_goto(request, REQUEST_READY);
 	else if (admit_intent_is_quick(request))
 		admit_say_ready(request);
-}
-
-/* Until when the first byte may be written: a grant is used while it is at most half the jitter old (P1). */
-static struct mono_time
-admit_begin_by(const struct request *request, struct mono_time now)
-{
-	const struct config_quota *quota = &request->config->identities[request->caller->identity].quota;
-
-	return request->granted ? mono_add(request->token_asked_at, quota->jitter_us / 2) : mono_add(now, ADMIT_LATE_US);
 }
 
 /* Send: the token is fresh, the intent durable, the connection up. */

@@ -372,7 +372,11 @@ journal_free_bytes(const struct journal *j)
 int64_t
 journal_intent_us(const struct journal *j)
 {
-	return atomic_load_explicit(&j->intent_us, memory_order_relaxed);
+	int64_t us = atomic_load_explicit(&j->intent_us, memory_order_relaxed);
+	int64_t busy_since_us = atomic_load_explicit(&j->busy_since_us, memory_order_relaxed);
+	int64_t busy_us = busy_since_us != 0 ? clock_now_mono().us - busy_since_us : 0;
+
+	return busy_us > us ? busy_us : us;
 }
 
 bool

@@ -151,7 +151,10 @@ bool journal_synced_head(struct journal *journal, bool all, struct journal_head 
 /* What is free on the journal's file system, as of the last second; -1 where it does not tell. Any thread. */
 int64_t journal_free_bytes(const struct journal *journal);
 
-/* How long it took lately until an intent was durable, since its time: what one that is put now will about take. 0: none was. Any thread. */
+/*
+ * How long it took lately until an intent was durable, since its time, or how long the writer has been at what it does now, where that is
+ * longer: what an intent that is put now will take about, or at least. 0: none was. Any thread.
+ */
 int64_t journal_intent_us(const struct journal *journal);
 
 /* The journal's UUID, 36 characters. */

@@ -72,6 +72,7 @@ struct journal {
 	atomic_uint_fast64_t dropped_refusals, recovered_unknown, syncs, sync_us_sum;
 	atomic_uint_fast64_t sync_buckets[JOURNAL_SYNC_BUCKETS];
 	atomic_int_fast64_t free_bytes, intent_us;
+	atomic_int_fast64_t busy_since_us;	/* the writer is at what it took then; 0: it waits */
 
 	/* The writer's own (journal_open's until the thread runs, journal_close's when it has ended). */
 	struct journal_segment segment;

@@ -187,6 +187,7 @@ writer_look(struct journal *j)
 static void
 writer_turn(struct journal *j)
 {
+	atomic_store_explicit(&j->busy_since_us, clock_now_mono().us, memory_order_relaxed);
 	if (j->failing) {
 		journal_give_up(j);
 		if (mono_since(clock_now_mono(), j->retry_at) >= 0)
@@ -195,6 +196,7 @@ writer_turn(struct journal *j)
 		writer_fail(j);
 	}
 	writer_look(j);
+	atomic_store_explicit(&j->busy_since_us, 0, memory_order_relaxed);
 }
 
 void *
