@@ -19,7 +19,7 @@ esac
 # shellcheck disable=SC2086
 packages_ensure $BUILD_PACKAGES $TEST_PACKAGES $BENCH_PACKAGES
 if [ -z "${JOBGATE_BUILD-}" ]; then
-	cmake -S . -B build-bench -DCMAKE_BUILD_TYPE=Release -DJOBGATE_LTO=ON >/dev/null
+	cmake -S . -B build-bench -DJOBGATE_LTO=ON >/dev/null
 	cmake --build build-bench -j "$(nproc)" >/dev/null
 	export JOBGATE_BUILD="$ROOT/build-bench"
 fi
