@@ -7,6 +7,8 @@
 #include <event2/bufferevent.h>
 #include <event2/event.h>
 #include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -32,6 +34,7 @@ struct loop {
 	struct loop_hooks hooks, last;	/* of this turn; LAST run when there are no others */
 	pthread_mutex_t lock;		/* guards the mail queue; held for a few instructions */
 	struct mail *mails, **mails_tail;	/* from other threads */
+	atomic_uint wakers;		/* other threads that have queued mail, and wake the loop now */
 };
 
 /* The loop that this thread runs. */
@@ -127,6 +130,8 @@ loop_free(struct loop **loop_p)
 		return;
 	*loop_p = NULL;
 	loop_read_mail(loop);	/* mail that nobody reads would be lost memory */
+	while (atomic_load_explicit(&loop->wakers, memory_order_acquire) > 0)
+		sched_yield();	/* its mail was read before it woke us for it */
 	event_free(loop->wake_event);
 	close(loop->wake_fd);
 	loop_timers_fini(&loop->timers);
@@ -300,9 +305,14 @@ loop_post_all(struct loop *loop, struct mail *first, struct mail *last)
 	wake = loop->mails == NULL;
 	*loop->mails_tail = first;
 	loop->mails_tail = &last->next;
-	pthread_mutex_unlock(&loop->lock);
 	if (wake)
-		check(write(loop->wake_fd, &one, sizeof(one)) == sizeof(one));
+		atomic_fetch_add_explicit(&loop->wakers, 1, memory_order_relaxed);
+	pthread_mutex_unlock(&loop->lock);
+	if (!wake)
+		return;
+	/* Without the lock: who is woken would wait for it. */
+	check(write(loop->wake_fd, &one, sizeof(one)) == sizeof(one));
+	atomic_fetch_sub_explicit(&loop->wakers, 1, memory_order_release);
 }
 
 void
