@@ -213,8 +213,12 @@ forward_instances_location(struct request *request)
 	    STR_ARG(request->route.instances_path));
 }
 
-/* A copy of HEAD's fields in the arena, made at once: FIELDS of FROM are moved into it by forward_moved. */
-struct forward_copy { const char *from, *to; };
+/* Where a response's fields begin, and where their copy in the arena does. */
+struct forward_copy {
+	const char *from, *to;
+};
+
+/* Copy all fields of HEAD into the arena at once; forward_moved finds a part of them there. */
 static struct forward_copy
 forward_copy_fields(struct request *request, const struct http1_head *head)
 {

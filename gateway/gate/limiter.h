@@ -2,8 +2,8 @@
  * The limiter: who goes next. One per instance, on worker 0's loop; the other workers speak to it by mail.
  *
  * A request asks (waits in the queue of its identity, without connection or record), is told to make ready when its token is
- * expected within a second (LIMITER_NEXT), says that it is ready (connection borrowed, intent durable or about to be), and is granted (LIMITER_GRANTED)
- * or refused. Tokens come from a store: Redis, or the embedded one of the same arithmetic (rules/bucket). At most one call to the store is
+ * expected within a second (LIMITER_NEXT), says that it is ready (connection borrowed, intent durable or about to be), and is
+ * granted (LIMITER_GRANTED) or refused. Tokens come from a store: Redis, or the embedded one of the same arithmetic (rules/bucket). At most one call to the store is
  * under way for an identity; what became ready meanwhile goes into the next with counts; when this instance's next turn is is kept, so that
  * waiting costs no command. Where the store is away for long enough this instance spends its share of the quota alone (rules/member).
  */

@@ -507,8 +507,8 @@ on_test_end(void *arg)
 
 /*
  * A connection accepted in the very turn in which the drain begins was freed before it was known whole: evhttp, which
- * held the connections then, kept it without us, its client waited for the end of the process, and whatever it sent was kept. Now what it has sent is heard and answered; what is
- * no TLS on a TLS listener is closed.
+ * held the connections then, kept it without us, its client waited for the end of the process, and whatever it sent
+ * was kept. Now what it has sent is heard and answered; what is no TLS on a TLS listener is closed.
  */
 static void
 test_accepted_and_drained_in_one_turn(void **state)
