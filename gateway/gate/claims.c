@@ -1,6 +1,7 @@
 /* Claims of this instance: the mails, and the store that is asked. */
 #include "gate/claims_private.h"
 
+#include <inttypes.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,7 @@ struct claims {
 	void (*deliver)(void *arg, struct claims_event *event);
 	void (*found)(void *arg, const struct claims_found *found);
 	void *arg;
+	struct buf who;				/* remembers what this process publishes: lost_mark_key */
 	struct resolver *resolver;
 	struct claim_table *table;		/* embedded; else NULL */
 	struct claims_redis *redis;		/* else NULL */
@@ -39,6 +41,7 @@ struct claims_mail {
 	struct buf answer;			/* settle, publish, found */
 	struct claims_found found;		/* publish (where), look, found */
 	int64_t keep_us;			/* publish */
+	bool whole;				/* publish */
 	struct config *config;			/* reload: a reference */
 	struct buf password;
 	struct claims_event event;		/* take: who asks; event */
@@ -240,7 +243,8 @@ claims_read(struct claims *claims, struct claims_mail *m)
 	else if (m->subject == CLAIMS_LEAVE_MAIL)
 		claims_take_leave(claims, m);
 	else if (claims->redis)
-		claims_redis_publish(claims->redis, str_from(m->found.tag), m->found.name, buf_str(&m->answer), m->keep_us);
+		claims_redis_publish(claims->redis, str_from(m->found.tag), m->found.name, buf_str(&m->answer), m->keep_us,
+		    m->whole ? buf_str(&claims->who) : STR(LOST_MARK_EVERYBODY));
 }
 
 /* A mail arrived; after claims_free it is only thrown away. */
@@ -277,6 +281,7 @@ claims_new(const struct claims_settings *settings, struct resolver *resolver, st
 	claims->deliver = settings->deliver;
 	claims->found = settings->found;
 	claims->arg = settings->arg;
+	buf_printf(&claims->who, "%.*s/%" PRId64, STR_ARG(settings->member), settings->start);
 	claims->resolver = resolver;
 	claims->store = (struct condition)CONDITION_INIT("idempotency store unavailable", "idempotency store back");
 	atomic_store(&claims->refs, 1);
@@ -295,6 +300,7 @@ claims_free(struct claims **claims_p)
 	atomic_store(&claims->closed, true);
 	claims_redis_free(&claims->redis);
 	claim_table_free(&claims->table);
+	buf_fini(&claims->who);
 	free(claims->loops);
 	claims->loops = NULL;
 	if (atomic_fetch_sub(&claims->refs, 1) == 1)
@@ -337,7 +343,7 @@ claims_settle(struct claims *claims, const struct claim_ask *ask, enum claim_fat
 
 void
 claims_publish(struct claims *claims, struct str tag, const uint8_t name[CLAIM_DIGEST_BYTES], const char id[CLAIM_ID_BYTES],
-    enum lost_state state, struct str answer, int64_t keep_us)
+    enum lost_state state, struct str answer, int64_t keep_us, bool whole)
 {
 	struct claims_mail *m = claims_mail_new(claims, CLAIMS_PUBLISH_MAIL);
 
@@ -346,6 +352,7 @@ claims_publish(struct claims *claims, struct str tag, const uint8_t name[CLAIM_D
 	memcpy(m->found.name, name, sizeof(m->found.name));
 	lost_text_write(&m->answer, state, id, answer);
 	m->keep_us = keep_us;
+	m->whole = whole;
 	loop_post(claims->loops[0], &m->mail);
 }
 

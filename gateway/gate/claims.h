@@ -48,6 +48,8 @@ struct claims_settings {
 	void (*deliver)(void *arg, struct claims_event *event);
 	void (*found)(void *arg, const struct claims_found *found);
 	void *arg;
+	struct str member;			/* as limiter_settings has them: who remembers lost answers */
+	int64_t start;
 };
 
 /* As limiter_new: before the workers run. */
@@ -63,10 +65,10 @@ void claims_settle(struct claims *claims, const struct claim_ask *ask, enum clai
 
 /*
  * Lost answers of the whole fleet (rules/lost): written here, looked for by the grant's script, and here by one who knows that there is or
- * was one. Nothing happens, and nothing is found, without Redis.
+ * was one. Nothing happens, and nothing is found, without Redis. WHOLE: this process remembers all that it has published.
  */
 void claims_publish(struct claims *claims, struct str tag, const uint8_t name[CLAIM_DIGEST_BYTES], const char id[CLAIM_ID_BYTES],
-    enum lost_state state, struct str answer, int64_t keep_us);
+    enum lost_state state, struct str answer, int64_t keep_us, bool whole);
 
 /* What became of a look: TEXT as it is kept (lost_text_read), empty where there is none. */
 struct claims_found {

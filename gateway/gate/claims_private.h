@@ -24,8 +24,8 @@ void claims_redis_inherit(struct claims_redis *redis, struct claims_redis *from)
 void claims_redis_take(struct claims_redis *redis, const struct claim_ask *ask, claims_heard *on_heard, void *arg);
 /* ANSWER is copied. */
 void claims_redis_settle(struct claims_redis *redis, const struct claim_ask *ask, enum claim_fate fate, struct str answer);
-/* Write TEXT for KEEP_US, in its order among the ends. Both are copied. */
-void claims_redis_publish(struct claims_redis *redis, struct str tag, const uint8_t *name, struct str text, int64_t keep_us);
+/* Write TEXT for KEEP_US, in its order among the ends, and mark that WHO (lost_mark_key) remembers it. All are copied. */
+void claims_redis_publish(struct claims_redis *redis, struct str tag, const uint8_t *name, struct str text, int64_t keep_us, struct str who);
 /* ON_FOUND(arg, away, text) runs exactly once, and may run inside. */
 typedef void claims_looked(void *arg, bool away, struct str text);
 void claims_redis_look(struct claims_redis *redis, struct str tag, const uint8_t *name, claims_looked *on_found, void *arg);

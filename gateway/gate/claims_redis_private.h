@@ -32,7 +32,7 @@ TAILQ_HEAD(redis_claims, redis_claim);
 /* An end, or (key not empty) a lost answer that is written. */
 struct redis_end {
 	TAILQ_ENTRY(redis_end) link;
-	struct buf key;			/* of a lost answer; its text is answer */
+	struct buf key, mark, who;	/* of a lost answer, and its mark's; its text is answer */
 	struct claims_redis *redis;
 	uint8_t name[CLAIM_DIGEST_BYTES];
 	char id[CLAIM_ID_BYTES];

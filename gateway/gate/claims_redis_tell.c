@@ -20,6 +20,8 @@ redis_end_drop(struct redis_end *end)
 	end->redis->end_count--;
 	buf_fini(&end->answer);
 	buf_fini(&end->key);
+	buf_fini(&end->mark);
+	buf_fini(&end->who);
 	free(end);
 }
 
@@ -30,6 +32,18 @@ redis_end_left_ms(const struct redis_end *end)
 	return (end->keep_us - mono_since(loop_now(end->redis->loop), end->made)) / 1000;
 }
 
+/* Write a lost answer, and its mark: that holds as long as the last of them, and a second more. */
+#define CLAIMS_LOST_SCRIPT \
+	"local time = redis.call('TIME') " \
+	"local now, mark, who = time[1] * 1000 + math.floor(time[2] / 1000), redis.call('GET', KEYS[2]), ARGV[3] " \
+	"local ends = now + ARGV[2] + 1000 " \
+	"if mark then " \
+		"ends = math.max(ends, tonumber(mark:match('^%d+'))) " \
+		"if mark:match(' (.*)') ~= who then who = '*' end " \
+	"end " \
+	"redis.call('SET', KEYS[2], string.format('%.0f', ends) .. ' ' .. who, 'PX', ends - now) " \
+	"return redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])"
+
 /* Write a lost answer; one that is over by now is gone at once. */
 static void
 redis_end_send_lost(struct redis_end *end)
@@ -38,8 +52,9 @@ redis_end_send_lost(struct redis_end *end)
 	struct arena arena;
 
 	arena_init(&arena);
-	end->sent = redis_command(end->redis->redis, (struct str[]){ STR("SET"), buf_str(&end->key),
-	    buf_str(&end->answer), STR("PX"), arena_printf(&arena, "%" PRId64, left_ms < 1 ? 1 : left_ms) }, 5, on_end, end);
+	end->sent = redis_command(end->redis->redis, (struct str[]){ STR("EVAL"), STR(CLAIMS_LOST_SCRIPT), STR("2"), buf_str(&end->key),
+	    buf_str(&end->mark), buf_str(&end->answer), arena_printf(&arena, "%" PRId64, left_ms < 1 ? 1 : left_ms), buf_str(&end->who) }, 8,
+	    on_end, end);
 	end->redis->telling_count += end->sent;
 	arena_fini(&arena);
 }
@@ -146,12 +161,14 @@ claims_redis_settle(struct claims_redis *redis, const struct claim_ask *ask, enu
 }
 
 void
-claims_redis_publish(struct claims_redis *redis, struct str tag, const uint8_t *name, struct str text, int64_t keep_us)
+claims_redis_publish(struct claims_redis *redis, struct str tag, const uint8_t *name, struct str text, int64_t keep_us, struct str who)
 {
 	struct redis_end *end = calloc(1, sizeof(*end));
 
 	check(end != NULL);
 	lost_key(&end->key, redis->config->store.prefix, tag, name);
+	lost_mark_key(&end->mark, redis->config->store.prefix, tag);
+	buf_add(&end->who, who);
 	buf_add(&end->answer, text);
 	end->keep_us = keep_us;
 	claims_redis_put(redis, end);

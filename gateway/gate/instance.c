@@ -60,12 +60,12 @@ on_found(void *arg, const struct claims_found *found)
 /* Tell the fleet of a lost answer. */
 static void
 on_publish(void *arg, struct str tag, const uint8_t name[CLAIM_DIGEST_BYTES], const char id[CLAIM_ID_BYTES], enum lost_state state,
-    struct str answer, int64_t keep_us)
+    struct str answer, int64_t keep_us, bool whole)
 {
 	struct instance *instance = arg;
 
 	if (instance->claims)
-		claims_publish(instance->claims, tag, name, id, state, answer, keep_us);
+		claims_publish(instance->claims, tag, name, id, state, answer, keep_us, whole);
 }
 
 /* What a run had joined has landed; on that run's loop. */
@@ -191,7 +191,8 @@ static bool
 instance_make_workers(struct instance *instance, struct buf *error)
 {
 	struct limiter_settings settings = { .loops = instance->loops, .loop_count = instance->worker_count,
-		.deliver = on_limiter, .arg = instance, .member = journal_uuid(instance->journal), .sent_ago_us = instance_sent_ago_us(instance) };
+		.deliver = on_limiter, .arg = instance, .member = journal_uuid(instance->journal), .start = clock_now_wall().us,
+		.sent_ago_us = instance_sent_ago_us(instance) };
 	struct buf password = BUF_EMPTY, polls_password = BUF_EMPTY;
 
 	if (!settings_proxy(instance->config, &instance->proxy, error) || !instance_new_workers(instance, error))
@@ -203,8 +204,8 @@ instance_make_workers(struct instance *instance, struct buf *error)
 		return false;
 	}
 	instance->limiter = limiter_new(&settings, instance->resolver, instance->config, buf_str(&password));
-	instance->claims = claims_new(&(struct claims_settings){ instance->loops, instance->worker_count, on_claims, on_found, instance },
-	    instance->resolver, instance->config, buf_str(&password));
+	instance->claims = claims_new(&(struct claims_settings){ instance->loops, instance->worker_count, on_claims, on_found, instance,
+	    settings.member, settings.start }, instance->resolver, instance->config, buf_str(&password));
 	buf_wipe(&password);
 	instance->shared.limiter = instance->limiter;
 	instance->shared.polls = polls_new(&(struct polls_settings){ .loops = instance->loops, .loop_count = instance->worker_count,

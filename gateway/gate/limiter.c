@@ -24,7 +24,7 @@ limiter_new(const struct limiter_settings *settings, struct resolver *resolver, 
 	limiter->deliver = settings->deliver;
 	limiter->arg = settings->arg;
 	limiter->resolver = resolver;
-	limiter->self = (struct member_self){ .start = clock_now_wall().us, .born = loop_now(limiter->loops[0]),
+	limiter->self = (struct member_self){ .start = settings->start, .born = loop_now(limiter->loops[0]),
 		.sent_ago_us = settings->sent_ago_us };
 	check(settings->member.n < sizeof(limiter->self.id));
 	if (settings->member.n > 0)
@@ -75,9 +75,8 @@ limiter_request_new(struct limiter *limiter, const struct limiter_ask *ask, cons
 	request = malloc(sizeof(*request));
 	check(request != NULL);
 	*request = (struct limiter_request){
-		.entry = { .class = (enum queue_class)ask->class, .deadline = ask->deadline, .first = ask->first, .stage = QUEUE_OUT },
-		.ticket = ask->ticket, .identity = identity, .view = view, .caller = ask->caller, .limits = ask->limits,
-		.looks = ask->looks };
+		.entry = { .class = (enum queue_class)ask->class, .deadline = ask->deadline, .first = ask->first, .looks = ask->looks, .stage = QUEUE_OUT },
+		.ticket = ask->ticket, .identity = identity, .view = view, .caller = ask->caller, .limits = ask->limits };
 	memcpy(request->lost_name, ask->lost_name, sizeof(request->lost_name));
 	limiter_table_add(limiter, request);
 	return request;

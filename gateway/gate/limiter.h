@@ -72,6 +72,7 @@ struct limiter_settings {
 	void (*deliver)(void *arg, const struct limiter_event *event);
 	void *arg;
 	struct str member;		/* this instance among the fleet: its journal's UUID */
+	int64_t start;			/* which start of it, any number but 0 */
 	/*
 	 * How long before now this instance's predecessor may have sent anything, in microseconds; -1: not at all. A
 	 * bucket that has no state (the embedded one at every start) then counts all its tokens as out, W + J from

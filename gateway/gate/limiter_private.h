@@ -36,7 +36,6 @@ struct limiter_request {
 	const struct limiter_view *view;	/* what CALLER and LIMITS mean */
 	size_t caller;
 	uint32_t limits;
-	bool looks;
 	int64_t *caller_waiting;		/* its caller's count, in a view */
 	uint8_t lost_name[CLAIM_DIGEST_BYTES];
 };

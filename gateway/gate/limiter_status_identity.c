@@ -140,6 +140,7 @@ write_level(const struct identity_look *look, struct jsonw *w)
 		: atomic_load(&look->identity->limit));
 	jsonw_int(w, "out", level->out);
 	jsonw_int(w, "taken_here", look_taken(look));
+	jsonw_int(w, "ahead", queue_hand_count(&look->identity->queue.ahead.hand));
 	jsonw_int(w, "left", level->left);
 	jsonw_int(w, "reserved", level->reserved);
 	jsonw_raw(w, "rate_per_s", buf_str(&rate));

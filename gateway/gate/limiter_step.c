@@ -81,7 +81,7 @@ step_note_level(struct limiter_identity *identity, const struct bucket_answer *a
 
 /* Note who of a lane is ready and looks for a lost answer. */
 static void
-step_look_lane(struct limiter_looks *looks, const struct queue_lane *lane, uint8_t number)
+step_look_lane(struct queue *q, struct limiter_looks *looks, const struct queue_lane *lane, uint8_t number)
 {
 	struct queue_entry *e;
 
@@ -89,9 +89,10 @@ step_look_lane(struct limiter_looks *looks, const struct queue_lane *lane, uint8
 		const struct limiter_request *request = (const struct limiter_request *)e;
 
 		if (looks->count == STORE_LOOKS_MAX)
-			return;		/* more than a call grants but at quotas that nobody has */
-		if (!request->looks)
+			return;		/* the others' turn comes with the next call */
+		if (!e->looks)
 			continue;
+		queue_look(q, e);
 		memcpy(looks->looks[looks->count].name, request->lost_name, sizeof(request->lost_name));
 		looks->looks[looks->count].lane = number;
 		looks->tickets[looks->count++] = request->ticket;
@@ -102,7 +103,7 @@ step_look_lane(struct limiter_looks *looks, const struct queue_lane *lane, uint8
 static void
 step_look(struct limiter_identity *identity)
 {
-	const struct queue *q = &identity->queue;
+	struct queue *q = &identity->queue;
 
 	if (identity->looks == NULL) {
 		identity->looks = calloc(1, sizeof(*identity->looks));
@@ -110,7 +111,7 @@ step_look(struct limiter_identity *identity)
 	}
 	identity->looks->count = 0;
 	for (size_t i = 0; i < q->called_count; i++)
-		step_look_lane(identity->looks, q->called[i], (uint8_t)i);
+		step_look_lane(q, identity->looks, q->called[i], (uint8_t)i);
 }
 
 /* Tell those who wait what was found for them, before what was granted to the others is given out. */
@@ -150,6 +151,7 @@ on_answer(void *arg, const struct store_answer *answer)
 		heard = *answer->answer;
 		limiter_hear_pause(identity, &heard, now);
 		step_hear_lost(identity, answer);
+		queue_set_ahead(&identity->queue, answer->known && member_is_single(&identity->member));
 		queue_answered(&identity->queue, &heard, now);
 		if (answer->ask->pause_us > 0)
 			identity->pause_untold = false;
@@ -210,12 +212,12 @@ step_call(struct limiter_identity *identity)
 	if (identity->pause_untold)
 		identity->ask.pause_us = limiter_paused_us(identity, now);
 	identity->pause_untold = identity->ask.pause_us > 0;	/* it may be over */
+	step_look(identity);
 	if (atomic_load(&identity->alone)) {
 		step_spend(identity, now);
 		return;
 	}
 	member_ask(&identity->member, &q->quota, now, &identity->ask);
-	step_look(identity);
 	if (!store_take(limiter->store, buf_str(&identity->name), &identity->ask, identity->looks->looks, identity->looks->count, on_answer,
 	    identity))
 		queue_failed(q, now);

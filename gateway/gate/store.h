@@ -25,6 +25,7 @@ struct store_answer {
 	const struct bucket_answer *answer;
 	const struct str *found;		/* of each look its text, empty where there is none; 0 of the embedded store */
 	size_t found_count;
+	bool known;	/* all that may be lost in the fleet is known to this process; false of the embedded store */
 };
 
 /*

@@ -83,7 +83,7 @@ on_turn_end(void *arg)
 		store->answers = answer->next;
 		if (store->answers == NULL)
 			store->answers_tail = &store->answers;
-		answer->on_answer(answer->arg, &(struct store_answer){ true, &answer->ask, &answer->answer, NULL, 0 });
+		answer->on_answer(answer->arg, &(struct store_answer){ true, &answer->ask, &answer->answer, NULL, 0, false });
 		free(answer);
 	}
 	store->answering = false;

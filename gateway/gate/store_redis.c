@@ -115,21 +115,24 @@ static bool
 redis_call_send(struct redis_call *call, bool whole)
 {
 	struct arena arena;
-	struct buf keys = BUF_EMPTY;
+	struct buf keys = BUF_EMPTY, mark = BUF_EMPTY;
 	struct str *arguments, *words;
 	size_t count, looks = call->look_count;
 	bool sent;
 
 	arena_init(&arena);
 	arguments = bucket_script_arguments(&arena, &call->ask, 0, &count);
-	words = arena_alloc(&arena, (4 + looks + count + 1) * sizeof(*words));
+	words = arena_alloc(&arena, (5 + looks + count + 1) * sizeof(*words));
 	words[0] = whole ? STR("EVAL") : STR("EVALSHA");
 	words[1] = str_from(whole ? bucket_script_text : bucket_script_sha1);
-	words[2] = arena_printf(&arena, "%zu", 1 + looks);
+	words[2] = arena_printf(&arena, "%zu", 2 + looks);
 	words[3] = redis_call_key(call, &arena);
-	memcpy(words + 4 + looks, arguments, count * sizeof(*words));
-	words[4 + looks + count] = redis_call_looks(call, &arena, &keys, words + 4);
-	sent = redis_command(call->store->redis, words, 4 + looks + count + 1, on_script, call);
+	lost_mark_key(&mark, buf_str(&call->store->prefix), buf_str(&call->identity));
+	words[4] = buf_str(&mark);
+	memcpy(words + 5 + looks, arguments, count * sizeof(*words));
+	words[5 + looks + count] = redis_call_looks(call, &arena, &keys, words + 5);
+	sent = redis_command(call->store->redis, words, 5 + looks + count + 1, on_script, call);
+	buf_fini(&mark);
 	buf_fini(&keys);
 	arena_fini(&arena);
 	return sent;
@@ -210,30 +213,34 @@ store_redis_ail(struct redis_call *call, const struct redis_reply *reply)
 /* The most values of an answer: of 64 members and 32 lanes, and lost answers. */
 #define SCRIPT_VALUES_MAX (400 + 2 * STORE_LOOKS_MAX)
 
+/* What was found of what was looked for. */
+struct script_found { struct str texts[STORE_LOOKS_MAX]; bool known; };
+
 /*
- * Read what was found of what was looked for: at the end stand the number of each and its text, then how many there are. Returns
+ * Read what was found: at the end stand the number of each and its text, how many there are, and whether all is known here. Returns
  * how many values stand before; 0 where it is none.
  */
 static size_t
-script_found(const struct redis_call *call, const struct bucket_script_value *values, size_t count, struct str found[STORE_LOOKS_MAX])
+script_found(const struct redis_call *call, const struct bucket_script_value *values, size_t count, struct script_found *found)
 {
-	size_t pairs = count > 0 && !values[count - 1].is_text ? (size_t)values[count - 1].integer : SIZE_MAX;
+	size_t pairs = count > 1 && !values[count - 2].is_text ? (size_t)values[count - 2].integer : SIZE_MAX;
 
 	for (size_t i = 0; i < call->look_count; i++)
-		found[i] = STR("");
-	if (pairs > call->look_count || count < 2 * pairs + 1)
+		found->texts[i] = STR("");
+	if (pairs > call->look_count || count < 2 * pairs + 2 || values[count - 1].is_text)
 		return 0;
-	for (const struct bucket_script_value *v = values + count - 1 - 2 * pairs; v < values + count - 1; v += 2) {
+	found->known = values[count - 1].integer == 1;
+	for (const struct bucket_script_value *v = values + count - 2 - 2 * pairs; v < values + count - 2; v += 2) {
 		if (v[0].is_text || !v[1].is_text || (uint64_t)v[0].integer >= call->look_count)
 			return 0;
-		found[v[0].integer] = v[1].text;
+		found->texts[v[0].integer] = v[1].text;
 	}
-	return count - 1 - 2 * pairs;
+	return count - 2 - 2 * pairs;
 }
 
 /* Read the script's answer; false where it is none. */
 static bool
-script_answer(const struct redis_call *call, const struct redis_reply *reply, struct bucket_answer *answer, struct str found[STORE_LOOKS_MAX])
+script_answer(const struct redis_call *call, const struct redis_reply *reply, struct bucket_answer *answer, struct script_found *found)
 {
 	struct bucket_script_value values[SCRIPT_VALUES_MAX];
 	size_t count;
@@ -257,7 +264,7 @@ on_script(void *arg, const struct redis_reply *reply)
 {
 	struct redis_call *call = arg;
 	struct store_redis *store = call->store;
-	struct str found[STORE_LOOKS_MAX];
+	struct script_found found;
 	struct bucket_answer heard;
 	bool ok;
 
@@ -266,7 +273,7 @@ on_script(void *arg, const struct redis_reply *reply)
 		if (redis_call_send(call, true))
 			return;
 	}
-	ok = script_answer(call, reply, &heard, found);
+	ok = script_answer(call, reply, &heard, &found);
 	if (!ok && reply->kind != REDIS_LOST)
 		store_redis_ail(call, reply);
 	redis_call_unlink(call);	/* a completion may free the store */
@@ -275,7 +282,7 @@ on_script(void *arg, const struct redis_reply *reply)
 		loop_timer_clear(&store->try_again);
 		store_redis_tell(store, true, "answers");
 	}
-	call->on_answer(call->arg, &(struct store_answer){ ok, &call->ask, &heard, found, ok ? call->look_count : 0 });
+	call->on_answer(call->arg, &(struct store_answer){ ok, &call->ask, &heard, found.texts, ok ? call->look_count : 0, found.known });
 	redis_call_free(call);
 }
 

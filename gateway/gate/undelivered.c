@@ -58,6 +58,15 @@ undelivered_free(struct undelivered **undelivered_p)
 	free(undelivered);
 }
 
+/* Publish; the lock is held. What is forgotten for want of room was so at a time when the table was full, and is known of by others. */
+static void
+undelivered_publish(struct undelivered *undelivered, struct str tag, const uint8_t name[CLAIM_DIGEST_BYTES], const char id[CLAIM_ID_BYTES],
+    enum lost_state state, struct str answer, int64_t keep_us)
+{
+	undelivered->settings.publish(undelivered->settings.arg, tag, name, id, state, answer, keep_us,
+	    lost_count(undelivered->table) < UNDELIVERED_MAX);
+}
+
 /* The table has changed; the lock is held. */
 static void
 undelivered_note(struct undelivered *undelivered)
@@ -78,7 +87,7 @@ undelivered_fly(struct undelivered *undelivered, struct str tag, const uint8_t n
 	pthread_mutex_lock(&undelivered->lock);
 	lost_fly(undelivered->table, name, id);
 	undelivered_note(undelivered);
-	undelivered->settings.publish(undelivered->settings.arg, tag, name, id, LOST_FLYING, STR(""), keep_us);
+	undelivered_publish(undelivered, tag, name, id, LOST_FLYING, STR(""), keep_us);
 	pthread_mutex_unlock(&undelivered->lock);
 }
 
@@ -160,7 +169,7 @@ undelivered_land(struct undelivered *undelivered, struct str tag, const uint8_t 
 	joined = lost_land(undelivered->table, name, id, state, answer, keep_us, now.us, &joiner);
 	undelivered_note(undelivered);
 	/* What one who has joined is told is lost no more. */
-	undelivered->settings.publish(undelivered->settings.arg, tag, name, id, joined && state == LOST_ANSWERED ? LOST_NONE : state, answer,
+	undelivered_publish(undelivered, tag, name, id, joined && state == LOST_ANSWERED ? LOST_NONE : state, answer,
 	    state == LOST_NONE || (joined && state == LOST_ANSWERED) ? UNDELIVERED_OVER_US : keep_us);
 	undelivered->counts.remembered += state != LOST_NONE && !(joined && state == LOST_ANSWERED);
 	pthread_mutex_unlock(&undelivered->lock);

@@ -15,9 +15,9 @@ struct undelivered_settings {
 	struct loop **loops;		/* of the workers; borrowed until it is freed */
 	/* On who.worker's loop. False: it has gone; an answer is then remembered again. */
 	bool (*deliver)(void *arg, const struct lost_who *who, struct lost_found *found);
-	/* For the fleet: any thread, in the order in which things happen. */
+	/* For the fleet: any thread, in the order in which things happen. WHOLE: nothing has been forgotten here for want of room. */
 	void (*publish)(void *arg, struct str tag, const uint8_t name[CLAIM_DIGEST_BYTES], const char id[CLAIM_ID_BYTES], enum lost_state state,
-	    struct str answer, int64_t keep_us);
+	    struct str answer, int64_t keep_us, bool whole);
 	void *arg;
 };
 

@@ -1,8 +1,9 @@
 -- The bucket of an identity as a Redis script: rules/bucket*.c in Lua, function by function, atomic, on the server's own clock.
 -- What it does and why stands in rules/bucket.h; random walks hold both to each other (tests/unit/test_bucket_script.c).
 --
--- KEYS[1] is the bucket, PREFIX:3:{IDENTITY}:bucket (the braces keep an identity in one slot); what more there may be is below. Its
+-- KEYS[1] is the bucket, PREFIX:3:{IDENTITY}:bucket (the braces keep an identity in one slot); what more there are is below. Its
 -- layout is 4, or 3 while a member is there whose script knows no other: that one finds layout 4 to be a bucket that was lost.
+-- A member of layout 5 writes 4, and marks the lost answers that it remembers.
 -- ARGV and the answer are in the order of rules/bucket_script.c. ARGV[1] is a time, "" in production: only tests say what time it
 -- is. Every number is an integer below 2^53, which Lua's doubles hold exactly.
 local floor, min, max = math.floor, math.min, math.max
@@ -10,7 +11,7 @@ local SILENT, FORGET, PAUSE_MAX, DEMAND, GRACE, LOOK = 2000000, 300000000, 30000
 local SLOTS, LATENESS, COST, TOKENS_MAX, AHEAD = 256, 20000, 1000000, 1000, 64
 local MEMBERS_MAX, FLOWS_MAX, LOG_MAX, CHUNK, TURNS = 64, 512, 3 * 1024, 3 * 16, 8
 local OPEN, SETTLING, UNHEARD, UNKNOWN, PAUSED, STRANGE, CROWDED = 0, 1, 2, 3, 4, 5, 6
-local DAY = 86400000
+local DAY, HOUR = 86400000, 3600000
 
 local function ceil(a, b) return floor((a + b - 1) / b) end
 
@@ -36,31 +37,37 @@ end
 for i = 1, number() do ask.own[i] = {ago = number(), out = number(), bursts = number()} end
 for i = 1, number() do ask.peers[i] = {id = text(), heard_ago = number(), share = number()} end
 
--- KEYS[2] and on: lost answers (rules/lost.h) that are looked for, each for one who is ready in a lane; the last argument has a
--- character for each, '@' for the first lane. Whoever finds one needs no token; an answer (A) is for one alone. Behind the bucket's
--- answer stand the number of each that was found and its text, then how many were.
+-- KEYS[2] is the mark of lost answers (rules/lost.h): "UNTIL WHO", where there may be any until then, and who remembers them all.
+-- Without it, or where the member that calls is who, there is nothing that it could find here: the answer's last value is 1 then.
+--
+-- KEYS[3] and on: lost answers that are looked for, each for one who is ready in a lane; the last argument has a character for
+-- each, '@' for the first lane. Whoever finds one needs no token; an answer (A) is for one alone. Behind the bucket's answer stand
+-- the number of each that was found and its text, then how many were.
 local found = {}
+local mark = redis.call('GET', KEYS[2])
+local known = not mark or mark:match(' (.*)') == ask.id .. '/' .. ARGV[3]
 local function look(values)
   local lanes = text()
   for i, value in ipairs(values) do
     if value and value:sub(1, 1) ~= 'N' then
       local lane = ask.lanes[lanes:byte(i) - 63]
-      if value:sub(1, 1) == 'A' then redis.call('SET', KEYS[i + 1], 'N' .. value:sub(2, 37), 'PX', 10000) end
+      if value:sub(1, 1) == 'A' then redis.call('SET', KEYS[i + 2], 'N' .. value:sub(2, 37), 'PX', 10000) end
       lane.ready, lane.waiting = max(lane.ready - 1, 0), max(lane.waiting - 1, 0)
       found[#found + 1], found[#found + 2] = i - 1, value
     end
   end
 end
-if #KEYS > 1 then
-  local values = redis.pcall('MGET', unpack(KEYS, 2))
+if #KEYS > 2 and not known then
+  local values = redis.pcall('MGET', unpack(KEYS, 3))
   if values.err then -- no right to it: one by one
-    for i = 2, #KEYS do values[i - 1] = redis.call('GET', KEYS[i]) end
+    for i = 3, #KEYS do values[i - 2] = redis.call('GET', KEYS[i]) end
   end
   look(values)
 end
 local function with_found(answer)
   for _, value in ipairs(found) do answer[#answer + 1] = value end
   answer[#answer + 1] = #found / 2
+  answer[#answer + 1] = known and 1 or 0
   return answer
 end
 
@@ -235,7 +242,7 @@ local function member_hear(m)
   end
   m.called = now
   if right then m.seen = now end
-  m.layout = 4
+  m.layout = 5
   m.requests, m.out, m.slot, m.burst = ask.requests, ask.out, ask.slot, ask.burst
 end
 
@@ -252,7 +259,7 @@ local function arrive()
   if not b then
     b = {epoch = max(now, ask.epoch + 1), number = 0, version = 1, last = now, began = now, doubt = now,
       settle = alone and 0 or now + SILENT, pace = 0, credit = 0, rate = 0, token = 0, backlog = 0, left = 0, paused = 0,
-      eased = 1000, eased_at = now, old = {}, middle = {}, log = {}, members = {}, flows = {}, limits = {}}
+      eased = 1000, eased_at = now, old = {}, middle = {}, log = {}, members = {}, flows = {}, limits = {}, marks = true}
   end
   if now < b.last then shift(now - b.last) end
   begin_anew()
@@ -713,8 +720,16 @@ local function drop()
 end
 
 local function keep()
+  local marks = true
   b.layout = 4
-  for _, m in ipairs(b.members) do b.layout = min(b.layout, m.layout or 3) end
+  for _, m in ipairs(b.members) do
+    b.layout = min(b.layout, m.layout or 3)
+    marks = marks and (m.layout or (m.called > 0 and 3 or 5)) == 5
+  end
+  if not (marks and b.marks) then -- what a member has lost, or had until now, may be there unmarked, for an hour at most
+    redis.call('SET', KEYS[2], floor(now / 1000) + HOUR .. ' *', 'PX', HOUR)
+  end
+  b.marks = marks
   if b.layout == 4 then
     log_pack()
   else

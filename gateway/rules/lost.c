@@ -194,17 +194,30 @@ lost_land(struct lost_table *table, const uint8_t name[CLAIM_DIGEST_BYTES], cons
 	return joined;
 }
 
+/* The key of WHAT among a bucket's. */
+static void
+lost_key_of(struct buf *out, struct str prefix, struct str tag, struct str what)
+{
+	buf_add(out, prefix);
+	buf_add(out, STR(":lost1:{"));
+	buf_add(out, tag);
+	buf_add(out, STR("}:"));
+	buf_add(out, what);
+}
+
 void
 lost_key(struct buf *out, struct str prefix, struct str tag, const uint8_t name[CLAIM_DIGEST_BYTES])
 {
 	char hex[2 * CLAIM_DIGEST_BYTES];
 
 	str_hex_encode(name, CLAIM_DIGEST_BYTES, hex);
-	buf_add(out, prefix);
-	buf_add(out, STR(":lost1:{"));
-	buf_add(out, tag);
-	buf_add(out, STR("}:"));
-	buf_add(out, (struct str){ hex, sizeof(hex) });
+	lost_key_of(out, prefix, tag, (struct str){ hex, sizeof(hex) });
+}
+
+void
+lost_mark_key(struct buf *out, struct str prefix, struct str tag)
+{
+	lost_key_of(out, prefix, tag, STR("any"));
 }
 
 static const char lost_letters[] = { [LOST_NONE] = 'N', [LOST_FLYING] = 'F', [LOST_ANSWERED] = 'A', [LOST_UNKNOWN] = 'U' };

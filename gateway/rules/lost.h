@@ -58,6 +58,14 @@ bool lost_land(struct lost_table *table, const uint8_t name[CLAIM_DIGEST_BYTES],
 struct lost_text { enum lost_state state; bool was; struct str first, answer; };
 
 void lost_key(struct buf *out, struct str prefix, struct str tag, const uint8_t name[CLAIM_DIGEST_BYTES]);
+
+/*
+ * That there may be any is marked, so that they are looked for only then: PREFIX:lost1:{TAG}:any, "UNTIL WHO", the time in milliseconds
+ * of the server's clock by which all of them are forgotten, and which process (its journal and its start) remembers them all itself;
+ * "*" where no single one does.
+ */
+#define LOST_MARK_EVERYBODY "*"
+void lost_mark_key(struct buf *out, struct str prefix, struct str tag);
 void lost_text_write(struct buf *out, enum lost_state state, const char id[CLAIM_ID_BYTES], struct str answer);
 /* False where it is none: nothing is known. With N the state is NONE and WAS true. */
 bool lost_text_read(struct str text, struct lost_text *out);

@@ -149,6 +149,12 @@ member_hear(struct member *m, const struct bucket_ask *ask, const struct bucket_
 	member_note(m, ask->quota, answer, answer->epoch, now);
 }
 
+bool
+member_is_single(const struct member *m)
+{
+	return m->told && m->peer_count == 1 && strcmp(m->peers[0].id, m->self.id) == 0;
+}
+
 int64_t
 member_spends_in_us(const struct member *m, const struct quota *quota, struct mono_time now)
 {

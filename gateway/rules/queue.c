@@ -15,6 +15,8 @@ queue_init(struct queue *q, const struct quota *quota, size_t capacity, int64_t 
 {
 	*q = (struct queue){ .due = now, .call_at = now, .called_at = now, .pause_until = now, .again = true };
 	TAILQ_INIT(&q->lanes);
+	for (int stage = 0; stage < QUEUE_STAGE_COUNT; stage++)
+		TAILQ_INIT(&q->staged[stage]);
 	queue_set_quota(q, quota, capacity, keep_us);
 }
 
@@ -34,6 +36,7 @@ queue_set_quota(struct queue *q, const struct quota *quota, size_t capacity, int
 		q->rate = quota->requests;
 		q->token = quota->token;
 		q->stock = 0;
+		queue_set_ahead(q, false);
 	}
 	q->quota = *quota;
 	q->capacity = capacity;
@@ -48,6 +51,9 @@ queue_link(struct queue *q, struct queue_entry *e, enum queue_stage stage)
 {
 	struct queue_list *list = &e->lane->lists[stage][e->class];
 	struct queue_entry *before = TAILQ_LAST(list, queue_list);
+
+	if (queue_lane_count(e->lane, stage) == 0)
+		TAILQ_INSERT_TAIL(&q->staged[stage], e->lane, stage_link[stage]);
 
 	while ((stage == QUEUE_READY || e->first) && before && before->order > e->order)
 		before = TAILQ_PREV(before, queue_list, link);
@@ -68,6 +74,8 @@ queue_unlink(struct queue *q, struct queue_entry *e)
 	TAILQ_REMOVE(&e->lane->lists[e->stage][e->class], e, link);
 	e->lane->counts[e->stage][e->class]--;
 	q->counts[e->stage][e->class]--;
+	if (queue_lane_count(e->lane, e->stage) == 0)
+		TAILQ_REMOVE(&q->staged[e->stage], e->lane, stage_link[e->stage]);
 	e->stage = QUEUE_OUT;
 }
 
@@ -157,9 +165,10 @@ queue_expire(struct queue *q, struct mono_time now)
 static void
 queue_set_slow_aside(struct queue *q, struct mono_time now)
 {
-	struct queue_lane *lane;
+	struct queue_lane *lane, *other;
 
-	TAILQ_FOREACH(lane, &q->lanes, link)
+	for (lane = TAILQ_FIRST(&q->staged[QUEUE_NEXT]); lane; lane = other) {
+		other = TAILQ_NEXT(lane, stage_link[QUEUE_NEXT]);
 		for (int class = 0; class < QUEUE_CLASS_COUNT; class++) {
 			struct queue_list *list = &lane->lists[QUEUE_NEXT][class];
 			struct queue_entry *e;
@@ -169,6 +178,7 @@ queue_set_slow_aside(struct queue *q, struct mono_time now)
 				queue_link(q, e, QUEUE_SLOW);
 			}
 		}
+	}
 }
 
 /* How many of a lane have been told to make ready, or are. */
@@ -216,7 +226,7 @@ queue_first_lane(const struct queue *q, enum queue_class class, bool limited)
 {
 	struct queue_lane *lane, *first = NULL;
 
-	TAILQ_FOREACH(lane, &q->lanes, link)
+	TAILQ_FOREACH(lane, &q->staged[QUEUE_WAITING], stage_link[QUEUE_WAITING])
 		if (lane->counts[QUEUE_WAITING][class] > 0 && lane_may_be_told(lane, limited)
 		    && (first == NULL || lane_place(lane) < lane_place(first)))
 			first = lane;
@@ -280,6 +290,19 @@ queue_promoted_class(const struct queue *q, int64_t slots, bool limited)
 	return QUEUE_CLASS_COUNT;
 }
 
+/* Where there are tokens for all who are here, the first lane in which somebody waits for them alone; else NULL. */
+static struct queue_lane *
+queue_plenty_lane(const struct queue *q)
+{
+	struct queue_lane *lane = TAILQ_FIRST(&q->staged[QUEUE_WAITING]);
+
+	if (q->closed != BUCKET_OPEN || (int64_t)q->count > q->stock)
+		return NULL;
+	while (lane && lane_is_limited(lane))
+		lane = TAILQ_NEXT(lane, stage_link[QUEUE_WAITING]);
+	return lane;
+}
+
 /*
  * The lane of whom the next is to be told, and his class; NULL for nobody. Those whom their own limits keep waiting, however many
  * are ready, do not take the places of those who could use the tokens.
@@ -287,13 +310,16 @@ queue_promoted_class(const struct queue *q, int64_t slots, bool limited)
 static struct queue_lane *
 queue_promoted_lane(const struct queue *q, struct mono_time now, enum queue_class *class)
 {
-	struct queue_lane *lane = queue_unready_lane(q);
-	int64_t slots = queue_expected(q, now);
+	struct queue_lane *lane = queue_plenty_lane(q);
+	int64_t slots;
 
+	if (lane == NULL)
+		lane = queue_unready_lane(q);
 	if (lane) {
 		*class = lane_best_class(lane);
 		return lane;
 	}
+	slots = queue_expected(q, now);
 	for (int limited = 0; limited < 2; limited++) {
 		*class = queue_promoted_class(q, slots, limited);
 		if (*class != QUEUE_CLASS_COUNT)
@@ -310,7 +336,7 @@ queue_promote(struct queue *q, struct mono_time now)
 	enum queue_class class;
 
 	queue_set_slow_aside(q, now);
-	if (!q->open)
+	if (!q->open || TAILQ_EMPTY(&q->staged[QUEUE_WAITING]))
 		return NULL;
 	lane = queue_promoted_lane(q, now, &class);
 	if (lane == NULL)
@@ -334,67 +360,101 @@ lane_polls(const struct queue_lane *lane)
 	return polls;
 }
 
-/* Choose who of the ready in a lane gets a token. */
-static struct queue_entry *
-lane_served(struct queue_lane *lane)
+void
+queue_look(struct queue *q, struct queue_entry *e)
 {
-	if (lane->others_since_poll >= QUEUE_OTHERS_PER_POLL && lane->counts[QUEUE_READY][QUEUE_POLL] > 0)
-		return TAILQ_FIRST(&lane->lists[QUEUE_READY][QUEUE_POLL]);
+	if (e->looked == 0)
+		e->looked = q->call_number;
+}
+
+/* May E have a token now? */
+static bool
+entry_may_have(const struct queue *q, const struct queue_entry *e)
+{
+	return !e->looks || q->ahead.may || (e->looked > 0 && e->looked <= q->heard_number);
+}
+
+bool
+queue_lane_looks(const struct queue *q, const struct queue_lane *lane)
+{
+	const struct queue_entry *e;
+
 	for (int class = 0; class < QUEUE_CLASS_COUNT; class++)
-		if (lane->counts[QUEUE_READY][class] > 0)
-			return TAILQ_FIRST(&lane->lists[QUEUE_READY][class]);
-	return NULL;
+		TAILQ_FOREACH(e, &lane->lists[QUEUE_READY][class], link)
+			if (e->looked == 0 && !entry_may_have(q, e))
+				return true;
+	return false;
 }
 
-/* Drop held tokens that became too old; the oldest stand first. */
-static void
-lane_drop_stale(const struct queue *q, struct queue_lane *lane, struct mono_time now)
-{
-	size_t kept = 0;
-
-	for (size_t i = 0; i < lane->held_count; i++)
-		if (lane->held[i].count > 0 && queue_token_fresh(q, lane->held[i].asked_at, now))
-			lane->held[kept++] = lane->held[i];
-	lane->held_count = kept;
-}
-
-/* Tokens without own limits that nobody in their lane can use go to another such lane with somebody ready. */
-static void
-lane_pass_on(struct queue *q, struct queue_lane *from)
-{
-	struct queue_lane *lane;
-
-	if (from->held_count == 0 || from->count > 0 || from->limit_count > 0)
-		return;
-	TAILQ_FOREACH(lane, &q->lanes, link)
-		if (lane->limit_count == 0 && queue_lane_count(lane, QUEUE_READY) > 0) {
-			for (size_t i = 0; i < from->held_count; i++)
-				queue_hold(lane, from->held[i].asked_at, from->held[i].count);
-			from->held_count = 0;
-			return;
-		}
-}
-
-/* Take the oldest held token of a lane for one of its entries; NULL where there is no pair. */
+/* The first of a class that is ready and may have a token. */
 static struct queue_entry *
-lane_grant(struct queue *q, struct queue_lane *lane, struct mono_time *asked_at)
+lane_first(const struct queue *q, const struct queue_lane *lane, enum queue_class class)
 {
-	struct queue_entry *e = lane->held_count > 0 ? lane_served(lane) : NULL;
+	struct queue_entry *e;
 
-	if (e == NULL)
-		return NULL;
-	*asked_at = lane->held[0].asked_at;
-	if (--lane->held[0].count == 0) {
-		lane->held_count--;
-		for (size_t i = 0; i < lane->held_count; i++)
-			lane->held[i] = lane->held[i + 1];
-	}
+	TAILQ_FOREACH(e, &lane->lists[QUEUE_READY][class], link)
+		if (entry_may_have(q, e))
+			break;
+	return e;
+}
+
+struct queue_entry *
+queue_lane_served(const struct queue *q, struct queue_lane *lane)
+{
+	struct queue_entry *e = NULL;
+
+	if (lane->others_since_poll >= QUEUE_OTHERS_PER_POLL)
+		e = lane_first(q, lane, QUEUE_POLL);
+	for (int class = 0; class < QUEUE_CLASS_COUNT && e == NULL; class++)
+		e = lane_first(q, lane, (enum queue_class)class);
+	return e;
+}
+
+void
+queue_granted(struct queue *q, struct queue_entry *e)
+{
+	struct queue_lane *lane = e->lane;
+
 	queue_remove(q, e);
 	if (e->class == QUEUE_POLL || lane_polls(lane) == 0)
 		lane->others_since_poll = 0;
 	else
 		lane->others_since_poll++;
+	queue_ahead_use(q, lane);
+}
+
+/* Give the oldest token that a lane has in hand to one of its entries; NULL where there is no pair. */
+static struct queue_entry *
+lane_grant(struct queue *q, struct queue_lane *lane, struct mono_time now, struct mono_time *asked_at)
+{
+	struct queue_entry *e = queue_lane_served(q, lane);
+
+	queue_lane_expire(q, lane, now);
+	if (e == NULL || !queue_hand_take(&lane->hand, asked_at))
+		return NULL;
+	queue_granted(q, e);
 	return e;
+}
+
+/* Tokens without own limits that nobody in their lane can use any more go to another such lane with somebody ready. */
+static struct queue_lane *
+queue_pass_on(struct queue *q, struct mono_time now)
+{
+	struct queue_lane *from, *to = TAILQ_FIRST(&q->staged[QUEUE_READY]);
+
+	while (to && to->limit_count > 0)
+		to = TAILQ_NEXT(to, stage_link[QUEUE_READY]);
+	if (to == NULL)
+		return NULL;
+	TAILQ_FOREACH(from, &q->lanes, link) {
+		if (from->hand.calls == 0 || from->count > 0 || from->limit_count > 0)
+			continue;
+		queue_lane_expire(q, from, now);
+		for (size_t i = 0; i < from->hand.calls; i++)
+			queue_hand_put(&to->hand, from->hand.of_call[i].asked_at, from->hand.of_call[i].count);
+		from->hand.calls = 0;
+	}
+	return to;
 }
 
 struct queue_entry *
@@ -403,18 +463,13 @@ queue_grant(struct queue *q, struct mono_time now, struct mono_time *asked_at)
 	struct queue_lane *lane;
 	struct queue_entry *e;
 
-	TAILQ_FOREACH(lane, &q->lanes, link) {
-		if (lane->held_count == 0)
-			continue;
-		lane_drop_stale(q, lane, now);
-		lane_pass_on(q, lane);
-		if ((e = lane_grant(q, lane, asked_at)) != NULL)
+	TAILQ_FOREACH(lane, &q->staged[QUEUE_READY], stage_link[QUEUE_READY])
+		if (lane->hand.calls > 0 && (e = lane_grant(q, lane, now, asked_at)) != NULL)
 			return e;
-	}
-	TAILQ_FOREACH(lane, &q->lanes, link)	/* what was passed to a lane that stands before */
-		if (lane->held_count > 0 && (e = lane_grant(q, lane, asked_at)) != NULL)
-			return e;
-	return NULL;
+	if ((e = queue_ahead_grant(q, now, asked_at)) != NULL)
+		return e;
+	lane = queue_pass_on(q, now);
+	return lane ? lane_grant(q, lane, now, asked_at) : NULL;
 }
 
 void
@@ -423,7 +478,8 @@ queue_pause(struct queue *q, struct mono_time until)
 	struct queue_lane *lane;
 
 	TAILQ_FOREACH(lane, &q->lanes, link)
-		lane->held_count = 0;
+		lane->hand.calls = 0;
+	queue_set_ahead(q, false);
 	q->stock = 0;
 	if (mono_since(until, q->due) > 0) {
 		q->due = q->call_at = until;
@@ -435,6 +491,6 @@ queue_pause(struct queue *q, struct mono_time until)
 void
 queue_give_back(struct queue *q, const struct queue_lane_key *key, struct mono_time asked_at, struct mono_time now)
 {
-	if (queue_token_fresh(q, asked_at, now))
-		queue_hold(queue_lane_of(q, key, true), asked_at, 1);
+	if (mono_since(now, asked_at) < queue_fresh_us(q))
+		queue_hand_put(&queue_lane_of(q, key, true)->hand, asked_at, 1);
 }

@@ -38,6 +38,8 @@ struct queue_entry {
 	enum queue_stage stage;
 	uint64_t order;			/* of arrival; 0 for those that go first */
 	bool first;			/* it was there before: at the head of its class, however many wait */
+	bool looks;			/* it may have a token only when a call was answered that it went with (queue_look) */
+	uint64_t looked;		/* the number of that call; 0: none */
 	struct mono_time submitted, deadline, next_since;
 	size_t heap_place;		/* among the deadlines */
 };
@@ -50,7 +52,7 @@ TAILQ_HEAD(queue_list, queue_entry);
 #define QUEUE_SLOW_US (CLOCK_SECOND / 2)
 /* Calls stand so far apart where tokens are short, so that one gathers many. It loses nothing: see QUOTA_LATENESS. */
 #define QUEUE_APART_US (QUOTA_LATENESS_US / 4)
-#define QUEUE_HELD_COUNT 8	/* calls with unused tokens within J/2; more lapse */
+#define QUEUE_HAND_CALLS 8	/* calls with unused tokens within J/2; more lapse */
 #define QUEUE_LANE_CHAINS 64
 
 /* Whose requests: a caller, and the limits that they are counted on besides the identity's. */
@@ -61,10 +63,15 @@ struct queue_lane_key {
 	size_t limit_count;
 };
 
-struct queue_held { struct mono_time asked_at; int64_t count; };	/* tokens of one call that nobody has yet */
+/* Tokens in hand: of each call those that nobody has yet, the oldest first. */
+struct queue_hand {
+	struct { struct mono_time asked_at; int64_t count; } of_call[QUEUE_HAND_CALLS];
+	size_t calls;
+};
 
 struct queue_lane {
 	TAILQ_ENTRY(queue_lane) link;		/* among all */
+	TAILQ_ENTRY(queue_lane) stage_link[QUEUE_STAGE_COUNT];	/* among those with somebody in that stage */
 	struct queue_lane *chain_next;
 	char flow[BUCKET_NAME_BYTES];
 	int64_t weight;
@@ -74,8 +81,7 @@ struct queue_lane {
 	size_t counts[QUEUE_STAGE_COUNT][QUEUE_CLASS_COUNT];
 	size_t count;				/* of all */
 	unsigned others_since_poll;		/* grants to other classes while a poll was waiting */
-	struct queue_held held[QUEUE_HELD_COUNT];
-	size_t held_count;
+	struct queue_hand hand;
 	bool told;				/* the store knows that somebody waits here */
 	int64_t place, members;			/* as the store said last */
 	struct mono_time return_slot;		/* when the last refused one was told to return */
@@ -83,11 +89,31 @@ struct queue_lane {
 
 TAILQ_HEAD(queue_lanes, queue_lane);
 
+/*
+ * Tokens taken ahead of need, for whoever comes (queue_ahead.c): only while they are plenty, and while nothing but the store's grant is
+ * wanted of a call. As many as are used in a few milliseconds, so that few lapse; and of those that lapse, a half of a hundredth of
+ * the quota at most.
+ */
+struct queue_ahead {
+	bool may;
+	struct queue_hand hand;
+	int64_t low;			/* fewer in hand than this are filled up */
+	int64_t used;			/* grants since SINCE, the last call, of lanes without limits of their own */
+	struct mono_time since;
+	char flow[BUCKET_NAME_BYTES];	/* who had the last of them: in whose name they are taken */
+	int64_t weight;
+	size_t asked_lane;		/* of the call under way: so many in this lane of the ask, in which LANE_READY are asked for besides */
+	int64_t asked, lane_ready;
+	int64_t spare;			/* so many may lapse, in 200 * window_us of a token, */
+	struct mono_time spare_at;	/* as of then */
+};
+
 struct queue {
 	struct quota quota;
 	size_t capacity;
 	bool open;			/* there is a store to ask: entries are made next and tokens asked for */
 	struct queue_lanes lanes;	/* the one that was told longest ago first */
+	struct queue_lanes staged[QUEUE_STAGE_COUNT];	/* those with somebody in that stage */
 	struct queue_lane *chains[QUEUE_LANE_CHAINS];
 	size_t counts[QUEUE_STAGE_COUNT][QUEUE_CLASS_COUNT];	/* of all lanes */
 	size_t count;			/* of all */
@@ -110,8 +136,10 @@ struct queue {
 	bool calling;			/* one is under way */
 	bool again;			/* the store asks to be called again at once */
 	unsigned agains;		/* so often in a row */
-	struct queue_lane *called[BUCKET_LANES_MAX];	/* in it */
+	struct queue_lane *called[BUCKET_LANES_MAX];	/* in it: the first lanes of the ask */
 	size_t called_count;
+	uint64_t call_number, heard_number;	/* of the last call; of the last that was answered */
+	struct queue_ahead ahead;
 	int64_t keep_us;		/* the store is called this often though nobody wants a token; 0: never */
 };
 
@@ -148,6 +176,13 @@ struct queue_entry *queue_grant(struct queue *q, struct mono_time now, struct mo
 
 /* Is it time to call? Then ASK is cleared and has who waits, and the call is under way since NOW. */
 bool queue_call(struct queue *q, struct mono_time now, struct bucket_ask *ask);
+/* What the store has for E alone is asked with the call under way; E is ready in one of its lanes. */
+void queue_look(struct queue *q, struct queue_entry *e);
+/*
+ * Of the answer that is heard next: whether a token may be had by who comes later, since for him there is nothing to be asked of the
+ * store. Those taken ahead lapse where not.
+ */
+void queue_set_ahead(struct queue *q, bool may);
 /* Its answer. Tokens of lanes that nobody waits in any more go to others without limits of their own, or lapse. */
 void queue_answered(struct queue *q, const struct bucket_answer *answer, struct mono_time now);
 /* It got none. Its tokens, if it took any, are lost. */
@@ -177,10 +212,37 @@ struct queue_lane *queue_lane_of(struct queue *q, const struct queue_lane_key *k
 /* Free lanes that nobody waits in, nor has been told to return to; all, where ALL. */
 void queue_lanes_sweep(struct queue *q, bool all);
 size_t queue_lane_count(const struct queue_lane *lane, enum queue_stage stage);
-/* Keep COUNT tokens of a call of ASKED_AT for LANE. */
-void queue_hold(struct queue_lane *lane, struct mono_time asked_at, int64_t count);
-/* May a token that was asked for then still be used? A sixteenth of J/2 is left for its way to the request. */
-bool queue_token_fresh(const struct queue *q, struct mono_time asked_at, struct mono_time now);
+/* Drop the tokens that a lane has in hand for too long. */
+void queue_lane_expire(const struct queue *q, struct queue_lane *lane, struct mono_time now);
+/* How old a token may be when it is granted: a sixteenth of J/2 is left for its way to the request. */
+int64_t queue_fresh_us(const struct queue *q);
+/* Take E out, which has a token now. */
+void queue_granted(struct queue *q, struct queue_entry *e);
+/* Who of the ready in a lane gets the next token; NULL where nobody may. */
+struct queue_entry *queue_lane_served(const struct queue *q, struct queue_lane *lane);
+/* Is there one who is ready, and may have a token only when another call was answered? */
+bool queue_lane_looks(const struct queue *q, const struct queue_lane *lane);
+/* Add to the ask what is to be taken ahead. */
+void queue_ahead_ask(struct queue *q, struct mono_time now, struct bucket_ask *ask);
+/* Take in hand what of GRANTED to the ask's lane number LANE was taken ahead; what is left is the lane's. */
+int64_t queue_ahead_hear(struct queue *q, size_t lane, int64_t granted);
+/* One of LANE has been granted a token. */
+void queue_ahead_use(struct queue *q, const struct queue_lane *lane);
+/* As queue_grant, of the tokens taken ahead. */
+struct queue_entry *queue_ahead_grant(struct queue *q, struct mono_time now, struct mono_time *asked_at);
+/* Are more to be taken? Not before queue_ahead_at. */
+bool queue_ahead_is_low(const struct queue *q);
+struct mono_time queue_ahead_at(const struct queue *q);
+/* Those in hand lapse. */
+void queue_ahead_drop(struct queue *q);
+
+/* Keep COUNT tokens of a call of ASKED_AT. */
+void queue_hand_put(struct queue_hand *hand, struct mono_time asked_at, int64_t count);
+/* Take the oldest; false where there is none. */
+bool queue_hand_take(struct queue_hand *hand, struct mono_time *asked_at);
+/* Drop those of calls before SINCE; how many. */
+int64_t queue_hand_expire(struct queue_hand *hand, struct mono_time since);
+int64_t queue_hand_count(const struct queue_hand *hand);
 /* How long a newcomer of CLASS in LANE (NULL: of WEIGHT in a new one) waits at the present rate, in microseconds. */
 double queue_estimate_us(const struct queue *q, const struct queue_lane *lane, const struct queue_lane_key *key,
     enum queue_class class, struct mono_time now);

@@ -77,7 +77,7 @@ queue_lane_of(struct queue *q, const struct queue_lane_key *key, bool make)
 static bool
 lane_is_used(const struct queue *q, const struct queue_lane *lane)
 {
-	return lane->count > 0 || lane->held_count > 0 || mono_since(lane->return_slot, q->called_at) > 0;
+	return lane->count > 0 || lane->hand.calls > 0 || mono_since(lane->return_slot, q->called_at) > 0;
 }
 
 /* Is it in the call that is under way? */
@@ -104,6 +104,18 @@ lane_free(struct queue *q, struct queue_lane *lane)
 	free(lane);
 }
 
+int64_t
+queue_fresh_us(const struct queue *q)
+{
+	return q->quota.jitter_us / 2 - q->quota.jitter_us / 32;
+}
+
+void
+queue_lane_expire(const struct queue *q, struct queue_lane *lane, struct mono_time now)
+{
+	queue_hand_expire(&lane->hand, mono_add(now, -queue_fresh_us(q)));
+}
+
 void
 queue_lanes_sweep(struct queue *q, bool all)
 {
@@ -111,6 +123,7 @@ queue_lanes_sweep(struct queue *q, bool all)
 
 	for (lane = TAILQ_FIRST(&q->lanes); lane; lane = next) {
 		next = TAILQ_NEXT(lane, link);
+		queue_lane_expire(q, lane, q->called_at);
 		if (all || (!lane_is_used(q, lane) && !lane_is_called(q, lane)))
 			lane_free(q, lane);
 	}
@@ -124,23 +137,4 @@ queue_lane_count(const struct queue_lane *lane, enum queue_stage stage)
 	for (int class = 0; class < QUEUE_CLASS_COUNT; class++)
 		count += lane->counts[stage][class];
 	return count;
-}
-
-void
-queue_hold(struct queue_lane *lane, struct mono_time asked_at, int64_t count)
-{
-	size_t place = lane->held_count;
-
-	if (count == 0 || lane->held_count == QUEUE_HELD_COUNT)
-		return;
-	for (; place > 0 && lane->held[place - 1].asked_at.us > asked_at.us; place--)
-		lane->held[place] = lane->held[place - 1];
-	lane->held[place] = (struct queue_held){ asked_at, count };
-	lane->held_count++;
-}
-
-bool
-queue_token_fresh(const struct queue *q, struct mono_time asked_at, struct mono_time now)
-{
-	return mono_since(now, asked_at) < q->quota.jitter_us / 2 - q->quota.jitter_us / 32;
 }

@@ -23,6 +23,7 @@ queue_set_open(struct queue *q, bool open, struct mono_time now)
 	if (q->open == open)
 		return;
 	q->open = open;
+	queue_set_ahead(q, false);
 	q->again = true;
 	q->agains = 0;
 	q->pause_until = now;
@@ -101,11 +102,16 @@ queue_expected(const struct queue *q, struct mono_time now)
 static int64_t
 lane_wanted(const struct queue_lane *lane)
 {
-	int64_t wanted = (int64_t)queue_lane_count(lane, QUEUE_READY);
+	int64_t wanted = (int64_t)queue_lane_count(lane, QUEUE_READY) - queue_hand_count(&lane->hand);
 
-	for (size_t i = 0; i < lane->held_count; i++)
-		wanted -= lane->held[i].count;
 	return wanted > 0 ? wanted : 0;
+}
+
+/* Is there a reason to call for a lane? Tokens in hand are of no use to who has not been looked for. */
+static bool
+lane_calls(const struct queue *q, const struct queue_lane *lane)
+{
+	return lane_wanted(lane) > 0 || (lane->hand.calls > 0 && queue_lane_looks(q, lane));
 }
 
 /* Does anybody want a token? *NEWS: of a lane that the store has not heard of. */
@@ -116,8 +122,8 @@ queue_is_wanting(const struct queue *q, bool *news)
 	bool wanting = false;
 
 	*news = false;
-	TAILQ_FOREACH(lane, &q->lanes, link)
-		if (lane_wanted(lane) > 0) {
+	TAILQ_FOREACH(lane, &q->staged[QUEUE_READY], stage_link[QUEUE_READY])
+		if (lane_calls(q, lane)) {
 			wanting = true;
 			*news = *news || !lane->told;
 		}
@@ -144,9 +150,7 @@ ask_lane(struct queue *q, struct bucket_ask *ask, struct queue_lane *lane)
 	struct bucket_lane *told = &ask->lanes[ask->lane_count];
 
 	*told = (struct bucket_lane){ .weight = lane->weight, .ready = lane_wanted(lane),
-		.waiting = (int64_t)lane->count };
-	for (size_t i = 0; i < lane->held_count; i++)
-		told->waiting -= lane->held[i].count;
+		.waiting = (int64_t)lane->count - queue_hand_count(&lane->hand) };
 	if (told->waiting < told->ready)
 		told->waiting = told->ready;
 	for (size_t i = 0; i < sizeof(told->flow); i++)
@@ -171,7 +175,7 @@ queue_tell_lanes(struct queue *q, struct bucket_ask *ask)
 
 	for (int ready = 1; ready >= 0; ready--)
 		TAILQ_FOREACH(lane, &q->lanes, link)
-			if (lane->count > 0 && (lane_wanted(lane) > 0) == ready && ask->lane_count < BUCKET_LANES_MAX
+			if (lane->count > 0 && lane_calls(q, lane) == ready && ask->lane_count < BUCKET_LANES_MAX
 			    && !ask_lane(q, ask, lane))
 				break;
 	q->called_count = ask->lane_count;
@@ -192,6 +196,8 @@ queue_is_due(const struct queue *q, struct mono_time now)
 		return true;
 	if (wanting && (mono_since(now, q->call_at) >= 0 || (news && mono_since(now, q->called_at) >= q->apart_us)))
 		return true;
+	if (queue_ahead_is_low(q) && mono_since(now, queue_ahead_at(q)) >= 0)
+		return true;
 	return q->keep_us > 0 && mono_since(now, q->called_at) >= q->keep_us;
 }
 
@@ -205,7 +211,9 @@ queue_call(struct queue *q, struct mono_time now, struct bucket_ask *ask)
 	q->asked = 0;
 	queue_lanes_sweep(q, false);
 	queue_tell_lanes(q, ask);
+	queue_ahead_ask(q, now, ask);
 	q->calling = true;
+	q->call_number++;
 	q->again = false;
 	return true;
 }
@@ -258,22 +266,40 @@ queue_answered(struct queue *q, const struct bucket_answer *answer, struct mono_
 {
 	check(q->calling);
 	q->calling = false;
+	q->heard_number = q->call_number;
 	for (size_t i = 0; i < q->called_count; i++) {
 		struct queue_lane *lane = q->called[i];
 
-		queue_hold(lane, q->called_at, answer->lanes[i].granted);
+		queue_hand_put(&lane->hand, q->called_at, queue_ahead_hear(q, i, answer->lanes[i].granted));
 		lane->place = answer->lanes[i].place;
 		lane->members = answer->lanes[i].members > 0 ? answer->lanes[i].members : 1;
 	}
+	if (q->ahead.asked > 0 && q->ahead.asked_lane == q->called_count)
+		queue_ahead_hear(q, q->called_count, answer->lanes[q->called_count].granted);
 	queue_hear(q, answer, now);
+}
+
+/* Those who went with the call that has failed are to be looked for again. */
+static void
+lane_unlook(const struct queue *q, struct queue_lane *lane)
+{
+	struct queue_entry *e;
+
+	for (int class = 0; class < QUEUE_CLASS_COUNT; class++)
+		TAILQ_FOREACH(e, &lane->lists[QUEUE_READY][class], link)
+			if (e->looked == q->call_number)
+				e->looked = 0;
 }
 
 void
 queue_failed(struct queue *q, struct mono_time now)
 {
 	q->calling = false;
-	for (size_t i = 0; i < q->called_count; i++)
+	queue_set_ahead(q, false);
+	for (size_t i = 0; i < q->called_count; i++) {
 		q->called[i]->told = false;
+		lane_unlook(q, q->called[i]);
+	}
 	q->pause_until = mono_add(now, QUEUE_PAUSE_US);
 }
 
@@ -299,6 +325,8 @@ queue_wake_to_call(const struct queue *q, struct mono_time *at, bool *any)
 		earlier(&first, &some, q->call_at);
 	if (news)
 		earlier(&first, &some, mono_add(q->called_at, q->apart_us));
+	if (queue_ahead_is_low(q))
+		earlier(&first, &some, queue_ahead_at(q));
 	if (q->keep_us > 0)
 		earlier(&first, &some, mono_add(q->called_at, q->keep_us));
 	if (some)
@@ -315,7 +343,7 @@ queue_wake_to_promote(const struct queue *q, struct mono_time now, struct mono_t
 	if (until_us <= 0)
 		until_us = q->token / q->rate;
 	earlier(at, any, mono_add(now, until_us > QUEUE_WAKE_MIN_US ? until_us : QUEUE_WAKE_MIN_US));
-	TAILQ_FOREACH(lane, &q->lanes, link)
+	TAILQ_FOREACH(lane, &q->staged[QUEUE_NEXT], stage_link[QUEUE_NEXT])
 		for (int class = 0; class < QUEUE_CLASS_COUNT; class++) {
 			const struct queue_entry *e = TAILQ_FIRST(&lane->lists[QUEUE_NEXT][class]);
 

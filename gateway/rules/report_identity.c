@@ -124,6 +124,7 @@ static void
 identity_tokens(struct buf *out, const json_t *identity)
 {
 	int64_t heard_ago_ms = report_int(identity, "heard_ago_ms", -1), reserved = report_int(identity, "reserved", 0);
+	int64_t ahead = report_int(identity, "ahead", 0);
 
 	buf_printf(out, "  %-9s  ", "tokens");
 	if (heard_ago_ms < 0) {
@@ -133,6 +134,8 @@ identity_tokens(struct buf *out, const json_t *identity)
 	buf_printf(out, "%" PRId64 " of %" PRId64 " out (%" PRId64 " taken by this instance), %" PRId64 " free that nobody wants",
 	    report_int(identity, "out", 0), report_int(identity, "limit", 0), report_int(identity, "taken_here", 0),
 	    report_int(identity, "left", 0));
+	if (ahead > 0)
+		buf_printf(out, ", %" PRId64 " in hand here for who comes next", ahead);
 	if (reserved > 0)
 		buf_printf(out, ", %" PRId64 " kept for silent members", reserved);
 	if (identity_is_old(identity) && !report_bool(identity, "alone")) {

@@ -71,10 +71,10 @@ class Comparison(Stage):
         self.rounds[peer.name].append(found)
 
     def run(self):
-        """Start and warm all up, uncounted (connections are opened, caches filled), then the rounds."""
+        """Start and warm all up, uncounted (connections are opened, caches filled; a new bucket hears its members for 2 s), then the rounds."""
         for kind in self.kinds:
             peer = self.add(kind, self.options)
-            self.rates[peer.name] = self._measure(peer, lambda p=peer: self.load.wrk(p.port, self.options.connections, 2))["rps"]
+            self.rates[peer.name] = self._measure(peer, lambda p=peer: self.load.wrk(p.port, self.options.connections, 4))["rps"]
         for number in range(self.options.rounds):
             for peer in self.random.sample(self.proxies, len(self.proxies)):
                 self._one_of(peer)

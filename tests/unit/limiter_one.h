@@ -65,7 +65,7 @@ open_one(struct config *config)
 	loop = loop_new();
 	resolver = resolver_new();
 	settings = (struct limiter_settings){ .loops = &loop, .loop_count = 1, .deliver = on_event, .arg = events,
-		.member = STR("0190c2f0-0000-7000-8000-000000000001"), .sent_ago_us = sent_ago_us,
+		.member = STR("0190c2f0-0000-7000-8000-000000000001"), .start = clock_now_wall().us, .sent_ago_us = sent_ago_us,
 		.principal_idle_us = principal_idle_us };
 	event_count = 0;
 	auto_ready = true;

@@ -113,14 +113,14 @@ after(void **state)
 	return 0;
 }
 
-static enum queue_verdict
+static TEST_UNUSED enum queue_verdict
 submit_to(size_t i, const struct queue_lane_key *key, enum queue_class class, int64_t patience_us)
 {
 	entries[i] = (struct queue_entry){ .class = class, .deadline = mono_add(now, patience_us) };
 	return queue_submit(&q, &entries[i], key, now);
 }
 
-static enum queue_verdict
+static TEST_UNUSED enum queue_verdict
 submit(size_t i, enum queue_class class, int64_t patience_us)
 {
 	return submit_to(i, &plain, class, patience_us);

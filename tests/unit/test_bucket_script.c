@@ -141,7 +141,23 @@ random_ask(struct bucket_ask *ask, struct walker *w, int who, bool alone, bool c
 /* Lost answers that are looked for in the next call: which lane each is for, and what is at its key. */
 static struct { size_t lane; char found; } looks[8];
 static size_t look_count;
+/* The mark: none, the asker's own, somebody else's; with the first two there is nothing that it does not know. */
+static enum { MARK_NONE, MARK_OWN, MARK_OTHER, MARK_COUNT } mark;
 #define LOST_ID "00000000-0000-7000-8000-000000000000"
+
+/* Mark whose the lost answers are. */
+static void
+random_mark(const struct bucket_ask *ask)
+{
+	char text[64], value[128];
+
+	mark = (int)pick(MARK_COUNT);
+	snprintf(value, sizeof(value), "1795000000000 %s/%lld", mark == MARK_OWN ? ask->id : "another", (long long)ask->start);
+	if (mark == MARK_NONE)
+		redis_ask(connection, text, "DEL", "m");
+	else
+		redis_ask(connection, text, "SET", "m", value);
+}
 
 /* Put up to eight of them into the store; what is found is not wanted any more, and so not of ASK. */
 static void
@@ -150,6 +166,7 @@ random_looks(struct bucket_ask *ask)
 	char key[16], text[512], value[64];
 
 	look_count = 0;
+	random_mark(ask);
 	for (size_t i = 0; i < ask->lane_count; i++)
 		for (int64_t n = ask->lanes[i].ready; n > 0 && look_count < 8; n--) {
 			char found = "NAFU-"[pick(5)];
@@ -162,7 +179,7 @@ random_looks(struct bucket_ask *ask)
 				redis_ask(connection, text, "SET", key, value);
 			looks[look_count].found = found;
 			looks[look_count++].lane = i;
-			if (found == '-' || found == 'N')
+			if (found == '-' || found == 'N' || mark != MARK_OTHER)
 				continue;
 			ask->lanes[i].ready--;
 			ask->lanes[i].waiting--;
@@ -171,20 +188,21 @@ random_looks(struct bucket_ask *ask)
 
 /*
  * Each has found what was there, and an answer is there no more: behind the bucket's answer, how many values of which is returned,
- * stand the number and the text of each that was found, and how many they are.
+ * stand the number and the text of each that was found, how many they are, and whether there can be none that the asker does not know.
  */
 static size_t
 check_looks(const struct bucket_script_value *values, size_t count)
 {
-	size_t pairs = (size_t)values[count - 1].integer, bucket = count - 1 - 2 * pairs;
+	size_t pairs = (size_t)values[count - 2].integer, bucket = count - 2 - 2 * pairs;
 	const struct bucket_script_value *v = values + bucket;
 	char key[32], text[512];
 
 	for (size_t i = 0; i < look_count; i++) {
 		char found = looks[i].found;
+		bool taken = found == 'A' && mark == MARK_OTHER;
 
-		if (found != '-' && found != 'N') {
-			assert_true(v < values + count - 1 && !v[0].is_text && v[1].is_text);
+		if (mark == MARK_OTHER && found != '-' && found != 'N') {
+			assert_true(v < values + count - 2 && !v[0].is_text && v[1].is_text);
 			assert_int_equal(v[0].integer, i);
 			assert_int_equal(v[1].text.n, 1 + strlen(LOST_ID) + (found == 'A' ? 6 : 0));
 			assert_int_equal(v[1].text.p[0], found);
@@ -192,9 +210,10 @@ check_looks(const struct bucket_script_value *values, size_t count)
 		}
 		snprintf(key, sizeof(key), "lost%zu", i);
 		redis_ask(connection, text, "GET", key);
-		assert_int_equal(text[0], found == 'A' ? 'N' : found == '-' ? '$' : found);
+		assert_int_equal(text[0], taken ? 'N' : found == '-' ? '$' : found);
 	}
-	assert_ptr_equal(v, values + count - 1);
+	assert_ptr_equal(v, values + count - 2);
+	assert_true(look_count == 0 || values[count - 1].integer == (mark != MARK_OTHER));
 	return bucket;
 }
 
@@ -230,23 +249,23 @@ ask_script(const struct bucket_ask *ask, int64_t now_us, char *text, struct buck
 {
 	struct arena arena;
 	static const char *const keys[] = { "lost0", "lost1", "lost2", "lost3", "lost4", "lost5", "lost6", "lost7" };
-	const char *words[2000] = { "EVALSHA", is_older(ask) ? older_sha1 : bucket_script_sha1, NULL, "k" };
+	const char *words[2000] = { "EVALSHA", is_older(ask) ? older_sha1 : bucket_script_sha1, NULL, "k", "m" };
 	char lanes[9] = "";
 	size_t count, n = 0;
 	struct str *arguments, rest, one;
 
 	arena_init(&arena);
 	arguments = bucket_script_arguments(&arena, ask, now_us, &count);
-	assert_true(count + 5 + look_count < 2000);
-	words[2] = arena_printf(&arena, "%zu", 1 + look_count).p;
+	assert_true(count + 6 + look_count < 2000);
+	words[2] = arena_printf(&arena, "%zu", 2 + look_count).p;
 	for (size_t i = 0; i < look_count; i++) {
-		words[4 + i] = keys[i];
+		words[5 + i] = keys[i];
 		lanes[i] = (char)('@' + looks[i].lane);
 	}
 	for (size_t i = 0; i < count; i++)
-		words[4 + look_count + i] = arena_copy(&arena, arguments[i]).p;
-	words[4 + look_count + count] = lanes;
-	redis_ask_words(connection, 5 + look_count + count, words, text, REPLY_BYTES);
+		words[5 + look_count + i] = arena_copy(&arena, arguments[i]).p;
+	words[5 + look_count + count] = lanes;
+	redis_ask_words(connection, 6 + look_count + count, words, text, REPLY_BYTES);
 	arena_fini(&arena);
 	if (text[0] == '-')
 		fail_msg("%s", text);
@@ -393,6 +412,41 @@ test_layouts(void **state)
 	bucket_free(&bucket);
 }
 
+/*
+ * A member whose script does not mark what it has lost was there: all look for lost answers, for an hour after it was there last.
+ */
+static void
+test_unmarked(void **state)
+{
+	static struct bucket_ask ask;
+	static struct bucket_answer answer;
+	static struct bucket_script_value values[1200];
+	static char text[REPLY_BYTES];
+	static const struct { const char *id; bool older, leave; const char *mark; } calls[] = {
+		{ "member2", false, false, "$-1" }, { "member0", true, false, "$-1" }, { "member2", false, false, "*" },
+		{ "member2", false, false, "*" }, { "member0", true, true, "$-1" }, { "member2", false, false, "*" },
+		{ "member2", false, false, "$-1" } };
+	struct quota quota;
+	const char *why;
+
+	(void)state;
+	assert_true(quota_derive(&quotas[0], &quota, &why));
+	redis_ask(connection, text, "DEL", "k");
+	for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
+		redis_ask(connection, text, "DEL", "m");
+		mixed_scripts = calls[i].older;
+		ask = (struct bucket_ask){ .start = 1, .sent_ago_us = -1, .leave = calls[i].leave, .quota = &quota };
+		memcpy(ask.id, calls[i].id, strlen(calls[i].id));
+		assert_true(bucket_script_answer(&ask, values, check_looks(values, ask_script(&ask, 0, text, values)), &answer));
+		redis_ask(connection, text, "GET", "m");
+		if (strcmp(text, calls[i].mark) != 0 && (calls[i].mark[0] != '*' || strstr(text, " *") == NULL))
+			fail_msg("call %zu: %s", i, text);
+		redis_ask(connection, text, "PTTL", "m");
+		assert_true((strtoll(text + 1, NULL, 10) > 3590000) == (calls[i].mark[0] == '*'));
+	}
+	mixed_scripts = false;
+}
+
 /* What another layout, or somebody else, has left at the key counts as no bucket. */
 static void
 test_foreign_state(void **state)
@@ -418,17 +472,17 @@ test_foreign_state(void **state)
 	}
 }
 
-/* Take what stands at MARK out of a text that ends in NUL. */
+/* Take WORD out of a text that ends in NUL. */
 static void
-cut(char *text, const char *mark)
+cut(char *text, const char *word)
 {
-	char *at = strstr(text, mark);
+	char *at = strstr(text, word);
 
 	assert_non_null(at);
-	memmove(at, at + strlen(mark), strlen(at + strlen(mark)) + 1);
+	memmove(at, at + strlen(word), strlen(at + strlen(word)) + 1);
 }
 
-/* Have the server load the script as it would be if it knew layout 3 alone. */
+/* Have the server load the script as it would be if it knew layout 3 alone, and no marks. */
 static void
 load_older(void)
 {
@@ -436,7 +490,9 @@ load_older(void)
 
 	check(older != NULL);
 	cut(older, " or read.layout == 4");
-	cut(older, "  m.layout = 4\n");
+	cut(older, "  m.layout = 5\n");
+	cut(older, "    redis.call('SET', KEYS[2], floor(now / 1000) + HOUR .. ' *', 'PX', HOUR)\n");
+	cut(older, "  b.marks = marks\n");
 	redis_ask(connection, text, "SCRIPT", "LOAD", older);
 	free(older);
 	memcpy(older_sha1, text, sizeof(older_sha1) - 1);
@@ -468,7 +524,7 @@ stop(void **state)
 int
 main(void)
 {
-	static const struct CMUnitTest tests[] = { cmocka_unit_test(test_walks), cmocka_unit_test(test_layouts), cmocka_unit_test(test_foreign_state) };
+	static const struct CMUnitTest tests[] = { cmocka_unit_test(test_walks), cmocka_unit_test(test_layouts), cmocka_unit_test(test_unmarked), cmocka_unit_test(test_foreign_state) };
 
 	return cmocka_run_group_tests(tests, start, stop);
 }

@@ -129,7 +129,7 @@ instance_start(struct instance *in, struct config *config, struct str member, in
 {
 	struct loop *loops[WORKERS];
 	struct limiter_settings settings = { .loops = loops, .loop_count = WORKERS, .deliver = on_load_event,
-		.arg = in, .member = member, .sent_ago_us = -1 };
+		.arg = in, .member = member, .start = clock_now_wall().us, .sent_ago_us = -1 };
 
 	*in = (struct instance){ .resolver = resolver_new() };
 	for (uint16_t i = 0; i < WORKERS; i++) {

@@ -79,6 +79,7 @@ static const struct { const char *json, *text; } whys[] = {
 	{ "\"heard_ago_ms\":null", "tokens     not known" },
 	{ "\"heard_ago_ms\":5000,\"out\":3,\"limit\":9,\"reserved\":4", "3 of 9 out (0 taken by this instance), 0 free that nobody wants, "
 	    "4 kept for silent members; as of 5 s ago\n" },
+	{ "\"heard_ago_ms\":5,\"out\":3,\"limit\":9,\"ahead\":2", "0 free that nobody wants, 2 in hand here for who comes next\n" },
 	{ "\"state\":\"open\",\"queue\":{\"lanes\":[{\"caller\":\"etl\",\"making_ready\":1}]}", "connection to the upstream or journal\n" },
 	{ "\"state\":\"open\",\"queue\":{\"more_lanes\":3,\"more_waiting\":7}", "and 3 more, in which 7 wait\n" },
 };
