@@ -1,7 +1,6 @@
 /* Claims of this instance: the mails, and the store that is asked. */
 #include "gate/claims_private.h"
 
-#include <inttypes.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -281,7 +280,7 @@ claims_new(const struct claims_settings *settings, struct resolver *resolver, st
 	claims->deliver = settings->deliver;
 	claims->found = settings->found;
 	claims->arg = settings->arg;
-	buf_printf(&claims->who, "%.*s/%" PRId64, STR_ARG(settings->member), settings->start);
+	lost_mark_who(&claims->who, settings->member, settings->start);
 	claims->resolver = resolver;
 	claims->store = (struct condition)CONDITION_INIT("idempotency store unavailable", "idempotency store back");
 	atomic_store(&claims->refs, 1);

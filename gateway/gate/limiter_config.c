@@ -189,9 +189,11 @@ config_open_store(struct limiter *limiter, struct config *config, struct str pas
 	member_init(&self, &limiter->self);
 	member_ask(&self, &quota, loop_now(limiter->loops[0]), first);
 	store_free(&limiter->store);
-	for (identity = limiter->identities; identity; identity = identity->next)
+	for (identity = limiter->identities; identity; identity = identity->next) {
 		if (identity->queue.calling)
 			queue_failed(&identity->queue, loop_now(limiter->loops[0]));
+		queue_glanced(&identity->queue, false);
+	}
 	config_reopen(limiter);
 	config_unref(&limiter->store_config);
 	limiter->store_config = config_ref(config);

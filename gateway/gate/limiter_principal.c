@@ -84,7 +84,7 @@ principal_is_idle(const struct limiter_identity *identity, struct mono_time now)
 {
 	const struct quota *quota = &identity->queue.quota;
 
-	return identity->of && identity->queue.count == 0 && TAILQ_EMPTY(&identity->out) && !identity->queue.calling
+	return identity->of && identity->queue.count == 0 && TAILQ_EMPTY(&identity->out) && !identity->queue.calling && identity->queue.glance_number == 0
 	    && limiter_paused_us(identity, now) == 0
 	    && mono_since(now, identity->used) > quota->window_us + quota->jitter_us + identity->limiter->principal_idle_us;
 }

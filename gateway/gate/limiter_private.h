@@ -88,6 +88,7 @@ struct limiter_identity {
 	struct member member;			/* this instance among those that share the bucket */
 	struct bucket_ask ask;			/* of the call that is made */
 	struct limiter_looks *looks;		/* the same; owned, made with the first */
+	struct store_glance glance;		/* that is under way */
 	struct limiter_level level;
 	bool left;				/* this instance has said good-bye */
 	atomic_int_fast64_t paused_until_us;	/* monotonic: the upstream wants nothing before */

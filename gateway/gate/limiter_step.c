@@ -151,7 +151,7 @@ on_answer(void *arg, const struct store_answer *answer)
 		heard = *answer->answer;
 		limiter_hear_pause(identity, &heard, now);
 		step_hear_lost(identity, answer);
-		queue_set_ahead(&identity->queue, answer->known && member_is_single(&identity->member));
+		queue_set_ahead(&identity->queue, answer->known ? member_count(&identity->member) : 0);
 		queue_answered(&identity->queue, &heard, now);
 		if (answer->ask->pause_us > 0)
 			identity->pause_untold = false;
@@ -221,6 +221,29 @@ step_call(struct limiter_identity *identity)
 	if (!store_take(limiter->store, buf_str(&identity->name), &identity->ask, identity->looks->looks, identity->looks->count, on_answer,
 	    identity))
 		queue_failed(q, now);
+}
+
+/* The mark of lost answers is there, or not. */
+static void
+on_glance(void *arg, bool known)
+{
+	struct limiter_identity *identity = arg;
+
+	queue_glanced(&identity->queue, known);
+	limiter_wake(identity);
+}
+
+/* Where those who are ready have a token in hand, ask only whether something has been lost meanwhile. */
+static void
+step_glance(struct limiter_identity *identity)
+{
+	struct limiter *limiter = identity->limiter;
+
+	if (!queue_glance(&identity->queue))
+		return;
+	identity->glance = (struct store_glance){ &limiter->self, on_glance, identity };
+	if (!store_glance(limiter->store, buf_str(&identity->name), &identity->glance))
+		queue_glanced(&identity->queue, false);
 }
 
 /* Sleep until time alone makes something possible. */
@@ -295,6 +318,7 @@ on_step(void *arg)
 		limiter_tell(identity->limiter, &(struct limiter_event){
 			.ticket = ((struct limiter_request *)e)->ticket, .verdict = LIMITER_NEXT });
 	step_call(identity);
+	step_glance(identity);
 	step_count_waiting(identity);
 	atomic_store(&identity->settling, step_is_settling(identity));
 	step_sleep(identity);

@@ -9,6 +9,12 @@ store_take(struct store *store, struct str identity, const struct bucket_ask *as
 }
 
 bool
+store_glance(struct store *store, struct str identity, struct store_glance *glance)
+{
+	return store->kind->glance && store->kind->glance(store, identity, glance);
+}
+
+bool
 store_show(struct store *store, const struct heads_head *own, int64_t keep_ms,
     void (*on_heads)(void *arg, const struct heads *heads, const char *why), void *arg)
 {

@@ -11,6 +11,7 @@
 #include "rules/lost.h"
 #include "rules/config.h"
 #include "rules/heads.h"
+#include "rules/member.h"
 
 struct store;
 
@@ -46,6 +47,17 @@ void store_free(struct store **store);
  */
 bool store_take(struct store *store, struct str identity, const struct bucket_ask *ask, const struct store_look *looks, size_t look_count,
     void (*on_answer)(void *arg, const struct store_answer *answer), void *arg);
+
+/*
+ * Ask only for what store_answer's KNOWN says of IDENTITY. GLANCE is the caller's, until ON_KNOWN runs, exactly once and never inside; false
+ * is also that nobody answered. False (no completion) as store_take, and from the embedded one.
+ */
+struct store_glance {
+	const struct member_self *self;		/* who asks */
+	void (*on_known)(void *arg, bool known);
+	void *arg;
+};
+bool store_glance(struct store *store, struct str identity, struct store_glance *glance);
 
 bool store_is_up(const struct store *store);
 

@@ -9,7 +9,8 @@ struct store_kind {
 	bool (*take)(struct store *store, struct str identity, const struct bucket_ask *ask, const struct store_look *looks,
 	    size_t look_count,
 	    void (*on_answer)(void *arg, const struct store_answer *answer), void *arg);
-	/* NULL: there are no others. */
+	/* NULL: there are no others; so too of show. */
+	bool (*glance)(struct store *store, struct str identity, struct store_glance *glance);
 	bool (*show)(struct store *store, const struct heads_head *own, int64_t keep_ms,
 	    void (*on_heads)(void *arg, const struct heads *heads, const char *why), void *arg);
 	void (*free)(struct store *store);

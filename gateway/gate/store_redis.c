@@ -360,6 +360,32 @@ store_redis_take(struct store *base, struct str identity, const struct bucket_as
 	    && redis_call_new((struct store_redis *)base, identity, ask, looks, look_count, on_answer, arg);
 }
 
+/* What stands at the mark, or nothing. */
+static void
+on_mark(void *arg, const struct redis_reply *reply)
+{
+	struct store_glance *glance = arg;
+
+	glance->on_known(glance->arg, reply->kind == REDIS_NIL
+	    || (reply->kind == REDIS_STRING && lost_mark_is_of(reply->string, str_from(glance->self->id), glance->self->start)));
+}
+
+/* Read the mark, where the store is up. */
+static bool
+store_redis_glance(struct store *base, struct str identity, struct store_glance *glance)
+{
+	struct store_redis *store = (struct store_redis *)base;
+	struct buf key = BUF_EMPTY;
+	bool sent;
+
+	if (!store_redis_is_up(base))
+		return false;
+	lost_mark_key(&key, buf_str(&store->prefix), identity);
+	sent = redis_command(store->redis, (struct str[]){ STR("GET"), buf_str(&key) }, 2, on_mark, glance);
+	buf_fini(&key);
+	return sent;
+}
+
 /* Show a head, where the store is up. */
 static bool
 store_redis_show(struct store *base, const struct heads_head *own, int64_t keep_ms,
@@ -393,6 +419,7 @@ store_redis_free(struct store *base)
 static const struct store_kind redis_kind = {
 	.is_up = store_redis_is_up,
 	.take = store_redis_take,
+	.glance = store_redis_glance,
 	.show = store_redis_show,
 	.free = store_redis_free,
 };

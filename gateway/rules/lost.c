@@ -1,6 +1,7 @@
 /* Lost answers: a table by name, and a list in the order in which they are forgotten. */
 #include "rules/lost.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
@@ -218,6 +219,27 @@ void
 lost_mark_key(struct buf *out, struct str prefix, struct str tag)
 {
 	lost_key_of(out, prefix, tag, STR("any"));
+}
+
+void
+lost_mark_who(struct buf *out, struct str member, int64_t start)
+{
+	buf_printf(out, "%.*s/%" PRId64, STR_ARG(member), start);
+}
+
+bool
+lost_mark_is_of(struct str mark, struct str member, int64_t start)
+{
+	struct buf who = BUF_EMPTY;
+	size_t space = 0;
+	bool is;
+
+	while (space < mark.n && mark.p[space] != ' ')
+		space++;
+	lost_mark_who(&who, member, start);
+	is = space < mark.n && str_eq(str_sub(mark, space + 1, mark.n), buf_str(&who));
+	buf_fini(&who);
+	return is;
 }
 
 static const char lost_letters[] = { [LOST_NONE] = 'N', [LOST_FLYING] = 'F', [LOST_ANSWERED] = 'A', [LOST_UNKNOWN] = 'U' };

@@ -66,6 +66,10 @@ void lost_key(struct buf *out, struct str prefix, struct str tag, const uint8_t 
  */
 #define LOST_MARK_EVERYBODY "*"
 void lost_mark_key(struct buf *out, struct str prefix, struct str tag);
+/* How a process is called there: MEMBER, in its start number START. */
+void lost_mark_who(struct buf *out, struct str member, int64_t start);
+/* Is MARK of that process alone? */
+bool lost_mark_is_of(struct str mark, struct str member, int64_t start);
 void lost_text_write(struct buf *out, enum lost_state state, const char id[CLAIM_ID_BYTES], struct str answer);
 /* False where it is none: nothing is known. With N the state is NONE and WAS true. */
 bool lost_text_read(struct str text, struct lost_text *out);

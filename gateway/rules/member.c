@@ -149,10 +149,10 @@ member_hear(struct member *m, const struct bucket_ask *ask, const struct bucket_
 	member_note(m, ask->quota, answer, answer->epoch, now);
 }
 
-bool
-member_is_single(const struct member *m)
+size_t
+member_count(const struct member *m)
 {
-	return m->told && m->peer_count == 1 && strcmp(m->peers[0].id, m->self.id) == 0;
+	return m->told ? m->peer_count : 0;
 }
 
 int64_t

@@ -52,8 +52,8 @@ void member_connected(struct member *m);
 /* Fill in all of an ask but who waits. */
 void member_ask(struct member *m, const struct quota *quota, struct mono_time now, struct bucket_ask *ask);
 
-/* Is there no other member, as far as the newest answer says? */
-bool member_is_single(const struct member *m);
+/* How many members there are, as far as the newest answer says; 0 where that is not known. */
+size_t member_count(const struct member *m);
 
 /* The answer to ASK, which was sent at ASKED_AT, came NOW. */
 void member_hear(struct member *m, const struct bucket_ask *ask, const struct bucket_answer *answer, struct mono_time asked_at,

@@ -36,7 +36,7 @@ queue_set_quota(struct queue *q, const struct quota *quota, size_t capacity, int
 		q->rate = quota->requests;
 		q->token = quota->token;
 		q->stock = 0;
-		queue_set_ahead(q, false);
+		queue_set_ahead(q, 0);
 	}
 	q->quota = *quota;
 	q->capacity = capacity;
@@ -135,6 +135,9 @@ queue_ready(struct queue *q, struct queue_entry *e)
 		return;
 	queue_unlink(q, e);
 	queue_link(q, e, QUEUE_READY);
+	e->ready_number = q->number;
+	if (e->looks)
+		q->ready_number = q->number;
 }
 
 void
@@ -367,11 +370,12 @@ queue_look(struct queue *q, struct queue_entry *e)
 		e->looked = q->call_number;
 }
 
-/* May E have a token now? */
+/* May E have a token now, since there is nothing for it alone, or its own call would have said so? */
 static bool
 entry_may_have(const struct queue *q, const struct queue_entry *e)
 {
-	return !e->looks || q->ahead.may || (e->looked > 0 && e->looked <= q->heard_number);
+	return !e->looks || q->ahead.members == 1 || (q->ahead.members > 1 && e->ready_number < q->nothing_number)
+	    || (e->looked > 0 && e->looked <= q->heard_number);
 }
 
 bool
@@ -479,7 +483,7 @@ queue_pause(struct queue *q, struct mono_time until)
 
 	TAILQ_FOREACH(lane, &q->lanes, link)
 		lane->hand.calls = 0;
-	queue_set_ahead(q, false);
+	queue_set_ahead(q, 0);
 	q->stock = 0;
 	if (mono_since(until, q->due) > 0) {
 		q->due = q->call_at = until;

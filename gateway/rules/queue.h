@@ -38,8 +38,9 @@ struct queue_entry {
 	enum queue_stage stage;
 	uint64_t order;			/* of arrival; 0 for those that go first */
 	bool first;			/* it was there before: at the head of its class, however many wait */
-	bool looks;			/* it may have a token only when a call was answered that it went with (queue_look) */
-	uint64_t looked;		/* the number of that call; 0: none */
+	bool looks;			/* it may have a token only when the store was asked for what is its alone (queue_look, queue_glance) */
+	uint64_t ready_number;		/* of the last question to the store before it was ready */
+	uint64_t looked;		/* the number of the call that it went with; 0: none */
 	struct mono_time submitted, deadline, next_since;
 	size_t heap_place;		/* among the deadlines */
 };
@@ -90,12 +91,11 @@ struct queue_lane {
 TAILQ_HEAD(queue_lanes, queue_lane);
 
 /*
- * Tokens taken ahead of need, for whoever comes (queue_ahead.c): only while they are plenty, and while nothing but the store's grant is
- * wanted of a call. As many as are used in a few milliseconds, so that few lapse; and of those that lapse, a half of a hundredth of
- * the quota at most.
+ * Tokens taken ahead of need, for whoever comes (queue_ahead.c): only while they are plenty, and while the store has nothing for anybody
+ * alone. As many as are used in a few milliseconds, so that few lapse; and of those that lapse, a half of a hundredth of the quota at most.
  */
 struct queue_ahead {
-	bool may;
+	size_t members;			/* who may take some, this instance included; 0: none are taken */
 	struct queue_hand hand;
 	int64_t low;			/* fewer in hand than this are filled up */
 	int64_t used;			/* grants since SINCE, the last call, of lanes without limits of their own */
@@ -138,7 +138,11 @@ struct queue {
 	unsigned agains;		/* so often in a row */
 	struct queue_lane *called[BUCKET_LANES_MAX];	/* in it: the first lanes of the ask */
 	size_t called_count;
+	uint64_t number;		/* of the last question: a call, or a glance */
 	uint64_t call_number, heard_number;	/* of the last call; of the last that was answered */
+	uint64_t glance_number;		/* of the glance that is under way; 0: none */
+	uint64_t nothing_number;	/* of the last question to which the answer was that the store has nothing for anybody alone */
+	uint64_t ready_number;		/* of the last question before somebody became ready who looks */
 	struct queue_ahead ahead;
 	int64_t keep_us;		/* the store is called this often though nobody wants a token; 0: never */
 };
@@ -179,10 +183,14 @@ bool queue_call(struct queue *q, struct mono_time now, struct bucket_ask *ask);
 /* What the store has for E alone is asked with the call under way; E is ready in one of its lanes. */
 void queue_look(struct queue *q, struct queue_entry *e);
 /*
- * Of the answer that is heard next: whether a token may be had by who comes later, since for him there is nothing to be asked of the
- * store. Those taken ahead lapse where not.
+ * Of the answer that is heard next: the store has nothing for anybody alone, so that tokens may be taken ahead by MEMBERS instances; where
+ * that is 1, nothing can come to be there. 0: what was taken ahead lapses.
  */
-void queue_set_ahead(struct queue *q, bool may);
+void queue_set_ahead(struct queue *q, size_t members);
+/* Is it time for a glance: to ask whether the store has still nothing for anybody alone, since who is ready has a token? It is under way then. */
+bool queue_glance(struct queue *q);
+/* Its answer; false also where there was none. */
+void queue_glanced(struct queue *q, bool nothing);
 /* Its answer. Tokens of lanes that nobody waits in any more go to others without limits of their own, or lapse. */
 void queue_answered(struct queue *q, const struct bucket_answer *answer, struct mono_time now);
 /* It got none. Its tokens, if it took any, are lost. */
@@ -233,8 +241,6 @@ struct queue_entry *queue_ahead_grant(struct queue *q, struct mono_time now, str
 /* Are more to be taken? Not before queue_ahead_at. */
 bool queue_ahead_is_low(const struct queue *q);
 struct mono_time queue_ahead_at(const struct queue *q);
-/* Those in hand lapse. */
-void queue_ahead_drop(struct queue *q);
 
 /* Keep COUNT tokens of a call of ASKED_AT. */
 void queue_hand_put(struct queue_hand *hand, struct mono_time asked_at, int64_t count);

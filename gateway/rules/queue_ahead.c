@@ -12,18 +12,10 @@
 #define AHEAD_LEAST 4
 /* One call's. */
 #define AHEAD_MOST (BUCKET_TOKENS_MAX / 2)
-/* Plenty: the store has so many times as many that nobody wants. */
+/* Plenty: the store has so many times as many that nobody wants, for each who may take some. */
 #define AHEAD_PLENTY 8
-/* Of the quota one part in so many may lapse. */
+/* Of the quota one part in so many may lapse, of all who may take some. */
 #define AHEAD_SPARE_PART 200
-
-void
-queue_set_ahead(struct queue *q, bool may)
-{
-	q->ahead.may = may;
-	if (!may)
-		queue_ahead_drop(q);
-}
 
 /* Take note that COUNT tokens lapse. */
 static void
@@ -34,12 +26,45 @@ ahead_lapse(struct queue *q, int64_t count)
 		q->ahead.spare = 0;
 }
 
-void
-queue_ahead_drop(struct queue *q)
+/* The answer to question NUMBER was that there is nothing for anybody alone. */
+static void
+ahead_hear_nothing(struct queue *q, uint64_t number)
 {
+	if (q->nothing_number < number)
+		q->nothing_number = number;
+}
+
+void
+queue_set_ahead(struct queue *q, size_t members)
+{
+	q->ahead.members = members;
+	if (members > 0) {
+		ahead_hear_nothing(q, q->call_number);
+		return;
+	}
 	ahead_lapse(q, queue_hand_count(&q->ahead.hand));
 	q->ahead.hand.calls = 0;
 	q->ahead.low = 0;
+}
+
+bool
+queue_glance(struct queue *q)
+{
+	if (!q->open || q->glance_number > 0 || q->ahead.members < 2 || q->ready_number < q->nothing_number
+	    || q->ahead.hand.calls == 0 || TAILQ_EMPTY(&q->staged[QUEUE_READY]))
+		return false;
+	q->glance_number = ++q->number;
+	return true;
+}
+
+void
+queue_glanced(struct queue *q, bool nothing)
+{
+	if (nothing)
+		ahead_hear_nothing(q, q->glance_number);
+	else
+		queue_set_ahead(q, 0);
+	q->glance_number = 0;
 }
 
 /* Drop what is half as old as a token may be: who gets one has the other half for what he still has to do. */
@@ -68,15 +93,16 @@ static int64_t
 ahead_goal(struct queue *q, struct mono_time now)
 {
 	int64_t elapsed_us = mono_since(now, q->ahead.since), spare = ahead_spare(q, now), goal;
+	int64_t members = (int64_t)q->ahead.members;
 
-	if (!q->ahead.may || q->closed != BUCKET_OPEN)
+	if (members == 0 || q->closed != BUCKET_OPEN)
 		return 0;
 	goal = q->ahead.used * AHEAD_US / (elapsed_us > AHEAD_MEASURE_US ? elapsed_us : AHEAD_MEASURE_US);
 	if (goal > AHEAD_MOST)
 		goal = AHEAD_MOST;
-	if (goal > spare)
-		goal = spare;
-	return goal < AHEAD_LEAST || goal > q->stock / AHEAD_PLENTY ? 0 : goal;
+	if (goal > spare / members)
+		goal = spare / members;
+	return goal < AHEAD_LEAST || goal > q->stock / AHEAD_PLENTY / members ? 0 : goal;
 }
 
 /* The lane of the ask in which they are asked for: one without limits that is there, or one more; BUCKET_LANES_MAX where there is no room. */
@@ -127,36 +153,35 @@ queue_ahead_hear(struct queue *q, size_t lane, int64_t granted)
 
 	if (ahead->asked == 0 || lane != ahead->asked_lane)
 		return granted;
-	if (ahead->may)
+	if (ahead->members > 0)
 		queue_hand_put(&ahead->hand, q->called_at, granted - own);
 	else
 		ahead_lapse(q, granted - own);
 	return own;
 }
 
-/* The first lane without limits in which somebody is ready. */
-static struct queue_lane *
-ahead_ready_lane(const struct queue *q)
+/* Who of the ready without limits may have a token next; NULL where nobody may. */
+static struct queue_entry *
+ahead_served(const struct queue *q)
 {
-	struct queue_lane *lane = TAILQ_FIRST(&q->staged[QUEUE_READY]);
+	struct queue_lane *lane;
+	struct queue_entry *e;
 
-	while (lane && lane->limit_count > 0)
-		lane = TAILQ_NEXT(lane, stage_link[QUEUE_READY]);
-	return lane;
+	TAILQ_FOREACH(lane, &q->staged[QUEUE_READY], stage_link[QUEUE_READY])
+		if (lane->limit_count == 0 && (e = queue_lane_served(q, lane)) != NULL)
+			return e;
+	return NULL;
 }
 
 struct queue_entry *
 queue_ahead_grant(struct queue *q, struct mono_time now, struct mono_time *asked_at)
 {
-	struct queue_lane *lane = ahead_ready_lane(q);
 	struct queue_entry *e;
 
-	if (lane == NULL)
-		return NULL;
 	ahead_expire(q, now);
-	if (!queue_hand_take(&q->ahead.hand, asked_at))
+	if (q->ahead.hand.calls == 0 || (e = ahead_served(q)) == NULL)
 		return NULL;
-	e = queue_lane_served(q, lane);
+	queue_hand_take(&q->ahead.hand, asked_at);
 	queue_granted(q, e);
 	return e;
 }

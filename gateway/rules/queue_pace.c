@@ -23,7 +23,7 @@ queue_set_open(struct queue *q, bool open, struct mono_time now)
 	if (q->open == open)
 		return;
 	q->open = open;
-	queue_set_ahead(q, false);
+	queue_set_ahead(q, 0);
 	q->again = true;
 	q->agains = 0;
 	q->pause_until = now;
@@ -114,16 +114,31 @@ lane_calls(const struct queue *q, const struct queue_lane *lane)
 	return lane_wanted(lane) > 0 || (lane->hand.calls > 0 && queue_lane_looks(q, lane));
 }
 
+/* How many of those who are ready in a lane wait for a glance alone, of *AHEAD tokens in hand that are not yet others'. They are his then. */
+static int64_t
+lane_covered(const struct queue_lane *lane, int64_t *ahead)
+{
+	int64_t covered = lane_wanted(lane);
+
+	if (lane->limit_count > 0)
+		return 0;
+	if (covered > *ahead)
+		covered = *ahead;
+	*ahead -= covered;
+	return covered;
+}
+
 /* Does anybody want a token? *NEWS: of a lane that the store has not heard of. */
 static bool
 queue_is_wanting(const struct queue *q, bool *news)
 {
 	const struct queue_lane *lane;
+	int64_t ahead = queue_hand_count(&q->ahead.hand);
 	bool wanting = false;
 
 	*news = false;
 	TAILQ_FOREACH(lane, &q->staged[QUEUE_READY], stage_link[QUEUE_READY])
-		if (lane_calls(q, lane)) {
+		if (lane_calls(q, lane) && (ahead == 0 || lane_covered(lane, &ahead) < lane_wanted(lane))) {
 			wanting = true;
 			*news = *news || !lane->told;
 		}
@@ -143,14 +158,15 @@ ask_limit(struct bucket_ask *ask, const struct bucket_limit *limit)
 	return i;
 }
 
-/* Put a lane into the ask; false where its limits have no room. */
+/* Put a lane into the ask, less what *AHEAD tokens cover; false where its limits have no room. */
 static bool
-ask_lane(struct queue *q, struct bucket_ask *ask, struct queue_lane *lane)
+ask_lane(struct queue *q, struct bucket_ask *ask, struct queue_lane *lane, int64_t *ahead)
 {
 	struct bucket_lane *told = &ask->lanes[ask->lane_count];
+	int64_t covered = lane_covered(lane, ahead);
 
-	*told = (struct bucket_lane){ .weight = lane->weight, .ready = lane_wanted(lane),
-		.waiting = (int64_t)lane->count - queue_hand_count(&lane->hand) };
+	*told = (struct bucket_lane){ .weight = lane->weight, .ready = lane_wanted(lane) - covered,
+		.waiting = (int64_t)lane->count - queue_hand_count(&lane->hand) - covered };
 	if (told->waiting < told->ready)
 		told->waiting = told->ready;
 	for (size_t i = 0; i < sizeof(told->flow); i++)
@@ -172,11 +188,12 @@ static void
 queue_tell_lanes(struct queue *q, struct bucket_ask *ask)
 {
 	struct queue_lane *lane;
+	int64_t ahead = queue_hand_count(&q->ahead.hand);
 
 	for (int ready = 1; ready >= 0; ready--)
 		TAILQ_FOREACH(lane, &q->lanes, link)
 			if (lane->count > 0 && lane_calls(q, lane) == ready && ask->lane_count < BUCKET_LANES_MAX
-			    && !ask_lane(q, ask, lane))
+			    && !ask_lane(q, ask, lane, &ahead))
 				break;
 	q->called_count = ask->lane_count;
 	for (size_t i = 0; i < q->called_count; i++) {
@@ -213,7 +230,7 @@ queue_call(struct queue *q, struct mono_time now, struct bucket_ask *ask)
 	queue_tell_lanes(q, ask);
 	queue_ahead_ask(q, now, ask);
 	q->calling = true;
-	q->call_number++;
+	q->call_number = ++q->number;
 	q->again = false;
 	return true;
 }
@@ -295,7 +312,7 @@ void
 queue_failed(struct queue *q, struct mono_time now)
 {
 	q->calling = false;
-	queue_set_ahead(q, false);
+	queue_set_ahead(q, 0);
 	for (size_t i = 0; i < q->called_count; i++) {
 		q->called[i]->told = false;
 		lane_unlook(q, q->called[i]);

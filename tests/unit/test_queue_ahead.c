@@ -9,9 +9,9 @@
 
 #define PLENTY 100000
 
-/* Answer the call: all that was asked for is granted, STOCK more are there, and MAY tokens be had by who comes later? */
+/* Answer the call: all that was asked for is granted, STOCK more are there, and as many as MEMBERS may have tokens ahead. */
 static void
-grant_all(int64_t stock, bool may)
+grant_all(int64_t stock, size_t members)
 {
 	struct bucket_answer a = said(0);
 
@@ -20,7 +20,7 @@ grant_all(int64_t stock, bool may)
 		a.lanes[i].granted = ask.lanes[i].ready;
 		a.granted += ask.lanes[i].ready;
 	}
-	queue_set_ahead(&q, may);
+	queue_set_ahead(&q, members);
 	queue_answered(&q, &a, now);
 }
 
@@ -36,14 +36,14 @@ serve(size_t count, const struct queue_lane_key *key)
 
 /* A queue of a large quota in which COUNT requests of KEY were served, 2 ms ago. */
 static void
-setup_used(size_t count, const struct queue_lane_key *key, int64_t stock, bool may)
+setup_used(size_t count, const struct queue_lane_key *key, int64_t stock, size_t members)
 {
 	setup(1000000, 10, ENTRIES);
 	for (size_t i = 0; i < count; i++)
 		submit_ready(i, key);
 	if (count > 0) {
 		assert_int_equal(call(), count);
-		grant_all(stock, may);
+		grant_all(stock, members);
 	}
 	for (size_t i = 0; i < count; i++)
 		assert_int_equal(granted(), i);
@@ -57,14 +57,14 @@ test_who_comes_finds_one(void **state)
 	struct mono_time at, asked_at, called_at;
 
 	(void)state;
-	setup_used(8, &plain, PLENTY, true);
+	setup_used(8, &plain, PLENTY, 1);
 	submit_ready(0, &plain);
 	assert_int_equal(call(), 1 + 40);
 	assert_int_equal(ask.lane_count, 1);
 	assert_int_equal(ask.lanes[0].waiting, 1 + 40);
 	called_at = now;
 	now = mono_add(now, 300);
-	grant_all(PLENTY, true);
+	grant_all(PLENTY, 1);
 	assert_int_equal(granted(), 0);
 	serve(20, &plain);
 	assert_int_equal(call(), -1);
@@ -81,7 +81,7 @@ test_who_comes_finds_one(void **state)
 	serve(19, &plain);				/* while it is under way */
 	submit_ready(0, &plain);
 	assert_int_equal(granted(), SIZE_MAX);
-	grant_all(PLENTY, true);
+	grant_all(PLENTY, 1);
 	assert_int_equal(granted(), 0);			/* of those that were asked for nobody */
 	serve(90, &plain);
 	submit_ready(0, &plain);
@@ -96,12 +96,12 @@ test_whose_they_are(void **state)
 	static const struct queue_lane_key other = { "y", 3, NULL, 0 }, limited = { "z", 1, &limit, 1 };
 
 	(void)state;
-	setup_used(8, &plain, PLENTY, true);
+	setup_used(8, &plain, PLENTY, 1);
 	submit_ready(0, &other);
 	call_for(1 + 40, 1 + 40, 0);		/* without a word about what may be */
 	assert_int_equal(granted(), 0);
 	serve(40, &other);
-	setup_used(8, &plain, PLENTY, true);
+	setup_used(8, &plain, PLENTY, 1);
 	submit_ready(1, &limited);
 	assert_int_equal(call(), 1 + 40);
 	assert_int_equal(ask.lane_count, 2);	/* not in the name of who has limits */
@@ -109,7 +109,7 @@ test_whose_they_are(void **state)
 	assert_int_equal(ask.lanes[1].ready, 40);
 	assert_int_equal(ask.lanes[1].limit_count, 0);
 	assert_string_equal(ask.lanes[1].flow, "x");
-	grant_all(PLENTY, true);
+	grant_all(PLENTY, 1);
 	assert_int_equal(granted(), 1);
 	submit_ready(1, &limited);
 	assert_int_equal(granted(), SIZE_MAX);
@@ -121,24 +121,24 @@ test_whose_they_are(void **state)
 static void
 test_where_none_are_taken(void **state)
 {
-	static const struct { int64_t stock; bool may; } none[] = { { PLENTY, false }, { 8 * 40 - 1, true }, { 0, true } };
+	static const struct { int64_t stock; size_t members; } none[] = { { PLENTY, 0 }, { 8 * 40 - 1, 1 }, { 3 * 8 * 40 - 1, 3 }, { 0, 1 } };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(none) / sizeof(none[0]); i++) {
-		setup_used(8, &plain, none[i].stock, none[i].may);
+		setup_used(8, &plain, none[i].stock, none[i].members);
 		submit_ready(0, &plain);
 		assert_int_equal(call(), 1);
-		grant_all(none[i].stock, none[i].may);
+		grant_all(none[i].stock, none[i].members);
 	}
-	setup_used(0, &plain, PLENTY, true);	/* nobody has come before */
+	setup_used(0, &plain, PLENTY, 1);	/* nobody has come before */
 	submit_ready(0, &plain);
 	assert_int_equal(call(), 1);
-	grant_all(PLENTY, true);
+	grant_all(PLENTY, 1);
 	setup(200, 60, ENTRIES);		/* a half of a hundredth is one: it saves nothing */
 	for (size_t i = 0; i < 8; i++)
 		submit_ready(i, &plain);
 	assert_int_equal(call(), 8);
-	grant_all(PLENTY, true);
+	grant_all(PLENTY, 1);
 	for (size_t i = 0; i < 8; i++)
 		assert_int_equal(granted(), i);
 	now = mono_add(now, MS(2));
@@ -151,10 +151,10 @@ static void
 test_they_lapse(void **state)
 {
 	(void)state;
-	setup_used(8, &plain, PLENTY, true);
+	setup_used(8, &plain, PLENTY, 1);
 	submit_ready(0, &plain);
 	assert_int_equal(call(), 1 + 40);
-	grant_all(PLENTY, true);
+	grant_all(PLENTY, 1);
 	assert_int_equal(granted(), 0);
 	now = mono_add(now, quota.jitter_us / 4 - 1);
 	serve(1, &plain);
@@ -172,17 +172,17 @@ test_they_are_dropped(void **state)
 
 	(void)state;
 	for (int how = 0; how < 6; how++) {
-		setup_used(8, &plain, PLENTY, true);
+		setup_used(8, &plain, PLENTY, 1);
 		submit_ready(0, &plain);
 		assert_int_equal(call(), 1 + 40);
 		if (how != 1)
-			grant_all(PLENTY, true);
+			grant_all(PLENTY, 1);
 		other = quota;
 		other.burst--;
 		if (how == 0)
-			queue_set_ahead(&q, false);
+			queue_set_ahead(&q, 0);
 		else if (how == 1)
-			grant_all(PLENTY, false);
+			grant_all(PLENTY, 0);
 		else if (how == 2)
 			queue_pause(&q, now);
 		else if (how == 3)
@@ -227,7 +227,7 @@ test_few_lapse(void **state)
 				bucket_take(bucket, &ask, now.us, &a);
 				for (int64_t n = a.granted; n > 0; n--)
 					taken[taken_count++] = now.us;
-				queue_set_ahead(&q, true);
+				queue_set_ahead(&q, 1);
 				queue_answered(&q, &a, now);
 				used += granted() == 0;
 			} else {
