@@ -27,6 +27,7 @@ def arguments():
     parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--body", type=int, default=300, help="bytes of the request's body (300)")
+    parser.add_argument("--fleet", action="store_true", help="all jobgates are instances of one fleet; else each is its own")
     parser.add_argument("--tls", action="store_true", help="callers come by TLS")
     parser.add_argument("--single", type=int, default=2, help="seconds of load by one connection in each round, for its p50 (2); 0: none")
     parser.add_argument("--disk", default="/var/tmp", help="folder on a disk for the journal of 'jobgate, disk' (/var/tmp)")

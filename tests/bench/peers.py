@@ -279,7 +279,8 @@ class Jobgate(Peer):
                          "ca_file": self.certificates.path("ca.pem"), "quota": {"requests": 10000000, "window": "1s"},
                          "idle_timeout": "3600s"},
             # Redis shares a core with the load: an answer that this delays is no fault of the store.
-            "store": {"redis": f"redis://127.0.0.1:{self.redis.port}", "timeout": "1s"},
+            "store": {"redis": f"redis://127.0.0.1:{self.redis.port}", "timeout": "1s",
+                      "prefix": "bench" if getattr(self.options, "fleet", False) else f"bench{self.port}"},
             "callers": [{"name": CALLER, "keys": [{"id": "k1", "sha256": sha256(KEY)}]}],
             "limits": {"idle_timeout": "3600s"}, "log": {"level": "info"},
             "audit": {"directory": self.audit}, "workers": self.options.workers, "instance": "bench"}
