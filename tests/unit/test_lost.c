@@ -161,11 +161,32 @@ test_texts(void **state)
 	buf_fini(&text);
 }
 
+/* Marks, and whether they are of the member "m" in its start 7. */
+static const struct { const char *mark; bool is; } marks[] = {
+	{ "1795000000000 m/7", true }, { "1795000000000 m/8", false }, { "1795000000000 mm/7", false }, { "1795000000000 *", false },
+	{ "1795000000000 m/7 ", false }, { "m/7", false }, { "1795000000000", false }, { " ", false }, { "", false },
+};
+
+static void
+test_marks(void **state)
+{
+	struct buf text = BUF_EMPTY;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(marks) / sizeof(marks[0]); i++)
+		if (lost_mark_is_of(str_from(marks[i].mark), STR("m"), 7) != marks[i].is)
+			fail_msg("\"%s\"", marks[i].mark);
+	lost_mark_key(&text, STR("p"), STR("default"));
+	assert_true(str_eq(buf_str(&text), STR("p:lost1:{default}:any")));	/* no digest is called so */
+	buf_fini(&text);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_one_lost_answer_answers_one_run), cmocka_unit_test(test_joining),
-		cmocka_unit_test(test_unknown_answers_all_until_it_is_known), cmocka_unit_test(test_bound), cmocka_unit_test(test_texts) };
+		cmocka_unit_test(test_unknown_answers_all_until_it_is_known), cmocka_unit_test(test_bound), cmocka_unit_test(test_texts),
+		cmocka_unit_test(test_marks) };
 
 	memset(names[1], 1, sizeof(names[1]));
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -187,7 +187,9 @@ test_peers(void **state)
 	answer.peers[2] = (struct bucket_peer){ "silent", S(4), 30 };
 	hear(&answer);
 	assert_int_equal(asked()->version, 3);
+	assert_int_equal(member_count(&member), 0);	/* it has not told what it knows yet */
 	hear_of(9, 2, 0);
+	assert_int_equal(member_count(&member), 3);	/* the silent one too */
 	now = mono_add(now, S(2));
 	answer = answer_of(12, 1, 0);
 	answer.listed = true;			/* only this one has come so far */
@@ -196,6 +198,7 @@ test_peers(void **state)
 	hear(&answer);
 	asked();
 	assert_int_equal(ask.version, 0);	/* the list is not known */
+	assert_int_equal(member_count(&member), 0);
 	assert_true(ask.tells);
 	assert_int_equal(ask.peer_count, 2);
 	assert_string_equal(ask.peers[0].id, "other");
@@ -207,6 +210,7 @@ test_peers(void **state)
 	hear(&answer);
 	assert_int_equal(asked()->version, 3);
 	assert_int_equal(ask.peer_count, 0);
+	assert_int_equal(member_count(&member), 1);
 	hear_of(20, 1, 0);
 	assert_int_equal(asked()->peer_count, 0);	/* it was the only one */
 }
