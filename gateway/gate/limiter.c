@@ -75,7 +75,8 @@ limiter_request_new(struct limiter *limiter, const struct limiter_ask *ask, cons
 	request = malloc(sizeof(*request));
 	check(request != NULL);
 	*request = (struct limiter_request){
-		.entry = { .class = (enum queue_class)ask->class, .deadline = ask->deadline, .first = ask->first, .looks = ask->looks, .stage = QUEUE_OUT },
+		.entry = { .class = (enum queue_class)ask->class, .deadline = ask->deadline, .first = ask->first, .looks = ask->looks,
+			.at_once = ask->at_once, .stage = QUEUE_OUT },
 		.ticket = ask->ticket, .identity = identity, .view = view, .caller = ask->caller, .limits = ask->limits };
 	memcpy(request->lost_name, ask->lost_name, sizeof(request->lost_name));
 	limiter_table_add(limiter, request);

@@ -39,13 +39,14 @@ struct limiter_ask {
 	char principal[LIMITER_PRINCIPAL_BYTES];	/* whose bucket of that identity (per_token); "": the identity's own */
 	enum limiter_class class;
 	struct mono_time deadline;	/* not granted by then: refused */
+	bool at_once;			/* it will be ready in a small part of J/2: where a token is in hand it may be GRANTED at once, without NEXT */
 	bool looks;			/* for an answer that an identical run before it has lost, by the name of that (rules/lost) */
 	uint8_t lost_name[CLAIM_DIGEST_BYTES];
 	bool first;			/* the upstream has thrown it back: it goes before others of its class, however many wait */
 };
 
 enum limiter_verdict {
-	LIMITER_NEXT,		/* make ready */
+	LIMITER_NEXT,		/* make ready; so, where it did not come before, is GRANTED to one that may be served at once */
 	LIMITER_GRANTED,	/* send now; the token is dated asked_at and not to be used later than J/2 after it */
 	LIMITER_NO_TOKEN,	/* 429 JobgateIdentityQuota: not in time; final */
 	LIMITER_QUEUE_FULL,	/* 429 JobgateQueueFull; final */

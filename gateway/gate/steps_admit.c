@@ -162,6 +162,18 @@ admit_name_bucket(const struct request *request, struct limiter_ask *ask)
 	memcpy(ask->principal, request->principal.p, request->principal.n);	/* the rest is zeros */
 }
 
+/*
+ * Whether the intent that is on its way will be durable long before a token that is asked for now would lapse: then the store's way and
+ * the disk's are gone at the same time. Behind a slow disk tokens are not to be asked for in vain.
+ */
+static bool
+admit_intent_is_quick(const struct request *request)
+{
+	const struct config_quota *quota = &request->config->identities[request->caller->identity].quota;
+
+	return journal_intent_us(audit_journal(request->worker->shared->audit)) <= quota->jitter_us / ADMIT_QUICK_PART;
+}
+
 /* Get into the limiter's queue. */
 static void
 admit_ask(struct request *request)
@@ -192,6 +204,7 @@ admit_ask(struct request *request)
 		.first = request->turned_back != 0,
 	};
 	admit_name_bucket(request, &ask);
+	ask.at_once = !request->awaits_access && (!operation_is_trigger(request->route.operation) || admit_intent_is_quick(request));
 	ask.looks = request->lost_watched;
 	memcpy(ask.lost_name, request->lost_name, sizeof(ask.lost_name));
 	limiter_submit(request->worker->shared->limiter, &ask);
@@ -351,22 +364,10 @@ admit_refuse_unrecorded(struct request *request)
 static void
 admit_say_ready(struct request *request)
 {
-	if (!request->said_next || request->said_ready || !request->borrowed)
+	if (!request->said_next || request->said_ready || request->granted || !request->borrowed)
 		return;
 	request->said_ready = true;
 	limiter_ready(request->worker->shared->limiter, request->ticket);
-}
-
-/*
- * Whether the intent that is on its way will be durable long before a token that is asked for now would lapse: then the store's way and
- * the disk's are gone at the same time. Behind a slow disk tokens are not to be asked for in vain.
- */
-static bool
-admit_intent_is_quick(const struct request *request)
-{
-	const struct config_quota *quota = &request->config->identities[request->caller->identity].quota;
-
-	return journal_intent_us(audit_journal(request->worker->shared->audit)) <= quota->jitter_us / ADMIT_QUICK_PART;
 }
 
 /* Until when the first byte may be written: a grant is used while it is at most half the jitter old (P1). */

@@ -311,7 +311,7 @@ worker_on_limiter(struct worker *worker, const struct limiter_event *event)
 	if (event->verdict == LIMITER_NEXT) {
 		request->said_next = true;
 	} else if (event->verdict == LIMITER_GRANTED) {
-		request->granted = true;
+		request->said_next = request->granted = true;
 		request->token_asked_at = event->asked_at;
 	} else if (event->verdict == LIMITER_LOST) {
 		request->asked = false;

@@ -106,6 +106,8 @@ queue_submit(struct queue *q, struct queue_entry *e, const struct queue_lane_key
 	q->count++;
 	e->lane->count++;
 	queue_link(q, e, QUEUE_WAITING);
+	if (e->at_once && queue_ahead_has_for(q, e))
+		queue_ready(q, e);
 	return QUEUE_TAKEN;
 }
 

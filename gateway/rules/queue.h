@@ -38,6 +38,7 @@ struct queue_entry {
 	enum queue_stage stage;
 	uint64_t order;			/* of arrival; 0 for those that go first */
 	bool first;			/* it was there before: at the head of its class, however many wait */
+	bool at_once;			/* it will be ready in a small part of a token's life: where one is in hand, it counts as ready */
 	bool looks;			/* it may have a token only when the store was asked for what is its alone (queue_look, queue_glance) */
 	uint64_t ready_number;		/* of the last question to the store before it was ready */
 	uint64_t looked;		/* the number of the call that it went with; 0: none */
@@ -234,6 +235,8 @@ bool queue_lane_looks(const struct queue *q, const struct queue_lane *lane);
 void queue_ahead_ask(struct queue *q, struct mono_time now, struct bucket_ask *ask);
 /* Take in hand what of GRANTED to the ask's lane number LANE was taken ahead; what is left is the lane's. */
 int64_t queue_ahead_hear(struct queue *q, size_t lane, int64_t granted);
+/* Is one in hand for E, which comes now, and nothing to be asked of the store? */
+bool queue_ahead_has_for(const struct queue *q, const struct queue_entry *e);
 /* One of LANE has been granted a token. */
 void queue_ahead_use(struct queue *q, const struct queue_lane *lane);
 /* As queue_grant, of the tokens taken ahead. */

@@ -186,6 +186,18 @@ queue_ahead_grant(struct queue *q, struct mono_time now, struct mono_time *asked
 	return e;
 }
 
+bool
+queue_ahead_has_for(const struct queue *q, const struct queue_entry *e)
+{
+	size_t ready = 0;
+
+	if (q->ahead.members == 0 || (e->looks && q->ahead.members > 1) || e->lane->limit_count > 0)
+		return false;
+	for (int class = 0; class < QUEUE_CLASS_COUNT; class++)
+		ready += q->counts[QUEUE_READY][class];
+	return queue_hand_count(&q->ahead.hand) > (int64_t)ready;
+}
+
 void
 queue_ahead_use(struct queue *q, const struct queue_lane *lane)
 {

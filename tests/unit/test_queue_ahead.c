@@ -88,6 +88,28 @@ test_who_comes_finds_one(void **state)
 	assert_int_equal(granted(), SIZE_MAX);
 }
 
+/* Who will be ready soon has one at once, as many as are in hand; the others are told to make ready. */
+static void
+test_at_once(void **state)
+{
+	(void)state;
+	setup_used(8, &plain, PLENTY, 1);
+	submit_ready(0, &plain);
+	assert_int_equal(call(), 1 + 40);
+	grant_all(PLENTY, 1);
+	assert_int_equal(granted(), 0);
+	for (size_t i = 0; i < 42; i++) {
+		entries[i] = (struct queue_entry){ .class = QUEUE_SUBMIT, .deadline = mono_add(now, S(60)), .at_once = i != 1, .looks = true };
+		assert_int_equal(queue_submit(&q, &entries[i], &plain, now), QUEUE_TAKEN);
+	}
+	assert_int_equal(promoted(), 1);
+	assert_int_equal(promoted(), 41);	/* forty are before it */
+	assert_int_equal(promoted(), SIZE_MAX);
+	for (size_t i = 0; i < 40; i++)
+		assert_int_equal(granted(), i + (i > 0));
+	assert_int_equal(granted(), SIZE_MAX);
+}
+
 /* They are anybody's that has no limits of his own. */
 static void
 test_whose_they_are(void **state)
@@ -254,7 +276,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_who_comes_finds_one), TEST(test_whose_they_are), TEST(test_where_none_are_taken), TEST(test_they_lapse),
+		TEST(test_who_comes_finds_one), TEST(test_at_once), TEST(test_whose_they_are), TEST(test_where_none_are_taken), TEST(test_they_lapse),
 		TEST(test_they_are_dropped), TEST(test_few_lapse),
 	};
 
