@@ -12,6 +12,8 @@
 
 /* Pairs of caller and error code that are told apart within one second; more are counted together, without a caller's name. */
 #define AUDIT_PAIRS 4096
+/* Places of the journal beside those of the connections' requests: some MB, where all of them wait for a disk that fails. */
+#define AUDIT_SPARE_RECORDS 8192
 
 struct audit_pair {
 	uint64_t key;		/* of caller and error code; 0: free */
@@ -109,6 +111,12 @@ on_flush(void *arg)
 	loop_timer_at(&audit->flush, mono_add(loop_now(audit->loop), CLOCK_SECOND));
 }
 
+size_t
+audit_ring_records(const struct config *config)
+{
+	return 2 * (size_t)config->limits.connections + AUDIT_SPARE_RECORDS;
+}
+
 struct audit *
 audit_new(struct loop *loop, struct journal *journal, const struct config *config)
 {
@@ -144,6 +152,7 @@ audit_set(struct audit *audit, const struct config *config)
 {
 	journal_set_retention(audit->journal, &(struct journal_retention){ config->audit_retention.age_us,
 	    config->audit_retention.bytes, config->audit_retention.collected });
+	journal_set_ring(audit->journal, audit_ring_records(config));
 	atomic_store(&audit->warn_free, config->audit_warn_free);
 	pthread_mutex_lock(&audit->lock);
 	audit->bound = config->audit_refusals;
