@@ -36,7 +36,7 @@ struct journal *audit_journal(const struct audit *audit);
 
 /*
  * Record a refusal, or only count it where its caller and error code had their records of this second already; the count
- * goes into one record with the last one's members when the second is over. Any thread; never waits for the disk.
+ * goes into one record, with the members of the first that was only counted, when the second is over. Any thread; never waits for the disk.
  */
 void audit_refusal(struct audit *audit, const struct record_request *request, enum refusal refusal, int status);
 

@@ -20,7 +20,7 @@ struct evconnlistener;
 #define FRONT_READ_BYTES 16384
 #define FRONT_PEER_BYTES 64
 /* So many answers of a turn find memory, unless one was larger. */
-#define FRONT_SPARE_OUTS 16
+#define FRONT_SPARE_OUTS 64
 #define FRONT_SPARE_OUT_BYTES 16384
 
 /* What of a message is being read. */
