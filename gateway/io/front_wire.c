@@ -1,5 +1,5 @@
 /*
- * The front's connections on the wire: one event for each descriptor, reads into a place that all share, writes that do not wait
+ * The front's connections on the wire: reads into a place that all share, writes that do not wait
  * for the loop where the socket takes the bytes. An idle connection holds no buffer.
  */
 #include "io/front.h"
@@ -14,9 +14,6 @@
 #include <sys/socket.h>
 
 #include "base/check.h"
-#include "io/loop_event.h"
-
-static void on_socket(evutil_socket_t fd, short what, void *arg);
 
 void
 front_wire_open(struct front_conn *conn)
@@ -32,17 +29,10 @@ void
 front_wire_watch(struct front_conn *conn)
 {
 	bool reads = conn->open ? !conn->paused : conn->lingering;
-	short what = (short)((reads ? EV_READ : 0) | (conn->open && conn->blocked ? EV_WRITE : 0));
+	unsigned what = (reads ? LOOP_SOCKET_READ : 0) | (conn->open && conn->blocked ? LOOP_SOCKET_WRITE : 0);
 
-	if (what == conn->watched)
-		return;
-	if (conn->watched)
-		event_del(&conn->event);
+	loop_sockets_watch(conn->front->sockets, conn->fd, conn->watched, what, conn);
 	conn->watched = what;
-	if (what == 0)
-		return;
-	check(event_assign(&conn->event, loop_base(conn->front->loop), conn->fd, (short)(what | EV_PERSIST), on_socket, conn) == 0);
-	check(event_add(&conn->event, NULL) == 0);
 }
 
 /* What a read or write of TLS that brought N, not above 0, waits for; false where there is nothing more to wait for. */
@@ -157,22 +147,21 @@ front_wire_flush_later(struct front_conn *conn)
 	front_wire_watch(conn);
 }
 
-/* The descriptor can be read, or takes more. */
-static void
-on_socket(evutil_socket_t fd, short what, void *arg)
+void
+front_wire_ready(void *arg, unsigned what)
 {
 	struct front_conn *conn = arg;
 	struct str bytes;
 	bool more;
 
-	(void)fd;
 	check_magic(conn, FRONT_CONN_MAGIC);
-	if (what & EV_WRITE) {
+	what &= conn->watched;
+	if (what & LOOP_SOCKET_WRITE) {
 		front_wire_flush(conn);
 		front_conn_schedule(conn);
 	}
 	/* A handshake that waited to write goes on by reading. */
-	if (conn->broken || ((what & EV_READ) == 0 && (conn->ssl == NULL || conn->handshaken)))
+	if (conn->broken || ((what & LOOP_SOCKET_READ) == 0 && (conn->ssl == NULL || conn->handshaken)))
 		return;
 	more = wire_read(conn, &bytes);
 	if (bytes.n > 0) {
@@ -204,8 +193,7 @@ front_wire_shutdown(struct front_conn *conn)
 void
 front_wire_fini(struct front_conn *conn)
 {
-	if (conn->watched)
-		event_del(&conn->event);
+	loop_sockets_watch(conn->front->sockets, conn->fd, conn->watched, 0, conn);
 	conn->watched = 0;
 	SSL_free(conn->ssl);
 	conn->ssl = NULL;

@@ -541,6 +541,37 @@ test_accepted_and_drained_in_one_turn(void **state)
 	}
 }
 
+#define CROWD 200
+
+/* More have connected and sent than a turn takes when the drain begins: all of them are heard and answered. */
+static void
+test_a_crowd_is_heard_before_the_drain(void **state)
+{
+	struct accept_and_drain a = { .mail = { .run = on_drain_mail } };
+	struct fixture f;
+	int fds[CROWD];
+
+	(void)state;
+	fixture_init(&f, &wide);
+	a.f = &f;
+	for (size_t i = 0; i < CROWD; i++) {
+		fds[i] = client_socket(f.port);
+		assert_true(send(fds[i], GET("/now"), strlen(GET("/now")), 0) > 0);
+	}
+	loop_post(f.loop, &a.mail);
+	loop_timer_init(&a.end, f.loop, on_test_end, f.loop);
+	loop_timer_at(&a.end, mono_add(clock_now_mono(), 300 * CLOCK_MS));
+	loop_run(f.loop);
+	loop_timer_fini(&a.end);
+	for (size_t i = 0; i < CROWD; i++) {
+		char answer[16];
+
+		assert_int_equal(recv(fds[i], answer, 9, MSG_DONTWAIT), 9);
+		close(fds[i]);
+	}
+	fixture_stop(&f);
+}
+
 int
 main(void)
 {
@@ -559,6 +590,7 @@ main(void)
 		cmocka_unit_test(test_a_limit_lowered_under_a_body),
 		cmocka_unit_test(test_drain),
 		cmocka_unit_test(test_accepted_and_drained_in_one_turn),
+		cmocka_unit_test(test_a_crowd_is_heard_before_the_drain),
 	};
 
 	if (getenv("JOBGATE_TEST"))
