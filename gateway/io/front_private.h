@@ -147,6 +147,7 @@ void front_conn_drop(struct front_conn *conn);		/* freed, and nobody looks at it
 
 /* front_guard.c */
 void front_guard_process(struct front_conn *conn);	/* parse what has come */
+struct buf *front_guard_body(struct front_conn *conn);	/* where what comes can only belong; NULL: it is to be looked at */
 void front_guard_set_deadline(struct front_conn *conn);	/* for what it is doing now */
 void front_guard_forget_deadline(struct front_conn *conn);	/* the next one is armed anew, be it of the same kind */
 void front_guard_timeout(struct front_conn *conn);

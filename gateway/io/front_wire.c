@@ -57,21 +57,20 @@ wire_end_handshake(struct front_conn *conn)
 	front_conn_schedule(conn);
 }
 
-/* Read once; false at the end of what the client sends. What is left wakes the loop again. */
+/* Read once into IN, which has room for ROOM bytes; false at the end of what the client sends. What is left wakes the loop again. */
 static bool
-wire_read(struct front_conn *conn, struct str *bytes)
+wire_read(struct front_conn *conn, char *in, size_t room, struct str *bytes)
 {
-	char *in = conn->front->in;
 	ssize_t n;
 	bool waits;
 
 	if (conn->ssl) {
 		ERR_clear_error();
-		n = SSL_read(conn->ssl, in, FRONT_READ_BYTES);
+		n = SSL_read(conn->ssl, in, (int)room);
 		waits = n > 0 || wire_waits(conn, (int)n);
 		wire_end_handshake(conn);
 	} else {
-		n = recv(conn->fd, in, FRONT_READ_BYTES, 0);
+		n = recv(conn->fd, in, room, 0);
 		waits = n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR));
 	}
 	*bytes = (struct str){ in, n > 0 ? (size_t)n : 0 };
@@ -147,12 +146,51 @@ front_wire_flush_later(struct front_conn *conn)
 	front_wire_watch(conn);
 }
 
+/* Read what is to be looked at; false at the end. */
+static bool
+wire_read_any(struct front_conn *conn)
+{
+	struct front *front = conn->front;
+	struct str bytes;
+	bool more = wire_read(conn, front->in, FRONT_READ_BYTES, &bytes);
+
+	if (bytes.n > 0) {
+		front_conn_receive(conn, bytes);
+		explicit_bzero(front->in, bytes.n);	/* it may be the last for a long time, and has credentials */
+	}
+	return more || bytes.n > 0;
+}
+
+/* Read the rest of a body to where it stays, in as few pieces as come: it is copied nowhere and grows nowhere. */
+static bool
+wire_read_body(struct front_conn *conn, struct buf *body)
+{
+	struct front_request *request = conn->request;
+	struct str bytes;
+	bool more = wire_read(conn, buf_room(body, (size_t)request->body_left), (size_t)request->body_left, &bytes);
+
+	body->n += bytes.n;
+	request->body_left -= bytes.n;
+	conn->heard = true;
+	front_conn_schedule(conn);
+	return more;
+}
+
+/* Read once. Of a TLS record nothing may be left, since no socket tells of it. */
+static bool
+wire_receive(struct front_conn *conn)
+{
+	struct buf *body = front_guard_body(conn);
+
+	if (body && (conn->ssl == NULL || conn->request->body_left >= FRONT_READ_BYTES))
+		return wire_read_body(conn, body);
+	return wire_read_any(conn);
+}
+
 void
 front_wire_ready(void *arg, unsigned what)
 {
 	struct front_conn *conn = arg;
-	struct str bytes;
-	bool more;
 
 	check_magic(conn, FRONT_CONN_MAGIC);
 	what &= conn->watched;
@@ -163,13 +201,8 @@ front_wire_ready(void *arg, unsigned what)
 	/* A handshake that waited to write goes on by reading. */
 	if (conn->broken || ((what & LOOP_SOCKET_READ) == 0 && (conn->ssl == NULL || conn->handshaken)))
 		return;
-	more = wire_read(conn, &bytes);
-	if (bytes.n > 0) {
-		front_conn_receive(conn, bytes);
-		explicit_bzero(conn->front->in, bytes.n);	/* it may be the last for a long time, and has credentials */
-	} else if (!more) {
+	if (!wire_receive(conn))
 		front_conn_end_of_input(conn);
-	}
 	front_wire_watch(conn);
 }
 
