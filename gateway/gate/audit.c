@@ -12,12 +12,14 @@
 
 /* Pairs of caller and error code that are told apart within one second; more are counted together, without a caller's name. */
 #define AUDIT_PAIRS 4096
+/* Places of the journal beside those of the connections' requests: some MB, where all of them wait for a disk that fails. */
+#define AUDIT_SPARE_RECORDS 8192
 
 struct audit_pair {
 	uint64_t key;		/* of caller and error code; 0: free */
 	int64_t recorded;	/* records written in this second */
 	int64_t counted;	/* beyond the bound */
-	struct buf members;	/* of the last one counted, with the count so far */
+	struct buf members;	/* of the first one counted */
 };
 
 struct audit {
@@ -76,8 +78,10 @@ audit_flush(struct audit *audit)
 	for (size_t i = 0; i <= AUDIT_PAIRS; i++) {
 		struct audit_pair *pair = &audit->pairs[i];
 
-		if (pair->counted > 0)
+		if (pair->counted > 0) {
+			record_count(&pair->members, pair->counted);
 			audit_put(audit, JOURNAL_REFUSAL, &pair->members);
+		}
 		buf_fini(&pair->members);
 		memset(pair, 0, sizeof(*pair));
 	}
@@ -107,6 +111,12 @@ on_flush(void *arg)
 	pthread_mutex_unlock(&audit->lock);
 	audit_look_space(audit);
 	loop_timer_at(&audit->flush, mono_add(loop_now(audit->loop), CLOCK_SECOND));
+}
+
+size_t
+audit_ring_records(const struct config *config)
+{
+	return 2 * (size_t)config->limits.connections + AUDIT_SPARE_RECORDS;
 }
 
 struct audit *
@@ -144,6 +154,7 @@ audit_set(struct audit *audit, const struct config *config)
 {
 	journal_set_retention(audit->journal, &(struct journal_retention){ config->audit_retention.age_us,
 	    config->audit_retention.bytes, config->audit_retention.collected });
+	journal_set_ring(audit->journal, audit_ring_records(config));
 	atomic_store(&audit->warn_free, config->audit_warn_free);
 	pthread_mutex_lock(&audit->lock);
 	audit->bound = config->audit_refusals;
@@ -169,26 +180,28 @@ struct audit_said {
 	struct str first_id;
 };
 
-/* Append the record's members. */
+/* Append the record's members but for the count. */
 static void
-audit_write(struct buf *members, const struct record_request *request, const struct audit_said *said, int64_t count)
+audit_write(struct buf *members, const struct record_request *request, const struct audit_said *said)
 {
 	if (said->first_id.n > 0)
-		record_replay(members, request, &(struct record_replay){ said->status, said->first_id, count });
+		record_replay(members, request, &(struct record_replay){ said->status, said->first_id });
 	else
-		record_refusal(members, request, &(struct record_refusal){ said->status, said->code, count });
+		record_refusal(members, request, &(struct record_refusal){ said->status, said->code });
 }
 
-/* Keep the members of the last one that was only counted. Called with the lock held. */
+/* Count it; the members of the first are kept for the count, so that a flood costs no more. Called with the lock held. */
 static void
 audit_count(struct audit *audit, struct audit_pair *pair, const struct record_request *request, const struct audit_said *said)
 {
-	struct record_request shown = *request;
+	struct record_request shown;
 
+	if (pair->counted++ > 0)
+		return;
+	shown = *request;
 	if (pair == &audit->pairs[AUDIT_PAIRS])
 		shown.caller = shown.key = (struct str){ NULL, 0 };
-	buf_clear(&pair->members);
-	audit_write(&pair->members, &shown, said, ++pair->counted);
+	audit_write(&pair->members, &shown, said);
 }
 
 /* Record it, or only count it. */
@@ -209,7 +222,8 @@ audit_bounded(struct audit *audit, const struct record_request *request, const s
 	pthread_mutex_unlock(&audit->lock);
 	if (only_count)
 		return;
-	audit_write(&members, request, said, 1);
+	audit_write(&members, request, said);
+	record_count(&members, 1);
 	audit_put(audit, JOURNAL_REFUSAL, &members);
 }
 

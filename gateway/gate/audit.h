@@ -14,13 +14,19 @@
 struct audit;
 
 /*
+ * How many records may wait for the journal's writer under CONFIG: the intent of a request of each connection together with its outcome,
+ * and, beside them, refusals and what was sent for those who have gone since.
+ */
+size_t audit_ring_records(const struct config *config);
+
+/*
  * LOOP flushes the counted refusals, and looks at the free space, once a second; it must be the loop of the calling
  * thread. JOURNAL is borrowed; of CONFIG what audit_set takes.
  */
 struct audit *audit_new(struct loop *loop, struct journal *journal, const struct config *config);
 /* Writes what is counted. */
 void audit_free(struct audit **audit);
-/* Take CONFIG's audit.refusals, audit.retention and audit.warn_free. Any thread. */
+/* Take CONFIG's audit.refusals, audit.retention, audit.warn_free and limits.connections. Any thread. */
 void audit_set(struct audit *audit, const struct config *config);
 
 /* Whether less than audit.warn_free is free where the journal is; any thread. */
@@ -30,7 +36,7 @@ struct journal *audit_journal(const struct audit *audit);
 
 /*
  * Record a refusal, or only count it where its caller and error code had their records of this second already; the count
- * goes into one record with the last one's members when the second is over. Any thread; never waits for the disk.
+ * goes into one record, with the members of the first that was only counted, when the second is over. Any thread; never waits for the disk.
  */
 void audit_refusal(struct audit *audit, const struct record_request *request, enum refusal refusal, int status);
 

@@ -19,7 +19,6 @@
 #define INSTANCE_LOOK_US (2 * CLOCK_MS)
 /* A journal file's size before the next begins. */
 #define INSTANCE_SEGMENT_BYTES (64 << 20)
-#define INSTANCE_RING_RECORDS 8192
 
 /* A limiter's event for a worker, on that worker's loop. */
 static void
@@ -134,7 +133,7 @@ instance_open_journal(struct instance *instance, struct buf *error)
 	struct journal_settings settings = {
 		.instance = buf_str(&instance->name),
 		.segment_bytes = INSTANCE_SEGMENT_BYTES,
-		.ring_records = INSTANCE_RING_RECORDS,
+		.ring_records = audit_ring_records(instance->config),
 		.make_unknown = record_unknown_from_intent,
 		.on_orphan = instance_on_orphan,
 		.arg = instance,

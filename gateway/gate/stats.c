@@ -80,15 +80,13 @@ stats_identity_slot(size_t identity)
 size_t
 stats_code_slot(int status)
 {
-	size_t of_class = 0;
-
-	for (size_t i = 0; i < STATS_CODE_SLOTS; i++) {
+	for (size_t i = 0; i < STATS_CODE_SLOTS; i++)
 		if (codes[i] == status)
 			return i;
-		if (of_class == 0 && codes[i] / 100 == status / 100)
-			of_class = i;
-	}
-	return of_class;
+	for (size_t i = 0; i < STATS_CODE_SLOTS; i++)	/* hardly ever */
+		if (codes[i] / 100 == status / 100)
+			return i;
+	return 0;
 }
 
 int

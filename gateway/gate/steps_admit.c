@@ -450,7 +450,8 @@ step_ready(struct request *request)
 		admit_step_back(request, REQUEST_CLAIMING);
 		return;
 	}
-	if (!admit_connect(request, true))
+	/* Another connection, since the first one failed; but not where only the turn came too late, which left that as it was. */
+	if (!admit_connect(request, request->failure.reason != UPSTREAM_REASON_LATE))
 		return;
 	now = loop_now(request->worker->loop);
 	if (request->granted && mono_since(now, admit_begin_by(request, now)) > 0) {

@@ -103,38 +103,49 @@ out_add_common(struct request *request, struct out_fields *fields)
 		out_add(fields, STR("Idempotency-Replayed"), STR("true"));
 }
 
+/* Say when to come again, where that is known. */
+static void
+out_add_retry_after(struct request *request, struct out_fields *fields)
+{
+	struct buf *text;
+
+	if (request->retry_after_s <= 0)
+		return;
+	text = worker_text(request->worker);
+	buf_add_int(text, request->retry_after_s);
+	out_add(fields, STR("Retry-After"), arena_copy(&request->arena, buf_str(text)));
+}
+
 /* Say what the identity's quota is, that nothing is left of it, and for how long. */
 static void
 out_add_ratelimit(struct request *request, struct out_fields *fields)
 {
 	const struct config_identity *identity;
-	struct buf text = BUF_EMPTY;
+	struct buf *text;
 
 	if (refusal_status(request->refusal) != 429 || request->caller == NULL)
 		return;
 	identity = &request->config->identities[request->caller->identity];
-	ratelimit_policy(&text, identity);
-	out_add(fields, STR("RateLimit-Policy"), arena_copy(&request->arena, buf_str(&text)));
-	buf_clear(&text);
-	ratelimit_exhausted(&text, identity, request->retry_after_s);
-	out_add(fields, STR("RateLimit"), arena_copy(&request->arena, buf_str(&text)));
-	buf_fini(&text);
+	text = worker_text(request->worker);
+	ratelimit_policy(text, identity);
+	out_add(fields, STR("RateLimit-Policy"), arena_copy(&request->arena, buf_str(text)));
+	buf_clear(text);
+	ratelimit_exhausted(text, identity, request->retry_after_s);
+	out_add(fields, STR("RateLimit"), arena_copy(&request->arena, buf_str(text)));
 }
 
 /* The fields of an error of our own. */
 static void
 out_add_refusal(struct request *request, struct out_fields *fields)
 {
-	struct str location = { NULL, 0 };
+	struct str location = { NULL, 0 }, proxy_status[] = { STR("jobgate; error="), refusal_proxy_error(request->refusal) };
 
 	out_add(fields, STR("Content-Type"), STR("application/json"));
 	out_add(fields, STR("X-Content-Type-Options"), STR("nosniff"));	/* its words may repeat the caller's: never a page */
 	out_add(fields, STR("RequestId"), request_id(request));
 	out_add(fields, STR("x-ms-public-api-error-code"), refusal_code(request->refusal));
-	out_add(fields, STR("Proxy-Status"), arena_printf(&request->arena, "jobgate; error=%.*s",
-	    STR_ARG(refusal_proxy_error(request->refusal))));
-	if (request->retry_after_s > 0)
-		out_add(fields, STR("Retry-After"), arena_printf(&request->arena, "%d", (int)request->retry_after_s));
+	out_add(fields, STR("Proxy-Status"), arena_join(&request->arena, proxy_status, 2));
+	out_add_retry_after(request, fields);
 	out_add_ratelimit(request, fields);
 	if (request->allow)
 		out_add(fields, STR("Allow"), str_from(request->allow));
@@ -153,20 +164,17 @@ out_answer_refusal(struct request *request)
 {
 	struct http1_field list[OUT_FIELDS_MAX];
 	struct out_fields fields = { list, 0 };
-	struct str detail = refusal_detail_code(request->refusal);
-	struct buf body = BUF_EMPTY;
 	struct front_reply reply;
+	struct buf *body;
 
-	if (detail.p && request->detail_count == 0)
-		request_add_detail(request, detail, request->message);
-	reply_error_body(&body, request->refusal, request_id(request), request->message, request->details,
-	    request->detail_count);
 	out_add_refusal(request, &fields);
 	out_add_common(request, &fields);
+	body = worker_text(request->worker);
+	reply_error_body(body, request->refusal, request_id(request), request->message, request->details,
+	    request->detail_count);
 	reply = (struct front_reply){ out_status(request), reply_reason(out_status(request)), list, fields.count,
-		buf_str(&body), request->must_close };
+		buf_str(body), request->must_close };
 	front_reply(request->client, &reply);
-	buf_fini(&body);
 }
 
 /* Relay the upstream's answer (or one of our own health). */

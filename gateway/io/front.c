@@ -123,6 +123,7 @@ front_new(struct loop *loop, const struct front_settings *settings)
 	front->settings = *settings;
 	front->listeners_tail = &front->listeners;
 	loop_timer_init(&front->settle, loop, on_settle, front);
+	front->sockets = loop_sockets_new(loop, front_wire_ready);
 	LIST_INIT(&front->conns);
 	spares_init(&front->requests, sizeof(struct front_request), FRONT_SPARE_REQUESTS);
 	return front;
@@ -237,14 +238,16 @@ front_close(struct front *front)
 
 /*
  * A turn of the loop has passed since the drain began: what waited to be accepted was accepted in the first, and what such
- * connections had sent already was read in the second. Closing at once would reset them unheard.
+ * connections had sent already was read in the second, or in as many as that took. Closing at once would reset them unheard.
  */
 static void
 on_settle(void *arg)
 {
 	struct front *front = arg;
 
-	if (front->settled_turns++ == 0) {
+	if (front->settled_turns > 0 && loop_sockets_had_many(front->sockets)) {
+		loop_timer_at(&front->settle, loop_now(front->loop));
+	} else if (front->settled_turns++ == 0) {
 		struct front_listener *listener;
 
 		for (listener = front->listeners; listener; listener = listener->next)
@@ -301,6 +304,7 @@ front_free(struct front **front_p)
 		front->listeners = listener->next;
 		free(listener);
 	}
+	loop_sockets_free(&front->sockets);
 	spares_fini(&front->requests);
 	while (front->spare_count > 0)
 		buf_fini(&front->spare_outs[--front->spare_count]);

@@ -170,6 +170,18 @@ guard_keep(struct front_conn *conn, struct str data)
 	return true;
 }
 
+struct buf *
+front_guard_body(struct front_conn *conn)
+{
+	struct front_request *request = conn->request;
+	bool known = conn->open && conn->reading == READING_BODY && request->head.framing == HTTP1_LENGTH && conn->raw.n == 0;
+	uint64_t limit = conn->front->settings.limits.body_bytes;
+
+	if (!known || conn->answer != ANSWER_PENDING || request->body.n > limit || request->body_left > limit - request->body.n)
+		return NULL;
+	return &request->body;
+}
+
 /* Read a body that its length frames. */
 static bool
 guard_read_length(struct front_conn *conn)

@@ -2,14 +2,13 @@
 #ifndef JOBGATE_IO_FRONT_PRIVATE_H
 #define JOBGATE_IO_FRONT_PRIVATE_H
 
-#include <event2/event.h>
-#include <event2/event_struct.h>
 #include <sys/queue.h>
 #include <sys/socket.h>
 
 #include "base/spares.h"
 #include "io/front.h"
 #include "io/front_delivery.h"
+#include "io/loop_sockets.h"
 
 struct evconnlistener;
 
@@ -20,7 +19,7 @@ struct evconnlistener;
 #define FRONT_READ_BYTES 16384
 #define FRONT_PEER_BYTES 64
 /* So many answers of a turn find memory, unless one was larger. */
-#define FRONT_SPARE_OUTS 16
+#define FRONT_SPARE_OUTS 64
 #define FRONT_SPARE_OUT_BYTES 16384
 
 /* What of a message is being read. */
@@ -73,8 +72,7 @@ struct front_conn {
 	struct front *front;
 	struct front_listener *listener;
 	struct ssl_st *ssl;			/* NULL: plain */
-	struct event event;			/* of the descriptor */
-	short watched;				/* what the event waits for: EV_READ, EV_WRITE; 0: it is not added */
+	unsigned watched;			/* what the descriptor is watched for: LOOP_SOCKET_READ, LOOP_SOCKET_WRITE */
 	struct buf raw;				/* received and not parsed */
 	struct buf out;				/* to be written */
 	size_t out_at;				/* how many bytes of OUT the kernel has; with TLS OpenSSL keeps count */
@@ -120,6 +118,7 @@ struct front {
 	struct loop *loop;
 	struct front_settings settings;
 	struct front_listener *listeners, **listeners_tail;
+	struct loop_sockets *sockets;	/* of the connections */
 	LIST_HEAD(, front_conn) conns;
 	size_t conn_count;
 	struct spares requests;		/* struct front_request */
@@ -148,6 +147,7 @@ void front_conn_drop(struct front_conn *conn);		/* freed, and nobody looks at it
 
 /* front_guard.c */
 void front_guard_process(struct front_conn *conn);	/* parse what has come */
+struct buf *front_guard_body(struct front_conn *conn);	/* where what comes can only belong; NULL: it is to be looked at */
 void front_guard_set_deadline(struct front_conn *conn);	/* for what it is doing now */
 void front_guard_forget_deadline(struct front_conn *conn);	/* the next one is armed anew, be it of the same kind */
 void front_guard_timeout(struct front_conn *conn);
@@ -161,6 +161,7 @@ bool front_proxy_take(struct front_conn *conn);		/* take the header off the raw 
 /* front_wire.c: the socket and its TLS */
 void front_wire_open(struct front_conn *conn);		/* CONN->fd is set: make what TLS needs, and wait for bytes */
 void front_wire_watch(struct front_conn *conn);		/* wait for what the connection waits for now */
+void front_wire_ready(void *conn, unsigned what);	/* its descriptor can be read, or takes more */
 struct buf *front_wire_out(struct front_conn *conn);	/* what is to be written goes to its end */
 /* Write what is there, as far as the socket takes it; what is left is the loop's. A write that fails makes the connection broken. */
 void front_wire_flush(struct front_conn *conn);

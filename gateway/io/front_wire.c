@@ -1,5 +1,5 @@
 /*
- * The front's connections on the wire: one event for each descriptor, reads into a place that all share, writes that do not wait
+ * The front's connections on the wire: reads into a place that all share, writes that do not wait
  * for the loop where the socket takes the bytes. An idle connection holds no buffer.
  */
 #include "io/front.h"
@@ -14,9 +14,6 @@
 #include <sys/socket.h>
 
 #include "base/check.h"
-#include "io/loop_event.h"
-
-static void on_socket(evutil_socket_t fd, short what, void *arg);
 
 void
 front_wire_open(struct front_conn *conn)
@@ -32,17 +29,10 @@ void
 front_wire_watch(struct front_conn *conn)
 {
 	bool reads = conn->open ? !conn->paused : conn->lingering;
-	short what = (short)((reads ? EV_READ : 0) | (conn->open && conn->blocked ? EV_WRITE : 0));
+	unsigned what = (reads ? LOOP_SOCKET_READ : 0) | (conn->open && conn->blocked ? LOOP_SOCKET_WRITE : 0);
 
-	if (what == conn->watched)
-		return;
-	if (conn->watched)
-		event_del(&conn->event);
+	loop_sockets_watch(conn->front->sockets, conn->fd, conn->watched, what, conn);
 	conn->watched = what;
-	if (what == 0)
-		return;
-	check(event_assign(&conn->event, loop_base(conn->front->loop), conn->fd, (short)(what | EV_PERSIST), on_socket, conn) == 0);
-	check(event_add(&conn->event, NULL) == 0);
 }
 
 /* What a read or write of TLS that brought N, not above 0, waits for; false where there is nothing more to wait for. */
@@ -67,21 +57,20 @@ wire_end_handshake(struct front_conn *conn)
 	front_conn_schedule(conn);
 }
 
-/* Read once; false at the end of what the client sends. What is left wakes the loop again. */
+/* Read once into IN, which has room for ROOM bytes; false at the end of what the client sends. What is left wakes the loop again. */
 static bool
-wire_read(struct front_conn *conn, struct str *bytes)
+wire_read(struct front_conn *conn, char *in, size_t room, struct str *bytes)
 {
-	char *in = conn->front->in;
 	ssize_t n;
 	bool waits;
 
 	if (conn->ssl) {
 		ERR_clear_error();
-		n = SSL_read(conn->ssl, in, FRONT_READ_BYTES);
+		n = SSL_read(conn->ssl, in, (int)room);
 		waits = n > 0 || wire_waits(conn, (int)n);
 		wire_end_handshake(conn);
 	} else {
-		n = recv(conn->fd, in, FRONT_READ_BYTES, 0);
+		n = recv(conn->fd, in, room, 0);
 		waits = n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR));
 	}
 	*bytes = (struct str){ in, n > 0 ? (size_t)n : 0 };
@@ -157,30 +146,63 @@ front_wire_flush_later(struct front_conn *conn)
 	front_wire_watch(conn);
 }
 
-/* The descriptor can be read, or takes more. */
-static void
-on_socket(evutil_socket_t fd, short what, void *arg)
+/* Read what is to be looked at; false at the end. */
+static bool
+wire_read_any(struct front_conn *conn)
+{
+	struct front *front = conn->front;
+	struct str bytes;
+	bool more = wire_read(conn, front->in, FRONT_READ_BYTES, &bytes);
+
+	if (bytes.n > 0) {
+		front_conn_receive(conn, bytes);
+		explicit_bzero(front->in, bytes.n);	/* it may be the last for a long time, and has credentials */
+	}
+	return more || bytes.n > 0;
+}
+
+/* Read the rest of a body to where it stays, in as few pieces as come: it is copied nowhere and grows nowhere. */
+static bool
+wire_read_body(struct front_conn *conn, struct buf *body)
+{
+	struct front_request *request = conn->request;
+	struct str bytes;
+	bool more = wire_read(conn, buf_room(body, (size_t)request->body_left), (size_t)request->body_left, &bytes);
+
+	body->n += bytes.n;
+	request->body_left -= bytes.n;
+	conn->heard = true;
+	front_conn_schedule(conn);
+	return more;
+}
+
+/* Read once. Of a TLS record nothing may be left, since no socket tells of it. */
+static bool
+wire_receive(struct front_conn *conn)
+{
+	struct buf *body = front_guard_body(conn);
+
+	if (body && (conn->ssl == NULL || conn->request->body_left >= FRONT_READ_BYTES))
+		return wire_read_body(conn, body);
+	return wire_read_any(conn);
+}
+
+void
+front_wire_ready(void *arg, unsigned what)
 {
 	struct front_conn *conn = arg;
-	struct str bytes;
-	bool more;
 
-	(void)fd;
 	check_magic(conn, FRONT_CONN_MAGIC);
-	if (what & EV_WRITE) {
+	what &= conn->watched;
+	if (what & LOOP_SOCKET_WRITE) {
 		front_wire_flush(conn);
 		front_conn_schedule(conn);
 	}
 	/* A handshake that waited to write goes on by reading. */
-	if (conn->broken || ((what & EV_READ) == 0 && (conn->ssl == NULL || conn->handshaken)))
+	if (conn->broken || ((what & LOOP_SOCKET_READ) == 0 && (conn->ssl == NULL || conn->handshaken)))
 		return;
-	more = wire_read(conn, &bytes);
-	if (bytes.n > 0) {
-		front_conn_receive(conn, bytes);
-		explicit_bzero(conn->front->in, bytes.n);	/* it may be the last for a long time, and has credentials */
-	} else if (!more) {
+	if (!wire_receive(conn))
 		front_conn_end_of_input(conn);
-	}
 	front_wire_watch(conn);
 }
 
@@ -204,8 +226,7 @@ front_wire_shutdown(struct front_conn *conn)
 void
 front_wire_fini(struct front_conn *conn)
 {
-	if (conn->watched)
-		event_del(&conn->event);
+	loop_sockets_watch(conn->front->sockets, conn->fd, conn->watched, 0, conn);
 	conn->watched = 0;
 	SSL_free(conn->ssl);
 	conn->ssl = NULL;

@@ -329,6 +329,15 @@ journal_put(struct journal *j, struct journal_entry *entry)
 	return taken;
 }
 
+void
+journal_set_ring(struct journal *j, size_t records)
+{
+	check(records >= 2);
+	pthread_mutex_lock(&j->lock);
+	j->ring_records = records;
+	pthread_mutex_unlock(&j->lock);
+}
+
 /* --- retention --- */
 
 void

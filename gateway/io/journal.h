@@ -50,7 +50,7 @@ struct journal_settings {
 	struct str directory;
 	struct str instance;
 	int64_t segment_bytes;		/* a new file after so many bytes (64 MiB) or with a new UTC day */
-	size_t ring_records;		/* how many may wait for the writer (8192) */
+	size_t ring_records;		/* how many may wait for the writer, outcomes that are to come among them */
 	/*
 	 * Make the members of the outcome `unknown` for an intent found open at start: MEMBERS is the whole intent
 	 * line. Pure (rules/record).
@@ -108,6 +108,9 @@ bool journal_put(struct journal *journal, struct journal_entry *entry);
  */
 bool journal_put_unheard(struct journal *journal, struct journal_entry *entry);
 void journal_wake(struct journal *journal);
+
+/* Let RECORDS be what ring_records was at the open; any thread. Fewer than there are now take nothing away. */
+void journal_set_ring(struct journal *journal, size_t records);
 
 /* Whether it can write at present; any thread. */
 bool journal_is_up(const struct journal *journal);

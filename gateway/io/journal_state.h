@@ -51,7 +51,6 @@ struct journal {
 	struct buf directory;
 	struct buf prefix;		/* of every line */
 	int64_t segment_bytes;
-	size_t ring_records;
 	struct wall_time last_trigger;	/* before this start */
 	int dirfd, lockfd;
 	pthread_t thread;
@@ -60,6 +59,7 @@ struct journal {
 	pthread_mutex_t lock;
 	sem_t filled;			/* the writer waits for it: a condition would wake it to a lock that another has */
 	struct journal_entry *queue, **queue_tail;
+	size_t ring_records;		/* how many WAITING and RESERVED may be together */
 	size_t waiting;			/* records in the queue, or held and never written */
 	size_t reserved;		/* outcomes that are to come for intents taken */
 	bool sleeping;			/* the writer waits for FILLED */

@@ -112,13 +112,18 @@ call_let_go(struct upstream_call *call)
 void
 upstream_call_fail(struct upstream_call *call, enum upstream_reason reason, const char *detail)
 {
+	struct upstream_connection *connection = call_let_go(call);
+
 	check_magic(call, UPSTREAM_CALL_MAGIC);
 	call->failure = (struct upstream_failure){
 		.phase = call->phase, .reason = reason, .written_bytes = call->written_bytes, .reused = call->reused,
 	};
 	snprintf(call->failure.detail, sizeof(call->failure.detail), "%s", detail);
 	call->upstream->failed++;
-	upstream_connection_close(call_let_go(call), false);
+	if (reason == UPSTREAM_REASON_LATE)
+		upstream_give_back(connection);		/* nothing was written on it */
+	else
+		upstream_connection_close(connection, false);
 	call_end(call, UPSTREAM_NEWS_FAILED);
 }
 

@@ -1,8 +1,6 @@
 /* RateLimit-Policy and RateLimit of a refusal. */
 #include "rules/ratelimit.h"
 
-#include <inttypes.h>
-
 #include "base/clock.h"
 #include "rules/quota.h"
 
@@ -37,13 +35,16 @@ ratelimit_policy(struct buf *out, const struct config_identity *identity)
 {
 	add_string(out, identity->name);
 	/* Whole seconds: a longer window has no fewer calls. */
-	buf_printf(out, ";q=%" PRId64 ";w=%" PRId64, sure_calls(&identity->quota),
-	    (identity->quota.window_us + CLOCK_SECOND - 1) / CLOCK_SECOND);
+	buf_add(out, STR(";q="));
+	buf_add_int(out, sure_calls(&identity->quota));
+	buf_add(out, STR(";w="));
+	buf_add_int(out, (identity->quota.window_us + CLOCK_SECOND - 1) / CLOCK_SECOND);
 }
 
 void
 ratelimit_exhausted(struct buf *out, const struct config_identity *identity, int64_t after_s)
 {
 	add_string(out, identity->name);
-	buf_printf(out, ";r=0;t=%" PRId64, after_s > 0 ? after_s : 1);
+	buf_add(out, STR(";r=0;t="));
+	buf_add_int(out, after_s > 0 ? after_s : 1);
 }

@@ -136,7 +136,6 @@ record_refusal(struct buf *out, const struct record_request *r, const struct rec
 	record_asked(&w, r);
 	jsonw_int(&w, "status", f->status);
 	record_string(&w, "error_code", f->error_code, RECORD_NAME_MAX);
-	jsonw_int(&w, "count", f->count);
 }
 
 void
@@ -166,7 +165,14 @@ record_replay(struct buf *out, const struct record_request *r, const struct reco
 	record_asked(&w, r);
 	jsonw_int(&w, "answered", p->status);
 	record_string(&w, "first_request_id", p->first_id, RECORD_ID_MAX);
-	jsonw_int(&w, "count", p->count);
+}
+
+void
+record_count(struct buf *out, int64_t count)
+{
+	struct jsonw w = { .out = out, .comma = true };
+
+	jsonw_int(&w, "count", count);
 }
 
 /* Write one caller's name and the ids of all it is known by; false, with nothing written, where that goes beyond LIMIT. */

@@ -39,7 +39,7 @@ struct record_outcome {
 	int64_t wait_ms, duration_ms;	/* the same */
 };
 
-struct record_refusal { int status; struct str error_code; int64_t count; };
+struct record_refusal { int status; struct str error_code; };
 
 /*
  * What looking for a run of unknown outcome among its item's instances came to. It stands behind the outcome, at most
@@ -54,16 +54,19 @@ struct record_resolution {
 };
 
 /* FIRST_ID: the request whose answer it is. */
-struct record_replay { int status; struct str first_id; int64_t count; };
+struct record_replay { int status; struct str first_id; };
 
 struct record_config { struct str digest; /* hex */ struct str event; /* "start" or "reload" */ };
 
 void record_intent(struct buf *out, const struct record_request *r);
 void record_outcome(struct buf *out, const struct record_request *r, const struct record_outcome *o);
+/* For how many it stands is what record_count adds at its end. */
 void record_refusal(struct buf *out, const struct record_request *r, const struct record_refusal *f);
 /* `result` is "accepted" where it was matched, else "unknown" still. */
 void record_resolution(struct buf *out, const struct record_request *r, const struct record_resolution *s);
+/* The same. */
 void record_replay(struct buf *out, const struct record_request *r, const struct record_replay *p);
+void record_count(struct buf *out, int64_t count);
 struct config;
 
 /*

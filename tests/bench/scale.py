@@ -39,6 +39,7 @@ class Case:
     pace: float = 0         # offered rate, as a share of what the base carries; 0: as fast as answers come
     quota: float = 0        # calls a second that are granted, likewise
     codes: tuple = (202,)
+    strays: float = 0       # the share of answers that may have other codes
 
     @property
     def files(self):
@@ -50,6 +51,8 @@ BASE, PACED, PACED_BOTH, WAIT = "base: 64 connections", "half the rate", "half t
 FEW, REFUSING, TWO, TWO_BOTH = "1 connection", "refusing at 10 times overload", "2 workers, half the rate", "2 workers, half, two cores"
 FLOOD = "refusing as fast as it can"
 LIMITED = dataclasses.replace(Shape(), wait="10ms")
+# A machine that stands still for longer than that wait makes 503s: the record of who was granted was not written in time.
+STRAYS = 0.001
 CASES = (
     Case(BASE),
     Case(FEW, BASE, connections=1),
@@ -65,8 +68,8 @@ CASES = (
     Case(TWO, PACED, Shape(workers=2), PACED_CONNECTIONS, pace=0.5),
     Case(PACED_BOTH, "", Shape(cores=BOTH_CORES), PACED_CONNECTIONS, pace=0.5),
     Case(TWO_BOTH, PACED_BOTH, Shape(workers=2, cores=BOTH_CORES), PACED_CONNECTIONS, pace=0.5),
-    Case(REFUSING, PACED, LIMITED, PACED_CONNECTIONS, pace=0.5, quota=0.05, codes=(202, 429)),
-    Case(FLOOD, BASE, LIMITED, quota=0.05, codes=(202, 429)),
+    Case(REFUSING, PACED, LIMITED, PACED_CONNECTIONS, pace=0.5, quota=0.05, codes=(202, 429), strays=STRAYS),
+    Case(FLOOD, BASE, LIMITED, quota=0.05, codes=(202, 429), strays=STRAYS),
     Case(WAIT, "", connections=100, quota=0.2),
     Case("10000 waiting", WAIT, connections=10000, quota=0.2),
 )
@@ -142,7 +145,8 @@ class Sweep(Stage):
             load.send_signal(signal.SIGINT)
             load.communicate(timeout=60)
         self._wait(lambda: gate.connected() == 0, "the end of all connections")
-        if not found["requests"] or set(found["answers"]) - set(case.codes):
+        strays = sum(count for code, count in found["answers"].items() if code not in case.codes)
+        if not found["requests"] or strays > case.strays * found["requests"]:
             raise RuntimeError(f"{case.name}: answers by status: {found['answers'] or 'none'} ({found['waiting']} waited)")
         return found
 

@@ -16,12 +16,14 @@
 #define THREADS 3
 #define REFUSALS 2000
 #define BOUND 10
+#define CONNECTIONS 5000
 
 struct fixture {
 	char directory[64];
 	struct loop *loop;
 	struct journal *journal;
 	struct audit *audit;
+	size_t awaited;		/* records that are not written yet */
 };
 
 static void
@@ -133,12 +135,75 @@ test_more_callers_than_entries(void **state)
 	fixture_remove(&f);
 }
 
+/* A run of which nothing but its records is of interest. */
+struct run {
+	struct journal_entry entry;
+	struct fixture *fixture;
+	char members[64];
+};
+
+static void
+on_record(struct journal_entry *entry, bool ok)
+{
+	struct run *run = entry->arg;
+
+	assert_true(ok);
+	if (--run->fixture->awaited == 0)
+		loop_stop(run->fixture->loop);
+}
+
+/* Hand a record of RUN to the journal as a worker does: the writer is not woken before the turn is over. */
+static bool
+put_run(struct fixture *f, struct run *run, enum journal_kind kind)
+{
+	int n = snprintf(run->members, sizeof(run->members), "\"request_id\":\"%p\"", (void *)run);
+
+	run->fixture = f;
+	run->entry = (struct journal_entry){ .kind = kind, .lent = { run->members, (size_t)n }, .time = clock_now_wall(),
+		.loop = f->loop, .on_done = on_record, .arg = run };
+	return journal_put_unheard(audit_journal(f->audit), &run->entry);
+}
+
+/* Put a record of KIND for each run in one turn, and wait until all are written. */
+static void
+put_all(struct fixture *f, struct run *runs, enum journal_kind kind)
+{
+	for (f->awaited = 0; f->awaited < CONNECTIONS; f->awaited++)
+		assert_true(put_run(f, &runs[f->awaited], kind));
+	journal_wake(audit_journal(f->audit));
+	loop_run(f->loop);
+}
+
+/*
+ * 5,000 connections sent a run each, and 92 runs were refused with "The audit journal cannot be written": it was well, but had 8,192
+ * places for intents and the outcomes to come, whatever number of connections the configuration permits.
+ */
+static void
+test_runs_of_all_connections_are_recorded(void **state)
+{
+	struct run *runs = calloc(CONNECTIONS, sizeof(*runs));
+	struct fixture f;
+
+	(void)state;
+	fixture_open(&f);
+	assert_non_null(runs);
+	audit_set(f.audit, &(struct config){ .audit_refusals = BOUND, .limits.connections = CONNECTIONS });
+	put_all(&f, runs, JOURNAL_INTENT);
+	put_all(&f, runs, JOURNAL_OUTCOME);
+	audit_free(&f.audit);
+	journal_close(&f.journal);
+	loop_free(&f.loop);
+	free(runs);
+	fixture_remove(&f);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_refusals_are_bounded_and_none_is_lost),
 		cmocka_unit_test(test_more_callers_than_entries),
+		cmocka_unit_test(test_runs_of_all_connections_are_recorded),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

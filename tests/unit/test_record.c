@@ -83,11 +83,12 @@ test_outcome(void **state)
 static void
 test_refusal(void **state)
 {
-	struct record_refusal f = { .status = 429, .error_code = STR_INIT("TooManyRequestsForJobs"), .count = 3 };
+	struct record_refusal f = { .status = 429, .error_code = STR_INIT("TooManyRequestsForJobs") };
 	struct buf b = BUF_EMPTY;
 
 	(void)state;
 	record_refusal(&b, &request, &f);
+	record_count(&b, 3);
 	is_record(&b, "\"kind\":\"refusal\"," COMMON ASKED ",\"status\":429,\"error_code\":\"TooManyRequestsForJobs\""
 	    ",\"count\":3");
 }
@@ -171,7 +172,7 @@ test_bound(void **state)
 		    v };
 		o = (struct record_outcome){ RESULT_CANCELLED, INT32_MIN, INT32_MIN, v, v, v, v, INT32_MAX,
 		    INT64_MAX, INT64_MAX };
-		f = (struct record_refusal){ INT32_MIN, v, INT64_MIN };
+		f = (struct record_refusal){ INT32_MIN, v };
 		for (int kind = 0; kind < 4; kind++) {
 			b = BUF_EMPTY;
 			if (kind == 0)
@@ -182,6 +183,8 @@ test_bound(void **state)
 				record_refusal(&b, &r, &f);
 			else
 				record_stop(&b, v);
+			if (kind == 2)
+				record_count(&b, INT64_MIN);
 			largest = b.n > largest ? b.n : largest;
 			assert_true(b.n <= RECORD_BYTES_MAX - 4096);
 			is_record(&b, NULL);
