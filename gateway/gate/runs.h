@@ -20,7 +20,10 @@ void runs_free(struct runs **runs);
 /* It was told of all runs sent from SINCE on. */
 void runs_know_since(struct runs *runs, struct mono_time since);
 
-/* The run REQUEST (its id) of ITEM is being sent at NOW; where it was sent before, that was not executed. */
+/*
+ * The run REQUEST (its id) of ITEM is being sent at NOW. Where it was sent before, that has ended as RUNS_NOTHING: it is not looked for, since
+ * of a table of thousands its places are in nobody's cache.
+ */
 void runs_sent(struct runs *runs, struct str item, struct str request, struct mono_time now);
 
 enum runs_fate {

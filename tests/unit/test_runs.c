@@ -84,7 +84,8 @@ test_sent_again_it_counts_from_then(void **state)
 {
 	(void)state;
 	runs_sent(runs, uuid(1), uuid(10), at(2000));
-	runs_sent(runs, uuid(1), uuid(10), at(2060));	/* the first sending was answered 429 */
+	runs_ended(runs, uuid(10), RUNS_NOTHING, none);	/* that was answered 429 */
+	runs_sent(runs, uuid(1), uuid(10), at(2060));
 	assert_false(runs_any_open(runs, uuid(1), uuid(11), at(1990), at(2010)));
 	assert_true(runs_any_open(runs, uuid(1), uuid(11), at(2050), at(2070)));
 }
