@@ -206,10 +206,10 @@ loop_stop(struct loop *loop)
 	loop->stop = true;
 }
 
-int64_t
-loop_turn_age_us(const struct loop *loop)
+bool
+loop_turn_is_since(const struct loop *loop, struct mono_time since)
 {
-	return loop == loop_of_thread ? mono_since(clock_now_mono(), loop->turn_began) : INT64_MAX;
+	return loop == loop_of_thread && mono_since(loop->turn_began, since) >= 0;
 }
 
 struct mono_time

@@ -24,10 +24,10 @@ void loop_run(struct loop *loop);
 void loop_stop(struct loop *loop);
 
 /*
- * How long ago the present turn began to ask the kernel: what had come by then has been told by the turn's end. INT64_MAX where the
+ * Whether the present turn began to ask the kernel at SINCE or later: what had come by then has been told by the turn's end. False where the
  * calling thread is not inside loop_run.
  */
-int64_t loop_turn_age_us(const struct loop *loop);
+bool loop_turn_is_since(const struct loop *loop, struct mono_time since);
 
 /* Monotonic time, read from the clock at each call. */
 struct mono_time loop_now(const struct loop *loop);
