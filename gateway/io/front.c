@@ -302,7 +302,6 @@ front_free(struct front **front_p)
 		free(listener);
 	}
 	spares_fini(&front->requests);
-	while (front->spare_count > 0)
-		buf_fini(&front->spare_outs[--front->spare_count]);
+	spare_bufs_fini(&front->spares);
 	free(front);
 }

@@ -192,6 +192,7 @@ upstream_free(struct upstream **upstream_p)
 	loop_timer_fini(&upstream->look);
 	upstream->magic = 0;
 	spares_fini(&upstream->call_memory);
+	spare_bufs_fini(&upstream->head_memory);
 	buf_wipe(&upstream->message);
 	free(upstream->heard);
 	free(upstream->host);

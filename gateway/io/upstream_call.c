@@ -268,6 +268,7 @@ upstream_send(struct upstream_call *call, struct str method, struct mono_time be
 	call->begin_by = begin_by;
 	call->deadline = deadline;
 	upstream_reader_init(&call->reader, method, &upstream->settings);
+	call->reader.head_bytes = spare_bufs_take(&upstream->head_memory);
 	loop_at_turn_end(upstream->loop, &upstream->write);
 	if (call->ended)	/* its end is about to be told */
 		return;
@@ -309,6 +310,11 @@ upstream_cancel(struct upstream_call **call_p)
 void
 upstream_call_free(struct upstream_call *call)
 {
+	struct buf *head = &call->reader.head_bytes;
+
+	if (head->p)
+		explicit_bzero(head->p, head->size);	/* the body, which may be a token, is behind it */
+	spare_bufs_give(&call->upstream->head_memory, head);
 	upstream_reader_fini(&call->reader);
 	call->magic = 0;
 	spares_give(&call->upstream->call_memory, call);

@@ -4,6 +4,7 @@
 
 #include <sys/queue.h>
 
+#include "base/spare_bufs.h"
 #include "base/spares.h"
 #include "io/upstream.h"
 
@@ -122,6 +123,7 @@ struct upstream {
 	size_t warm_count;			/* of connections that keep their buffers */
 	struct upstream_calls calls, told, unwritten, dead_calls;
 	struct spares call_memory;		/* struct upstream_call */
+	struct spare_bufs head_memory;		/* of responses' heads */
 	struct buf message;			/* owned: those that are to be sent, one behind another; wiped then */
 	size_t message_end;			/* the newest may reach so far */
 	struct loop_hook hear, write, tell, reap;
