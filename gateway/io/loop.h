@@ -74,8 +74,13 @@ struct loop_hook {
 	bool queued;		/* private */
 };
 void loop_at_turn_end(struct loop *loop, struct loop_hook *hook);
-/* Behind all others, and those that they schedule: for what is done once for a whole turn, such as waking another thread. */
+/* Behind all others, and those that they schedule: for what is done once for a whole turn. */
 void loop_at_turn_last(struct loop *loop, struct loop_hook *hook);
+/*
+ * Once the kernel has nothing more to tell, or half a millisecond later: for what is the dearer the oftener it is done, such as waking
+ * another thread. A loop that has little to do comes to it at the end of the turn, after one more look.
+ */
+void loop_at_pause(struct loop *loop, struct loop_hook *hook);
 /* Take HOOK back, queued or not: before its storage goes. */
 void loop_unhook(struct loop *loop, struct loop_hook *hook);
 

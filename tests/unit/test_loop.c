@@ -307,6 +307,73 @@ on_enough(void *arg)
 	loop_stop(arg);
 }
 
+struct pausing {
+	struct mail mail;		/* that it writes to itself, while BUSY */
+	struct loop *loop;
+	struct loop_hook last, pause;
+	bool busy;
+	unsigned turns, pauses;
+	struct mono_time wanted;
+	int64_t waited_us;		/* the longest */
+};
+
+static void
+on_busy(struct mail *mail)
+{
+	struct pausing *p = (struct pausing *)mail;
+
+	if (p->pauses < 20)
+		loop_at_turn_last(p->loop, &p->last);
+}
+
+static void
+on_busy_turn(void *arg)
+{
+	struct pausing *p = arg;
+
+	p->turns++;
+	if (p->wanted.us == 0)
+		p->wanted = loop_now(p->loop);
+	loop_at_pause(p->loop, &p->pause);
+	if (p->busy)
+		loop_post(p->loop, &p->mail);
+}
+
+static void
+on_pause(void *arg)
+{
+	struct pausing *p = arg;
+	int64_t us = mono_since(loop_now(p->loop), p->wanted);
+
+	p->waited_us = us > p->waited_us ? us : p->waited_us;
+	p->wanted = (struct mono_time){ 0 };
+	if (++p->pauses == 20 || !p->busy)
+		loop_stop(p->loop);
+}
+
+/* What waits for a pause comes at once where there is one, for many turns together where there is none, and when the loop stops. */
+static void
+test_a_pause_comes(void **state)
+{
+	struct pausing p = { .mail = { NULL, on_busy }, .loop = loop_new() };
+
+	(void)state;
+	p.last = (struct loop_hook){ .fn = on_busy_turn, .arg = &p };
+	p.pause = (struct loop_hook){ .fn = on_pause, .arg = &p };
+	loop_at_turn_last(p.loop, &p.last);
+	loop_run(p.loop);		/* there is no timer: it would wait for ever */
+	assert_int_equal(p.pauses, 1);
+	p.busy = true;
+	loop_at_turn_last(p.loop, &p.last);
+	loop_run(p.loop);
+	assert_int_equal(p.pauses, 20);
+	assert_true(p.turns > 2 * p.pauses);
+	assert_true(p.waited_us >= 200 && p.waited_us < CLOCK_SECOND);
+	loop_at_pause(p.loop, &p.pause);
+	loop_unhook(p.loop, &p.pause);
+	loop_free(&p.loop);
+}
+
 /* Who writes to itself without end keeps the loop neither from its timers nor from what is done once a turn. */
 static void
 test_mail_to_itself_without_end(void **state)
@@ -445,6 +512,7 @@ main(void)
 		cmocka_unit_test(test_last_hooks_run_behind_all_others),
 		cmocka_unit_test(test_mail_to_itself),
 		cmocka_unit_test(test_a_turn_ages),
+		cmocka_unit_test(test_a_pause_comes),
 		cmocka_unit_test(test_mail_to_itself_without_end),
 		cmocka_unit_test(test_timers),
 		cmocka_unit_test(test_timers_keep_their_order),
