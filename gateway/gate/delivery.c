@@ -115,10 +115,8 @@ on_news(void *arg)
 
 /* Say when to look the next time, and ever later; or give up. */
 static void
-delivery_wait(struct delivery *delivery)
+delivery_wait(struct delivery *delivery, struct mono_time now)
 {
-	struct mono_time now = loop_now(delivery->deliveries->loop);
-
 	if (mono_since(now, delivery->sent) > DELIVERY_GIVE_UP_US) {
 		delivery_end(delivery, false);
 		return;
@@ -137,7 +135,7 @@ on_look(void *arg)
 	check_magic(delivery, DELIVERY_MAGIC);
 	state = front_delivery_look(&delivery->client);
 	if (state == FRONT_UNDER_WAY)
-		delivery_wait(delivery);
+		delivery_wait(delivery, loop_now(delivery->deliveries->loop));
 	else
 		delivery_end(delivery, state == FRONT_DELIVERED);
 }
@@ -149,7 +147,7 @@ delivery_sent(struct deliveries *deliveries, struct delivery *delivery, struct f
 	delivery->sent = loop_now(deliveries->loop);
 	delivery->look_us = DELIVERY_LOOK_US / 2;
 	if (written && front_delivery_watch(client, &delivery->client, on_news, delivery))
-		delivery_wait(delivery);
+		delivery_wait(delivery, delivery->sent);
 	else
 		delivery_end(delivery, written);	/* without a descriptor nothing more can be told */
 }

@@ -63,7 +63,7 @@ orphans_note_run(struct runs *runs, const struct orphan_moment *moment, const st
 
 	if (trigger->kind != AUDIT_INTENT || item.n != UUID_BYTES || id.n != UUID_BYTES)
 		return;
-	runs_sent(runs, item, id, false, orphan_mono(moment, trigger->time));
+	runs_sent(runs, item, id, orphan_mono(moment, trigger->time));
 	if (str_eq(result, STR("accepted")) && instance.n == UUID_BYTES)
 		runs_ended(runs, id, RUNS_INSTANCE, instance);
 	else if (!str_eq(result, STR("accepted")) && !str_eq(result, STR("unknown")))

@@ -19,7 +19,7 @@
 /* 4 MB. Where more were sent in the time, the oldest are given up, and nothing is said of their time. */
 #define RUNS_MAX 65536u
 
-/* The time of one that started nothing, or was sent again. */
+/* The time of one that started nothing. */
 #define RUN_NONE_US INT64_MIN
 
 /* A UUID's digits, two in each byte (id_pack). */
@@ -170,17 +170,12 @@ runs_add(struct runs *runs, const struct run_id *item, const struct run_id *requ
 }
 
 void
-runs_sent(struct runs *runs, struct str item, struct str request, bool again, struct mono_time now)
+runs_sent(struct runs *runs, struct str item, struct str request, struct mono_time now)
 {
 	struct run_id of_item = id_pack(item), of_request = id_pack(request);
-	struct run *before = NULL;
 
 	pthread_mutex_lock(&runs->lock);
 	runs_expire(runs, now);
-	if (again)	/* a look for what is not there follows its chain to the end, a line of the cache for each step */
-		before = runs_find(runs, &of_request);
-	if (before)
-		before->sent_us = RUN_NONE_US;
 	runs_add(runs, &of_item, &of_request, now);
 	pthread_mutex_unlock(&runs->lock);
 }

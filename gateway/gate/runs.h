@@ -20,8 +20,11 @@ void runs_free(struct runs **runs);
 /* It was told of all runs sent from SINCE on. */
 void runs_know_since(struct runs *runs, struct mono_time since);
 
-/* The run REQUEST (its id) of ITEM is being sent at NOW. AGAIN: it was sent before, and that was not executed. */
-void runs_sent(struct runs *runs, struct str item, struct str request, bool again, struct mono_time now);
+/*
+ * The run REQUEST (its id) of ITEM is being sent at NOW. Where it was sent before, that has ended as RUNS_NOTHING: it is not looked for, since
+ * of a table of thousands its places are in nobody's cache.
+ */
+void runs_sent(struct runs *runs, struct str item, struct str request, struct mono_time now);
 
 enum runs_fate {
 	RUNS_NOTHING,		/* it has started nothing: it is forgotten */

@@ -423,8 +423,6 @@ step_next(struct request *request)
 static void
 admit_send(struct request *request, struct mono_time now)
 {
-	bool again = request->sent.us != 0;
-
 	request->sent = now;
 	if (request->attempts++ == 0)
 		request->wait_ended = now;
@@ -432,7 +430,7 @@ admit_send(struct request *request, struct mono_time now)
 	request->turned_back = 0;
 	forward_message(request);
 	if (request->route.operation == OPERATION_RUN)
-		runs_sent(request->worker->shared->runs, request->route.item, request_id(request), again, now);
+		runs_sent(request->worker->shared->runs, request->route.item, request_id(request), now);
 	upstream_send(request->call, request->method, admit_begin_by(request, now), mono_add(now, ADMIT_LATE_US));
 	poll_sent(request);
 	request_goto(request, REQUEST_FORWARDING);

@@ -83,6 +83,17 @@ forwarding_forget(struct request *request)
 	request->borrows = 0;
 }
 
+/* Nothing was executed, and it may be sent again: tell those who were told that it was sent. */
+static void
+forwarding_take_back(struct request *request)
+{
+	const struct str none = { NULL, 0 };
+
+	poll_turned_back(request);
+	if (request->route.operation == OPERATION_RUN)
+		runs_ended(request->worker->shared->runs, request_id(request), RUNS_NOTHING, none);
+}
+
 /* Wait again, since nothing was executed. */
 static void
 forwarding_rewind(struct request *request)
@@ -90,7 +101,7 @@ forwarding_rewind(struct request *request)
 	int status = request->upstream_status;
 
 	forwarding_forget(request);
-	poll_turned_back(request);
+	forwarding_take_back(request);
 	request->turned_back = status;
 	request_goto(request, REQUEST_WAITING);
 }
@@ -164,7 +175,7 @@ forwarding_failed(struct request *request)
 static void
 forwarding_unsend(struct request *request)
 {
-	poll_turned_back(request);
+	forwarding_take_back(request);
 	request->retried = request->retried || request->failure.reason != UPSTREAM_REASON_LATE;
 	request->was_sent = false;
 	request->attempts--;

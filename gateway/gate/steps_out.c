@@ -247,7 +247,6 @@ out_tell_runs(struct request *request, const struct record_outcome *outcome)
 static void
 out_put_outcome(struct request *request)
 {
-	struct record_request record = request_record(request);
 	struct record_outcome outcome = {
 		.result = request->was_sent ? request->result : out_unsent_result(request),
 		.status = request->upstream_status,
@@ -264,7 +263,7 @@ out_put_outcome(struct request *request)
 
 	stats_add(&request->worker->stats->outcomes[outcome.result], 1);
 	out_tell_runs(request, &outcome);
-	record_outcome(members, &record, &outcome);
+	record_outcome(members, request->entry.lent, &outcome);	/* which are the intent's still */
 	request->outcome_put = true;
 	check(request_put_record(request, JOURNAL_OUTCOME, buf_str(members), on_outcome));
 }

@@ -79,8 +79,7 @@ struct worker {
 	uint32_t generation;
 	struct request *ready, **ready_tail;	/* to be run at the end of the turn */
 	struct loop_hook ready_hook;
-	struct loop_hook records_hook;	/* wakes the journal for the turn's records */
-	bool records_behind;		/* that has let the others go before it */
+	struct loop_hook records_hook;	/* wakes the journal for the records that it was given */
 	struct buf text;		/* that is being made; memory kept from one to the next */
 	struct loop_timer drain_timer;
 	bool draining, drained_told;
@@ -132,7 +131,7 @@ void worker_random(struct worker *worker, uint8_t out[REQUEST_RANDOM_BYTES]);
 void worker_records_init(struct worker *worker);
 /* Room for a text that is no secret, empty, until it is asked for again. */
 struct buf *worker_text(struct worker *worker);
-/* Hand a record to the journal (journal_put), which is woken once for all records of a turn. */
+/* Hand a record to the journal (journal_put), which is woken for many at once. */
 bool worker_record(struct worker *worker, struct journal_entry *entry);
 /* What IDENTITY calls the upstream with, as last heard; NULL where nothing was. */
 const struct access_token *worker_access(const struct worker *worker, size_t identity);

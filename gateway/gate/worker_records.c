@@ -1,20 +1,15 @@
-/* A worker's records, and the memory in which they and other texts are made: the journal is told of them once a turn. */
+/* A worker's records, and the memory in which they and other texts are made: the journal is told of many at once. */
 #include "gate/worker.h"
 
 /*
- * The turn is over: let the journal write its records. Behind what else is done last, which is the asking of the store: that works while
- * the journal does, which may have this thread's processor.
+ * Nothing more has come: let the journal write the records. Where it has this thread's processor it would have come between this turn and
+ * the next, and twice as often.
  */
 static void
 on_records(void *arg)
 {
 	struct worker *worker = arg;
 
-	worker->records_behind = !worker->records_behind;
-	if (worker->records_behind) {
-		loop_at_turn_last(worker->loop, &worker->records_hook);
-		return;
-	}
 	journal_wake(audit_journal(worker->shared->audit));
 }
 
@@ -35,6 +30,6 @@ worker_text(struct worker *worker)
 bool
 worker_record(struct worker *worker, struct journal_entry *entry)
 {
-	loop_at_turn_last(worker->loop, &worker->records_hook);
+	loop_at_pause(worker->loop, &worker->records_hook);
 	return journal_put_unheard(audit_journal(worker->shared->audit), entry);
 }

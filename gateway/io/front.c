@@ -306,7 +306,6 @@ front_free(struct front **front_p)
 	}
 	loop_sockets_free(&front->sockets);
 	spares_fini(&front->requests);
-	while (front->spare_count > 0)
-		buf_fini(&front->spare_outs[--front->spare_count]);
+	spare_bufs_fini(&front->spares);
 	free(front);
 }

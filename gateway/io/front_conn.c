@@ -32,6 +32,8 @@ front_conn_receive(struct front_conn *conn, struct str bytes)
 	} else if (conn->reading == READING_DONE && conn->raw.n + bytes.n > FRONT_RAW_BYTES_MAX) {
 		conn->closing = true;	/* it floods behind a pending request: answer that one and close */
 	} else {
+		if (conn->raw.p == NULL)
+			conn->raw = spare_bufs_take(&conn->front->spares);
 		buf_add(&conn->raw, bytes);
 	}
 	front_conn_schedule(conn);
@@ -135,7 +137,7 @@ front_conn_end_request(struct front_conn *conn)
 		hooks->on_gone(conn->front->settings.arg, request);
 	else if (answer == ANSWER_WRITING)
 		hooks->on_sent(conn->front->settings.arg, request, false);
-	buf_fini(&request->head_bytes);
+	spare_bufs_give(&conn->front->spares, &request->head_bytes);
 	buf_fini(&request->body);
 	request->magic = 0;
 	spares_give(&conn->front->requests, request);

@@ -260,7 +260,7 @@ guard_next(struct front_conn *conn)
 	guard_expect_head(conn);
 	front_guard_forget_deadline(conn);
 	if (conn->raw.n == 0)
-		buf_fini(&conn->raw);	/* an idle connection keeps no buffer */
+		spare_bufs_give(&conn->front->spares, &conn->raw);	/* an idle connection keeps no buffer */
 	return true;
 }
 

@@ -5,6 +5,7 @@
 #include <sys/queue.h>
 #include <sys/socket.h>
 
+#include "base/spare_bufs.h"
 #include "base/spares.h"
 #include "io/front.h"
 #include "io/front_delivery.h"
@@ -18,9 +19,6 @@ struct evconnlistener;
 /* The most that is read at a time, and that a TLS record holds (RFC 8446 5.1). */
 #define FRONT_READ_BYTES 16384
 #define FRONT_PEER_BYTES 64
-/* So many answers of a turn find memory, unless one was larger. */
-#define FRONT_SPARE_OUTS 64
-#define FRONT_SPARE_OUT_BYTES 16384
 
 /* What of a message is being read. */
 enum front_reading {
@@ -125,8 +123,7 @@ struct front {
 	bool draining;
 	struct loop_timer settle;	/* ends a turn of the drain */
 	unsigned settled_turns;
-	struct buf spare_outs[FRONT_SPARE_OUTS];	/* memory of answers that were written, for the next */
-	size_t spare_count;
+	struct spare_bufs spares;	/* memory of heads that were answered and of answers that were written, for the next */
 	int64_t date_second;		/* since 1970: when DATE was formatted */
 	char date[CLOCK_HTTP_BYTES];
 	char in[FRONT_READ_BYTES];	/* what was read last, of any connection; emptied before the next */

@@ -99,25 +99,17 @@ wire_send(struct front_conn *conn, struct str bytes)
 struct buf *
 front_wire_out(struct front_conn *conn)
 {
-	struct front *front = conn->front;
-
-	if (conn->out.p == NULL && front->spare_count > 0)
-		conn->out = front->spare_outs[--front->spare_count];
+	if (conn->out.p == NULL)
+		conn->out = spare_bufs_take(&conn->front->spares);
 	return &conn->out;
 }
 
-/* All of it is written: keep the memory for another's answer. */
+/* All of it is written: another answer may have the memory. */
 static void
 wire_give_out(struct front_conn *conn)
 {
-	struct front *front = conn->front;
-
 	conn->out_at = 0;
-	buf_clear(&conn->out);
-	if (conn->out.size > FRONT_SPARE_OUT_BYTES || front->spare_count == FRONT_SPARE_OUTS)
-		buf_fini(&conn->out);
-	else
-		front->spare_outs[front->spare_count++] = buf_take(&conn->out);
+	spare_bufs_give(&conn->front->spares, &conn->out);
 }
 
 void

@@ -103,7 +103,7 @@ void journal_close(struct journal **journal);
 bool journal_put(struct journal *journal, struct journal_entry *entry);
 
 /*
- * The same without waking the writer, which costs more than the record: who puts several in a turn calls journal_wake
+ * The same without waking the writer, which costs more than the record: who puts several calls journal_wake
  * behind them, before it sleeps. Forgotten, they wait up to a second.
  */
 bool journal_put_unheard(struct journal *journal, struct journal_entry *entry);

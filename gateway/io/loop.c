@@ -18,6 +18,12 @@
 /* Mail of the loop's own thread is read so often at the end of a turn before descriptors are looked at again: chains of it are shorter. */
 #define LOOP_MAIL_ROUNDS 8
 
+/*
+ * What waits for a pause of the kernel's waits no longer than this, or to the end of the turn in which that is over: less than an fdatasync
+ * takes on most disks.
+ */
+#define LOOP_PAUSE_US 500
+
 /* Hooks in their order. */
 struct loop_hooks {
 	struct loop_hook *first, **tail;
@@ -32,6 +38,8 @@ struct loop {
 	struct loop_timers timers;
 	struct mail *own, **own_tail;	/* mail from its own thread */
 	struct loop_hooks hooks, last;	/* of this turn; LAST run when there are no others */
+	struct loop_hooks pause;	/* run when a turn was told nothing */
+	struct mono_time pause_wanted;	/* when the turn began in which the first of them was added */
 	pthread_mutex_t lock;		/* guards the mail queue; held for a few instructions */
 	struct mail *mails, **mails_tail;	/* from other threads */
 	atomic_uint wakers;		/* other threads that have queued mail, and wake the loop now */
@@ -110,6 +118,7 @@ loop_new(void)
 	loop_timers_init(&loop->timers, loop->base);
 	loop->hooks.tail = &loop->hooks.first;
 	loop->last.tail = &loop->last.first;
+	loop->pause.tail = &loop->pause.first;
 	loop->mails_tail = &loop->mails;
 	loop->own_tail = &loop->own;
 	pthread_mutex_init(&loop->lock, NULL);
@@ -177,6 +186,33 @@ loop_end_turn(struct loop *loop, bool reads)
 	}
 }
 
+/* Run what waits for a pause, where this turn was told nothing, or it has waited long enough. */
+static void
+loop_pause(struct loop *loop, bool told)
+{
+	struct loop_hook *hook;
+
+	if (loop->pause.first == NULL)
+		return;
+	if (told && !loop->stop && mono_since(clock_now_mono(), loop->pause_wanted) < LOOP_PAUSE_US)
+		return;
+	while ((hook = hooks_take(&loop->pause)) != NULL)
+		hook->fn(hook->arg);
+}
+
+/* Ask the kernel, and wait for what it has to tell unless there is more to do; false where nothing comes of it. */
+static bool
+loop_look(struct loop *loop)
+{
+	bool waits = loop->own == NULL && loop->pause.first == NULL;
+
+	loop->turn_began = clock_now_mono();
+	loop_timers_tell(&loop->timers);
+	check(event_base_loop(loop->base, EVLOOP_ONCE | (waits ? 0 : EVLOOP_NONBLOCK)) >= 0);
+	loop_timers_run(&loop->timers);
+	return loop->own != NULL || loop->hooks.first != NULL || loop->last.first != NULL;
+}
+
 void
 loop_run(struct loop *loop)
 {
@@ -189,13 +225,10 @@ loop_run(struct loop *loop)
 	loop_end_turn(loop, false);	/* what was made ready before the loop ran */
 	while (!loop->stop) {
 		/* One look before it is read: who has sent a request and gone in one breath is not asked for. */
-		bool mail = loop->own != NULL;
+		bool mail = loop->own != NULL, told = loop_look(loop);
 
-		loop->turn_began = clock_now_mono();
-		loop_timers_tell(&loop->timers);
-		check(event_base_loop(loop->base, EVLOOP_ONCE | (mail ? EVLOOP_NONBLOCK : 0)) >= 0);
-		loop_timers_run(&loop->timers);
 		loop_end_turn(loop, mail);
+		loop_pause(loop, told);
 	}
 	loop_of_thread = before;
 }
@@ -206,10 +239,10 @@ loop_stop(struct loop *loop)
 	loop->stop = true;
 }
 
-int64_t
-loop_turn_age_us(const struct loop *loop)
+bool
+loop_turn_is_since(const struct loop *loop, struct mono_time since)
 {
-	return loop == loop_of_thread ? mono_since(clock_now_mono(), loop->turn_began) : INT64_MAX;
+	return loop == loop_of_thread && mono_since(loop->turn_began, since) >= 0;
 }
 
 struct mono_time
@@ -266,6 +299,14 @@ loop_at_turn_last(struct loop *loop, struct loop_hook *hook)
 	hooks_add(&loop->last, hook);
 }
 
+void
+loop_at_pause(struct loop *loop, struct loop_hook *hook)
+{
+	if (loop->pause.first == NULL)
+		loop->pause_wanted = loop->turn_began;
+	hooks_add(&loop->pause, hook);
+}
+
 /* Take HOOK out of a list; false where it is not in it. */
 static bool
 hooks_remove(struct loop_hooks *hooks, struct loop_hook *hook)
@@ -286,7 +327,7 @@ void
 loop_unhook(struct loop *loop, struct loop_hook *hook)
 {
 	if (hook->queued)
-		check(hooks_remove(&loop->hooks, hook) || hooks_remove(&loop->last, hook));
+		check(hooks_remove(&loop->hooks, hook) || hooks_remove(&loop->last, hook) || hooks_remove(&loop->pause, hook));
 }
 
 void

@@ -24,10 +24,10 @@ void loop_run(struct loop *loop);
 void loop_stop(struct loop *loop);
 
 /*
- * How long ago the present turn began to ask the kernel: what had come by then has been told by the turn's end. INT64_MAX where the
+ * Whether the present turn began to ask the kernel at SINCE or later: what had come by then has been told by the turn's end. False where the
  * calling thread is not inside loop_run.
  */
-int64_t loop_turn_age_us(const struct loop *loop);
+bool loop_turn_is_since(const struct loop *loop, struct mono_time since);
 
 /* Monotonic time, read from the clock at each call. */
 struct mono_time loop_now(const struct loop *loop);
@@ -74,8 +74,13 @@ struct loop_hook {
 	bool queued;		/* private */
 };
 void loop_at_turn_end(struct loop *loop, struct loop_hook *hook);
-/* Behind all others, and those that they schedule: for what is done once for a whole turn, such as waking another thread. */
+/* Behind all others, and those that they schedule: for what is done once for a whole turn. */
 void loop_at_turn_last(struct loop *loop, struct loop_hook *hook);
+/*
+ * Once the kernel has nothing more to tell, or half a millisecond later: for what is the dearer the oftener it is done, such as waking
+ * another thread. A loop that has little to do comes to it at the end of the turn, after one more look.
+ */
+void loop_at_pause(struct loop *loop, struct loop_hook *hook);
 /* Take HOOK back, queued or not: before its storage goes. */
 void loop_unhook(struct loop *loop, struct loop_hook *hook);
 

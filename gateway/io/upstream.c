@@ -192,6 +192,7 @@ upstream_free(struct upstream **upstream_p)
 	loop_timer_fini(&upstream->look);
 	upstream->magic = 0;
 	spares_fini(&upstream->call_memory);
+	spare_bufs_fini(&upstream->head_memory);
 	buf_wipe(&upstream->message);
 	free(upstream->heard);
 	free(upstream->host);
@@ -214,10 +215,8 @@ upstream_move(struct upstream_connection *connection, enum upstream_place place)
 }
 
 void
-upstream_give_back(struct upstream_connection *connection)
+upstream_give_back(struct upstream_connection *connection, struct mono_time now)
 {
-	struct mono_time now = clock_now_mono();
-
 	connection->call = NULL;
 	connection->idle_until = mono_add(connection->idle_since, connection->idle_us);
 	if (connection->generation != connection->upstream->generation || mono_since(connection->idle_until, now) <= 0 ||
@@ -276,10 +275,11 @@ upstream_replace_tls(struct upstream *upstream, struct tls_client *tls)
 static struct upstream_connection *
 upstream_take_idle(struct upstream *upstream)
 {
+	const struct mono_time any = { 0 };
 	struct upstream_connection *connection;
 
 	while ((connection = TAILQ_FIRST(&upstream->places[UPSTREAM_IDLE])) != NULL) {
-		if (upstream_connection_is_quiet(connection, INT64_MAX))
+		if (upstream_connection_is_quiet(connection, any))
 			return connection;
 		upstream_connection_close(connection, false);
 	}

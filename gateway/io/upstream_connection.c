@@ -25,11 +25,11 @@ upstream_connection_has_more(const struct upstream_connection *connection)
 }
 
 bool
-upstream_connection_is_quiet(struct upstream_connection *connection, int64_t within_us)
+upstream_connection_is_quiet(struct upstream_connection *connection, struct mono_time since)
 {
 	if (upstream_connection_has_more(connection))
 		return false;
-	if (loop_turn_age_us(connection->upstream->loop) < within_us)
+	if (loop_turn_is_since(connection->upstream->loop, since))
 		return true;
 	/* Reads the socket: a close_notify or FIN or a response that nobody asked for is found. */
 	return upstream_wire_is_quiet(connection);

@@ -4,6 +4,7 @@
 
 #include <sys/queue.h>
 
+#include "base/spare_bufs.h"
 #include "base/spares.h"
 #include "io/upstream.h"
 
@@ -122,6 +123,7 @@ struct upstream {
 	size_t warm_count;			/* of connections that keep their buffers */
 	struct upstream_calls calls, told, unwritten, dead_calls;
 	struct spares call_memory;		/* struct upstream_call */
+	struct spare_bufs head_memory;		/* of responses' heads */
 	struct buf message;			/* owned: those that are to be sent, one behind another; wiped then */
 	size_t message_end;			/* the newest may reach so far */
 	struct loop_hook hear, write, tell, reap;
@@ -138,7 +140,7 @@ struct upstream {
 /* Move a connection to another place; nothing else changes its lists. Dead ones are freed at the end of the turn. */
 void upstream_move(struct upstream_connection *connection, enum upstream_place place);
 /* Give a connection that nobody uses any more to the pool, or close it where it may not be used again. */
-void upstream_give_back(struct upstream_connection *connection);
+void upstream_give_back(struct upstream_connection *connection, struct mono_time now);
 /*
  * Something is due at DUE. One timer serves all: it is set anew only where it would come too late, and so for next to no request,
  * since what is due of the newest comes after what is due of those before it.
@@ -167,10 +169,10 @@ void upstream_call_free(struct upstream_call *call);
 void upstream_hear(void *upstream);
 struct upstream_connection *upstream_connection_open(struct upstream *upstream, struct upstream_call *call);
 /*
- * Whether the peer has neither closed nor sent anything: as the loop knows it, where its turn began WITHIN_US ago, else by a look at the
- * socket, which takes tickets in by the way.
+ * Whether the peer has neither closed nor sent anything: as the loop knows it, where its turn began at SINCE or later, else by a look at
+ * the socket, which takes tickets in by the way.
  */
-bool upstream_connection_is_quiet(struct upstream_connection *connection, int64_t within_us);
+bool upstream_connection_is_quiet(struct upstream_connection *connection, struct mono_time since);
 /* Bytes that came with those just taken, already here. */
 bool upstream_connection_has_more(const struct upstream_connection *connection);
 /* Write MESSAGE; what the socket does not take at once is copied. May fail the call. */

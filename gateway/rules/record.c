@@ -1,6 +1,7 @@
 /* Audit records. */
 #include "rules/record.h"
 
+#include "base/check.h"
 #include "base/json_scan.h"
 #include "rules/config.h"
 #include "rules/heads.h"
@@ -109,12 +110,23 @@ record_intent(struct buf *out, const struct record_request *r)
 	record_asked(&w, r);
 }
 
+/* The common members of what record_intent has written, the comma before them included: no value has such a key's quotes in it. */
+static struct str
+record_common_of(struct str intent)
+{
+	size_t kind = sizeof("\"kind\":\"intent\"") - 1, asked = str_find(intent, STR(",\"workspace\":"));
+
+	check(kind < asked && asked < intent.n);
+	return str_sub(intent, kind, asked);
+}
+
 void
-record_outcome(struct buf *out, const struct record_request *r, const struct record_outcome *o)
+record_outcome(struct buf *out, struct str intent, const struct record_outcome *o)
 {
 	struct jsonw w = { .out = out };
 
-	record_common(&w, STR("outcome"), r);
+	jsonw_string(&w, "kind", STR("outcome"));
+	buf_add(out, record_common_of(intent));
 	jsonw_string(&w, "result", record_result_name(o->result));
 	jsonw_int(&w, "status", o->status);
 	jsonw_int(&w, "answered", o->answered);

@@ -59,7 +59,8 @@ struct record_replay { int status; struct str first_id; };
 struct record_config { struct str digest; /* hex */ struct str event; /* "start" or "reload" */ };
 
 void record_intent(struct buf *out, const struct record_request *r);
-void record_outcome(struct buf *out, const struct record_request *r, const struct record_outcome *o);
+/* INTENT: what record_intent has appended; what an outcome has in common with it is copied from there. */
+void record_outcome(struct buf *out, struct str intent, const struct record_outcome *o);
 /* For how many it stands is what record_count adds at its end. */
 void record_refusal(struct buf *out, const struct record_request *r, const struct record_refusal *f);
 /* `result` is "accepted" where it was matched, else "unknown" still. */

@@ -236,7 +236,7 @@ struct aging {
 	struct loop *loop;
 	struct loop_hook hook;
 	int turns;
-	int64_t before_us, after_us;
+	bool young, old;
 };
 
 /* A timer first, then the end of its turn, whose work takes a while. */
@@ -249,9 +249,9 @@ on_aging(void *arg)
 		loop_at_turn_end(a->loop, &a->hook);
 		return;
 	}
-	a->before_us = loop_turn_age_us(a->loop);
+	a->young = loop_turn_is_since(a->loop, mono_add(loop_now(a->loop), -CLOCK_SECOND));
 	usleep(3000);
-	a->after_us = loop_turn_age_us(a->loop);
+	a->old = !loop_turn_is_since(a->loop, mono_add(loop_now(a->loop), -2 * CLOCK_MS));
 	loop_stop(a->loop);
 }
 
@@ -264,12 +264,12 @@ test_a_turn_ages(void **state)
 
 	(void)state;
 	a.hook = (struct loop_hook){ .fn = on_aging, .arg = &a };
-	assert_true(loop_turn_age_us(a.loop) == INT64_MAX);
+	assert_false(loop_turn_is_since(a.loop, (struct mono_time){ 0 }));
 	loop_timer_init(&timer, a.loop, on_aging, &a);
 	loop_timer_at(&timer, loop_now(a.loop));
 	loop_run(a.loop);
-	assert_true(a.before_us >= 0 && a.after_us >= a.before_us + 3000);
-	assert_true(loop_turn_age_us(a.loop) == INT64_MAX);
+	assert_true(a.young && a.old);
+	assert_false(loop_turn_is_since(a.loop, (struct mono_time){ 0 }));
 	loop_timer_fini(&timer);
 	loop_free(&a.loop);
 }
@@ -305,6 +305,73 @@ static void
 on_enough(void *arg)
 {
 	loop_stop(arg);
+}
+
+struct pausing {
+	struct mail mail;		/* that it writes to itself, while BUSY */
+	struct loop *loop;
+	struct loop_hook last, pause;
+	bool busy;
+	unsigned turns, pauses;
+	struct mono_time wanted;
+	int64_t waited_us;		/* the longest */
+};
+
+static void
+on_busy(struct mail *mail)
+{
+	struct pausing *p = (struct pausing *)mail;
+
+	if (p->pauses < 20)
+		loop_at_turn_last(p->loop, &p->last);
+}
+
+static void
+on_busy_turn(void *arg)
+{
+	struct pausing *p = arg;
+
+	p->turns++;
+	if (p->wanted.us == 0)
+		p->wanted = loop_now(p->loop);
+	loop_at_pause(p->loop, &p->pause);
+	if (p->busy)
+		loop_post(p->loop, &p->mail);
+}
+
+static void
+on_pause(void *arg)
+{
+	struct pausing *p = arg;
+	int64_t us = mono_since(loop_now(p->loop), p->wanted);
+
+	p->waited_us = us > p->waited_us ? us : p->waited_us;
+	p->wanted = (struct mono_time){ 0 };
+	if (++p->pauses == 20 || !p->busy)
+		loop_stop(p->loop);
+}
+
+/* What waits for a pause comes at once where there is one, for many turns together where there is none, and when the loop stops. */
+static void
+test_a_pause_comes(void **state)
+{
+	struct pausing p = { .mail = { NULL, on_busy }, .loop = loop_new() };
+
+	(void)state;
+	p.last = (struct loop_hook){ .fn = on_busy_turn, .arg = &p };
+	p.pause = (struct loop_hook){ .fn = on_pause, .arg = &p };
+	loop_at_turn_last(p.loop, &p.last);
+	loop_run(p.loop);		/* there is no timer: it would wait for ever */
+	assert_int_equal(p.pauses, 1);
+	p.busy = true;
+	loop_at_turn_last(p.loop, &p.last);
+	loop_run(p.loop);
+	assert_int_equal(p.pauses, 20);
+	assert_true(p.turns > 2 * p.pauses);
+	assert_true(p.waited_us >= 200 && p.waited_us < CLOCK_SECOND);
+	loop_at_pause(p.loop, &p.pause);
+	loop_unhook(p.loop, &p.pause);
+	loop_free(&p.loop);
 }
 
 /* Who writes to itself without end keeps the loop neither from its timers nor from what is done once a turn. */
@@ -445,6 +512,7 @@ main(void)
 		cmocka_unit_test(test_last_hooks_run_behind_all_others),
 		cmocka_unit_test(test_mail_to_itself),
 		cmocka_unit_test(test_a_turn_ages),
+		cmocka_unit_test(test_a_pause_comes),
 		cmocka_unit_test(test_mail_to_itself_without_end),
 		cmocka_unit_test(test_timers),
 		cmocka_unit_test(test_timers_keep_their_order),

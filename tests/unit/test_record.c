@@ -62,6 +62,17 @@ test_intent(void **state)
 	is_record(&b, "\"kind\":\"intent\"," COMMON ASKED);
 }
 
+/* The outcome O of the intent of R. */
+static void
+outcome_of(struct buf *b, const struct record_request *r, const struct record_outcome *o)
+{
+	struct buf intent = BUF_EMPTY;
+
+	record_intent(&intent, r);
+	record_outcome(b, buf_str(&intent), o);
+	buf_fini(&intent);
+}
+
 static void
 test_outcome(void **state)
 {
@@ -72,7 +83,7 @@ test_outcome(void **state)
 	struct buf b = BUF_EMPTY;
 
 	(void)state;
-	record_outcome(&b, &request, &o);
+	outcome_of(&b, &request, &o);
 	is_record(&b, "\"kind\":\"outcome\"," COMMON "\"result\":\"accepted\",\"status\":202,\"answered\":202,\"error"
 	    "_code\":null,"
 	    "\"location\":\"https://u/v1/x\",\"instance_id\":\"i\",\"upstream_request_id\":\"u\",\"attempts\":1,\"wai"
@@ -126,7 +137,7 @@ test_nulls(void **state)
 	    "ody_bytes\":null,"
 	    "\"body_sha256\":null");
 	b = BUF_EMPTY;
-	record_outcome(&b, &r, &o);
+	outcome_of(&b, &r, &o);
 	is_record(&b, "\"kind\":\"outcome\",\"request_id\":null,\"client_request_id\":null,\"caller\":null,\"key\":nu"
 	    "ll,\"identity\":null,"
 	    "\"peer\":null,\"operation\":null,\"result\":\"cancelled\",\"status\":0,\"answered\":0,\"error_code\":nul"
@@ -178,7 +189,7 @@ test_bound(void **state)
 			if (kind == 0)
 				record_intent(&b, &r);
 			else if (kind == 1)
-				record_outcome(&b, &r, &o);
+				outcome_of(&b, &r, &o);
 			else if (kind == 2)
 				record_refusal(&b, &r, &f);
 			else
@@ -206,16 +217,16 @@ test_cut(void **state)
 	(void)state;
 	memset(value, 'x', sizeof(value));
 	o.location = (struct str){ value, 2048 };
-	record_outcome(&b, &request, &o);
+	outcome_of(&b, &request, &o);
 	at = str_find(buf_str(&b), STR("\"location\":\"")) + 12;
 	assert_int_equal(str_find_char(str_sub(buf_str(&b), at, b.n), '"'), 2048);
 	buf_clear(&b);
 	o.location.n = 4097;
-	record_outcome(&b, &request, &o);
+	outcome_of(&b, &request, &o);
 	assert_int_equal(str_find_char(str_sub(buf_str(&b), at, b.n), '"'), 2048);
 	buf_clear(&b);
 	memset(value, '\x01', sizeof(value));
-	record_outcome(&b, &request, &o);
+	outcome_of(&b, &request, &o);
 	assert_int_equal(str_find_char(str_sub(buf_str(&b), at, b.n), '"'), 2048 / 6 * 6);
 	buf_fini(&b);
 }

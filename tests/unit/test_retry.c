@@ -43,10 +43,30 @@ test_dates(void **state)
 	}
 }
 
+/* Moments of one second and of its neighbours, in turn: nothing of the former one's text is left where it does not belong. */
+static void
+test_dates_in_turn(void **state)
+{
+	static const int64_t us[] = { 0, 999999, 1000000, 1, NOW + 999999, NOW, NOW - 1, NOW + 1000000, -1, 0, INT64_MAX, NOW + 5 };
+	static const char *const texts[] = { "1970-01-01T00:00:00.000000Z", "1970-01-01T00:00:00.999999Z", "1970-01-01T00:00:01.000000Z",
+		"1970-01-01T00:00:00.000001Z", "2026-08-01T12:00:00.999999Z", "2026-08-01T12:00:00.000000Z", "2026-08-01T11:59:59.999999Z",
+		"2026-08-01T12:00:01.000000Z", "1969-12-31T23:59:59.999999Z", "1970-01-01T00:00:00.000000Z", "4247-01-10T04:00:54.775807Z",
+		"2026-08-01T12:00:00.000005Z" };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(us) / sizeof(us[0]); i++) {
+		char text[CLOCK_RFC3339_BYTES];
+
+		clock_format_rfc3339((struct wall_time){ us[i] }, text);
+		assert_string_equal(text, texts[i]);
+	}
+}
+
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_retry_after), cmocka_unit_test(test_dates) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_retry_after), cmocka_unit_test(test_dates),
+		cmocka_unit_test(test_dates_in_turn) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -54,7 +54,7 @@ static void
 test_a_run_is_open_until_its_instance_is_known(void **state)
 {
 	(void)state;
-	runs_sent(runs, uuid(1), uuid(10), false, at(2000));
+	runs_sent(runs, uuid(1), uuid(10), at(2000));
 	assert_true(runs_any_open(runs, uuid(1), uuid(11), at(1990), at(2010)));
 	assert_false(runs_any_open(runs, uuid(1), uuid(10), at(1990), at(2010)));	/* itself */
 	assert_false(runs_any_open(runs, uuid(2), uuid(11), at(1990), at(2010)));	/* another item's */
@@ -72,7 +72,7 @@ static void
 test_what_started_nothing_is_forgotten(void **state)
 {
 	(void)state;
-	runs_sent(runs, uuid(1), uuid(10), false, at(2000));
+	runs_sent(runs, uuid(1), uuid(10), at(2000));
 	runs_ended(runs, uuid(10), RUNS_NOTHING, none);
 	assert_false(runs_any_open(runs, uuid(1), uuid(11), at(1990), at(2010)));
 	runs_ended(runs, uuid(10), RUNS_UNKNOWN, none);	/* not known any more: nothing */
@@ -83,8 +83,9 @@ static void
 test_sent_again_it_counts_from_then(void **state)
 {
 	(void)state;
-	runs_sent(runs, uuid(1), uuid(10), false, at(2000));
-	runs_sent(runs, uuid(1), uuid(10), true, at(2060));	/* the first sending was answered 429 */
+	runs_sent(runs, uuid(1), uuid(10), at(2000));
+	runs_ended(runs, uuid(10), RUNS_NOTHING, none);	/* that was answered 429 */
+	runs_sent(runs, uuid(1), uuid(10), at(2060));
 	assert_false(runs_any_open(runs, uuid(1), uuid(11), at(1990), at(2010)));
 	assert_true(runs_any_open(runs, uuid(1), uuid(11), at(2050), at(2070)));
 }
@@ -98,10 +99,10 @@ test_it_knows_how_far_back_it_knows(void **state)
 	(void)state;
 	assert_true(runs_knows_since(runs, at(1000)));
 	assert_false(runs_knows_since(runs, at(999)));
-	runs_sent(runs, uuid(1), uuid(10), false, at(2000));
-	runs_sent(runs, uuid(1), uuid(11), false, at(2000 + keep));
+	runs_sent(runs, uuid(1), uuid(10), at(2000));
+	runs_sent(runs, uuid(1), uuid(11), at(2000 + keep));
 	assert_true(runs_any_open(runs, uuid(1), uuid(12), at(2000), at(2000)));
-	runs_sent(runs, uuid(1), uuid(12), false, at(2001 + keep));
+	runs_sent(runs, uuid(1), uuid(12), at(2001 + keep));
 	assert_false(runs_any_open(runs, uuid(1), uuid(13), at(2000), at(2000)));
 	assert_false(runs_knows_since(runs, at(2000)));
 	assert_true(runs_knows_since(runs, at(2001)));
@@ -113,7 +114,7 @@ test_there_is_a_bound(void **state)
 {
 	(void)state;
 	for (unsigned n = 0; n < 70000; n++)
-		runs_sent(runs, uuid(n % 500), uuid(n), false, at(2000 + n / 100));
+		runs_sent(runs, uuid(n % 500), uuid(n), at(2000 + n / 100));
 	assert_false(runs_knows_since(runs, at(2000)));
 	assert_true(runs_knows_since(runs, at(2050)));
 	assert_true(runs_any_open(runs, uuid(69999 % 500), uuid(1), at(2699), at(2699)));
@@ -125,7 +126,7 @@ test_a_full_ring_finds_its_own(void **state)
 {
 	(void)state;
 	for (unsigned n = 0; n < 200000; n++) {
-		runs_sent(runs, uuid(n / 100), uuid(n), false, at(2000 + n / 100));
+		runs_sent(runs, uuid(n / 100), uuid(n), at(2000 + n / 100));
 		runs_ended(runs, uuid(n), n % 2 ? RUNS_INSTANCE : RUNS_NOTHING, uuid(n));
 	}
 	for (unsigned n = 140001; n < 200000; n += 1998)
@@ -146,7 +147,7 @@ test_one_item_may_have_them_all(void **state)
 
 	(void)state;
 	for (unsigned n = 0; n < 70000; n++) {
-		runs_sent(runs, uuid(1), uuid(n), false, at(2000 + n / 100));
+		runs_sent(runs, uuid(1), uuid(n), at(2000 + n / 100));
 		runs_ended(runs, uuid(n), RUNS_INSTANCE, uuid(n));
 	}
 	assert_true(runs_has_instance(runs, uuid(1), uuid(69999)));
