@@ -42,6 +42,7 @@ struct loop {
 	struct mono_time pause_wanted;	/* when the turn began in which the first of them was added */
 	pthread_mutex_t lock;		/* guards the mail queue; held for a few instructions */
 	struct mail *mails, **mails_tail;	/* from other threads */
+	bool woken;			/* there may be some: read behind what this thread has written to itself, which is older */
 	atomic_uint wakers;		/* other threads that have queued mail, and wake the loop now */
 };
 
@@ -94,9 +95,11 @@ loop_read_mail(struct loop *loop)
 static void
 on_wake(evutil_socket_t fd, short what, void *arg)
 {
+	struct loop *loop = arg;
+
 	(void)fd;
 	(void)what;
-	loop_read_others(arg);
+	loop->woken = true;
 }
 
 struct loop *
@@ -166,7 +169,8 @@ hooks_take(struct loop_hooks *hooks)
 
 /*
  * Run the hooks of the turn. READS: then what this thread has written to the loop, and so on with what comes of that: a request that waits
- * for the limiter's word on its own thread has it without another look at the descriptors. What is done last comes behind all of it.
+ * for the limiter's word on its own thread has it without another look at the descriptors. Then what others have written: of two threads'
+ * mails that follow from each other the first is read first. What is done last comes behind all of it.
  */
 static void
 loop_end_turn(struct loop *loop, bool reads)
@@ -177,9 +181,12 @@ loop_end_turn(struct loop *loop, bool reads)
 	for (;;) {
 		if ((hook = hooks_take(&loop->hooks)) != NULL)
 			hook->fn(hook->arg);
-		else if (reads && loop->own != NULL && rounds++ < LOOP_MAIL_ROUNDS)
+		else if ((reads || loop->woken) && loop->own != NULL && rounds++ < LOOP_MAIL_ROUNDS)
 			mails_read(mails_take(&loop->own, &loop->own_tail));
-		else if ((hook = hooks_take(&loop->last)) != NULL)
+		else if (loop->woken && loop->own == NULL) {
+			loop->woken = false;
+			loop_read_others(loop);
+		} else if ((hook = hooks_take(&loop->last)) != NULL)
 			hook->fn(hook->arg);
 		else
 			break;
@@ -204,13 +211,13 @@ loop_pause(struct loop *loop, bool told)
 static bool
 loop_look(struct loop *loop)
 {
-	bool waits = loop->own == NULL && loop->pause.first == NULL;
+	bool waits = loop->own == NULL && loop->pause.first == NULL && !loop->woken;
 
 	loop->turn_began = clock_now_mono();
 	loop_timers_tell(&loop->timers);
 	check(event_base_loop(loop->base, EVLOOP_ONCE | (waits ? 0 : EVLOOP_NONBLOCK)) >= 0);
 	loop_timers_run(&loop->timers);
-	return loop->own != NULL || loop->hooks.first != NULL || loop->last.first != NULL;
+	return loop->own != NULL || loop->woken || loop->hooks.first != NULL || loop->last.first != NULL;
 }
 
 void

@@ -232,6 +232,46 @@ test_mail_to_itself(void **state)
 	loop_free(&j.loop);
 }
 
+struct correspondence { struct loop_timer timer; struct letter own, other; };
+
+/* Another thread writes to the loop. */
+static void *
+write_other(void *arg)
+{
+	struct correspondence *c = arg;
+
+	loop_post(c->own.journey->loop, &c->other.mail);
+	return NULL;
+}
+
+/* The loop's thread writes to itself, and then has another write. */
+static void
+on_write_both(void *arg)
+{
+	struct correspondence *c = arg;
+	pthread_t thread;
+
+	loop_post(c->own.journey->loop, &c->own.mail);
+	assert_int_equal(pthread_create(&thread, NULL, write_other, c), 0);
+	pthread_join(thread, NULL);
+}
+
+/* What a loop has written to itself is read before what another thread has written after that. */
+static void
+test_mail_that_follows_from_other_mail(void **state)
+{
+	struct journey j = { .loop = loop_new() };
+	struct correspondence c = { .own = { { NULL, on_letter }, &j, '1', NULL }, .other = { { NULL, on_letter }, &j, '2', NULL } };
+
+	(void)state;
+	loop_timer_init(&c.timer, j.loop, on_write_both, &c);
+	loop_timer_at(&c.timer, loop_now(j.loop));
+	loop_run(j.loop);
+	loop_timer_fini(&c.timer);
+	loop_free(&j.loop);		/* reads what is left */
+	assert_string_equal(j.trail, "12");
+}
+
 struct aging {
 	struct loop *loop;
 	struct loop_hook hook;
@@ -510,7 +550,7 @@ main(void)
 		cmocka_unit_test(test_hooks_run_at_the_end_of_the_turn),
 		cmocka_unit_test(test_unhooked_hooks_do_not_run),
 		cmocka_unit_test(test_last_hooks_run_behind_all_others),
-		cmocka_unit_test(test_mail_to_itself),
+		cmocka_unit_test(test_mail_that_follows_from_other_mail), cmocka_unit_test(test_mail_to_itself),
 		cmocka_unit_test(test_a_turn_ages),
 		cmocka_unit_test(test_a_pause_comes),
 		cmocka_unit_test(test_mail_to_itself_without_end),
