@@ -67,7 +67,7 @@ def test_disk_is_held_to_its_fdatasync(capsys):
 
 def test_disk_is_no_tmpfs(tmp_path, monkeypatch):
     found = disk.Disk(str(tmp_path)) if disk.kind_of(tmp_path) not in disk.IN_MEMORY else None
-    assert not found or found.sync_us(3) > 0 and not list(tmp_path.iterdir())
+    assert not found or found.sync_us(3, 100) > 0 and not list(tmp_path.iterdir())
     monkeypatch.setattr(disk, "IN_MEMORY", (disk.kind_of(tmp_path),))
     with pytest.raises(SystemExit, match="no disk"):
         disk.Disk(str(tmp_path))
