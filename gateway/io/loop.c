@@ -181,7 +181,7 @@ loop_end_turn(struct loop *loop, bool reads)
 	for (;;) {
 		if ((hook = hooks_take(&loop->hooks)) != NULL)
 			hook->fn(hook->arg);
-		else if ((reads || loop->woken) && loop->own != NULL && rounds++ < LOOP_MAIL_ROUNDS)
+		else if (reads && loop->own != NULL && rounds++ < LOOP_MAIL_ROUNDS)
 			mails_read(mails_take(&loop->own, &loop->own_tail));
 		else if (loop->woken && loop->own == NULL) {
 			loop->woken = false;
