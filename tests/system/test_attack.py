@@ -174,9 +174,12 @@ def test_a_request_and_the_end_in_one_breath_has_its_record(gate):
     for i in range(10):
         one_breath(gateway, run("{}", f"X-Request-Id: breath-{i}"))
     for i in range(10):
-        refusal, = outcome_of(gateway, f"breath-{i}")
-        assert (refusal["kind"], refusal["status"], refusal["error_code"]) == ("refusal", 0, "JobgateCallerGone")
-        assert refusal["caller"] == "etl" and refusal["peer"].startswith("127.0.0.1:")
+        *before_it, last = outcome_of(gateway, f"breath-{i}")
+        if before_it:       # its end was noticed late, on a busy machine, and it was making ready by then
+            assert [r["kind"] for r in (*before_it, last)] == ["intent", "outcome"] and (last["result"], last["attempts"]) == ("cancelled", 0)
+        else:
+            assert (last["kind"], last["status"], last["error_code"]) == ("refusal", 0, "JobgateCallerGone")
+        assert last["caller"] == "etl" and last["peer"].startswith("127.0.0.1:")
     assert len(sim.ledger()) == before
 
 
