@@ -38,7 +38,7 @@ redis_end_left_ms(const struct redis_end *end)
 	"local now, mark, who = time[1] * 1000 + math.floor(time[2] / 1000), redis.call('GET', KEYS[2]), ARGV[3] " \
 	"local ends = now + ARGV[2] + 1000 " \
 	"if mark then " \
-		"ends = math.max(ends, tonumber(mark:match('^%d+'))) " \
+		"ends = math.max(ends, tonumber(mark:match('^%d+') or 0)) " \
 		"if mark:match(' (.*)') ~= who then who = '*' end " \
 	"end " \
 	"redis.call('SET', KEYS[2], string.format('%.0f', ends) .. ' ' .. who, 'PX', ends - now) " \

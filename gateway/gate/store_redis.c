@@ -282,7 +282,8 @@ on_script(void *arg, const struct redis_reply *reply)
 		loop_timer_clear(&store->try_again);
 		store_redis_tell(store, true, "answers");
 	}
-	call->on_answer(call->arg, &(struct store_answer){ ok, &call->ask, &heard, found.texts, ok ? call->look_count : 0, found.known });
+	call->on_answer(call->arg, &(struct store_answer){ ok, &call->ask, &heard, found.texts, ok ? call->look_count : 0,
+	    ok && found.known });
 	redis_call_free(call);
 }
 

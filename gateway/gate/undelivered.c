@@ -58,7 +58,7 @@ undelivered_free(struct undelivered **undelivered_p)
 	free(undelivered);
 }
 
-/* Publish; the lock is held. What is forgotten for want of room was so at a time when the table was full, and is known of by others. */
+/* Publish; the lock is held. From a full table the oldest may have been forgotten: then this process does not claim to remember them all. */
 static void
 undelivered_publish(struct undelivered *undelivered, struct str tag, const uint8_t name[CLAIM_DIGEST_BYTES], const char id[CLAIM_ID_BYTES],
     enum lost_state state, struct str answer, int64_t keep_us)

@@ -1,7 +1,7 @@
 -- The bucket of an identity as a Redis script: rules/bucket*.c in Lua, function by function, atomic, on the server's own clock.
 -- What it does and why stands in rules/bucket.h; random walks hold both to each other (tests/unit/test_bucket_script.c).
 --
--- KEYS[1] is the bucket, PREFIX:3:{IDENTITY}:bucket (the braces keep an identity in one slot); what more there are is below. Its
+-- KEYS[1] is the bucket, PREFIX:3:{IDENTITY}:bucket (the braces keep an identity in one slot); the other keys are below. Its
 -- layout is 4, or 3 while a member is there whose script knows no other: that one finds layout 4 to be a bucket that was lost.
 -- A member of layout 5 writes 4, and marks the lost answers that it remembers.
 -- ARGV and the answer are in the order of rules/bucket_script.c. ARGV[1] is a time, "" in production: only tests say what time it

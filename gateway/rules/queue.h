@@ -249,7 +249,7 @@ struct mono_time queue_ahead_at(const struct queue *q);
 void queue_hand_put(struct queue_hand *hand, struct mono_time asked_at, int64_t count);
 /* Take the oldest; false where there is none. */
 bool queue_hand_take(struct queue_hand *hand, struct mono_time *asked_at);
-/* Drop those of calls before SINCE; how many. */
+/* Drop those of calls at SINCE and before; how many. */
 int64_t queue_hand_expire(struct queue_hand *hand, struct mono_time since);
 int64_t queue_hand_count(const struct queue_hand *hand);
 /* How long a newcomer of CLASS in LANE (NULL: of WEIGHT in a new one) waits at the present rate, in microseconds. */

@@ -88,16 +88,23 @@ test_who_comes_finds_one(void **state)
 	assert_int_equal(granted(), SIZE_MAX);
 }
 
-/* Who will be ready soon has one at once, as many as are in hand; the others are told to make ready. */
+/* A queue with forty tokens in hand and nobody in it, as of a call that was just answered. */
 static void
-test_at_once(void **state)
+setup_in_hand(void)
 {
-	(void)state;
 	setup_used(8, &plain, PLENTY, 1);
 	submit_ready(0, &plain);
 	assert_int_equal(call(), 1 + 40);
 	grant_all(PLENTY, 1);
 	assert_int_equal(granted(), 0);
+}
+
+/* Who will be ready soon has one at once, as many as are in hand; the others are told to make ready. */
+static void
+test_at_once(void **state)
+{
+	(void)state;
+	setup_in_hand();
 	for (size_t i = 0; i < 42; i++) {
 		entries[i] = (struct queue_entry){ .class = QUEUE_SUBMIT, .deadline = mono_add(now, S(60)), .at_once = i != 1, .looks = true };
 		assert_int_equal(queue_submit(&q, &entries[i], &plain, now), QUEUE_TAKEN);
@@ -173,11 +180,7 @@ static void
 test_they_lapse(void **state)
 {
 	(void)state;
-	setup_used(8, &plain, PLENTY, 1);
-	submit_ready(0, &plain);
-	assert_int_equal(call(), 1 + 40);
-	grant_all(PLENTY, 1);
-	assert_int_equal(granted(), 0);
+	setup_in_hand();
 	now = mono_add(now, quota.jitter_us / 4 - 1);
 	serve(1, &plain);
 	now = mono_add(now, 1);
