@@ -2,6 +2,7 @@
  * The pool of connections to the upstream, and what is told at the end of a turn.
  *
  * connection:  OPENING ─► BORROWED ─► IDLE ─► BORROWED ...      any ─► DEAD ─► freed at the end of the turn
+ *              OPENING ─► UNCLAIMED (its call has gone) ─► IDLE
  * call:        opening ─► ready (on_ready) ─► sent ─► ended (on_response or on_failed) ─► upstream_cancel ─► freed at the end of the turn
  *
  * libevent's callbacks and the functions called from outside only record news; upstream_tell, a hook of the turn's
@@ -21,6 +22,11 @@
 #define UPSTREAM_AGE_MAX_US (300LL * CLOCK_SECOND)
 /* Calls that are kept for the next ones: 300 KB at a busy upstream, nothing at one that is not called. */
 #define UPSTREAM_SPARE_CALLS 64
+/*
+ * So many connections are opened to their end for whoever comes next, although nobody waits for them any more. Where waits are shorter
+ * than a handshake, no connection would come into being otherwise; the bound is for an upstream that is silent.
+ */
+#define UPSTREAM_UNCLAIMED_MAX 64
 
 const char *
 upstream_phase_name(enum upstream_phase phase)
@@ -215,6 +221,17 @@ upstream_move(struct upstream_connection *connection, enum upstream_place place)
 }
 
 void
+upstream_unclaim(struct upstream_connection *connection)
+{
+	struct upstream *upstream = connection->upstream;
+
+	if (connection->generation != upstream->generation || upstream->place_counts[UPSTREAM_UNCLAIMED] == UPSTREAM_UNCLAIMED_MAX)
+		upstream_connection_close(connection, false);
+	else
+		upstream_move(connection, UPSTREAM_UNCLAIMED);
+}
+
+void
 upstream_give_back(struct upstream_connection *connection, struct mono_time now)
 {
 	connection->call = NULL;
@@ -235,6 +252,8 @@ upstream_drop_pool(struct upstream *upstream)
 
 	check_magic(upstream, UPSTREAM_MAGIC);
 	upstream->generation++;
+	while ((connection = TAILQ_FIRST(&upstream->places[UPSTREAM_UNCLAIMED])) != NULL)
+		upstream_connection_close(connection, false);
 	while ((connection = TAILQ_FIRST(&upstream->places[UPSTREAM_IDLE])) != NULL)
 		upstream_connection_close(connection, true);
 }
@@ -326,6 +345,7 @@ upstream_counts(const struct upstream *upstream)
 		.failed = upstream->failed,
 		.idle = upstream->place_counts[UPSTREAM_IDLE],
 		.calls = upstream->call_count,
-		.busy = upstream->place_counts[UPSTREAM_OPENING] + upstream->place_counts[UPSTREAM_BORROWED],
+		.busy = upstream->place_counts[UPSTREAM_OPENING] + upstream->place_counts[UPSTREAM_UNCLAIMED] +
+		    upstream->place_counts[UPSTREAM_BORROWED],
 	};
 }

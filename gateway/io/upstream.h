@@ -119,8 +119,8 @@ void upstream_send(struct upstream_call *call, struct str method, struct mono_ti
 uint64_t upstream_written(const struct upstream_call *call);
 
 /*
- * End a call without completion: unsent, its connection goes back to the pool; sent, it is closed. Also the way to
- * free an ended call.
+ * End a call without completion: unsent, its connection goes back to the pool, once it is open; sent, it is closed. Also
+ * the way to free an ended call.
  */
 void upstream_cancel(struct upstream_call **call);
 

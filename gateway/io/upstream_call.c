@@ -288,6 +288,18 @@ upstream_written(const struct upstream_call *call)
 	return call->written_bytes;
 }
 
+/* What becomes of CONNECTION, which CALL has let go before its end. */
+static void
+call_leave_connection(const struct upstream_call *call, struct upstream_connection *connection)
+{
+	if (call->sent)
+		upstream_connection_close(connection, false);
+	else if (connection->open)
+		upstream_give_back(connection, clock_now_mono());
+	else
+		upstream_unclaim(connection);
+}
+
 void
 upstream_cancel(struct upstream_call **call_p)
 {
@@ -299,10 +311,8 @@ upstream_cancel(struct upstream_call **call_p)
 	*call_p = NULL;
 	check_magic(call, UPSTREAM_CALL_MAGIC);
 	connection = call_let_go(call);
-	if (connection && connection->open && !call->sent)
-		upstream_give_back(connection, clock_now_mono());
-	else if (connection)
-		upstream_connection_close(connection, false);
+	if (connection)
+		call_leave_connection(call, connection);
 	call_leave_unwritten(call);
 	if (call->news != UPSTREAM_NEWS_NONE)
 		TAILQ_REMOVE(&call->upstream->told, call, told_entry);

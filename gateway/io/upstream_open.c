@@ -67,6 +67,23 @@ upstream_opening_free(struct upstream_opening **opening_p)
 	free(opening);
 }
 
+void
+upstream_open_phase(struct upstream_connection *connection, enum upstream_phase phase)
+{
+	connection->opening->phase = phase;
+	if (connection->call)
+		connection->call->phase = phase;
+}
+
+void
+upstream_open_fail(struct upstream_connection *connection, enum upstream_reason reason, const char *detail)
+{
+	if (connection->call)
+		upstream_call_fail(connection->call, reason, detail);
+	else
+		upstream_connection_close(connection, false);
+}
+
 /* Give up the present attempt. */
 static void
 open_drop_attempt(struct upstream_connection *connection)
@@ -87,9 +104,9 @@ on_open_timer(void *arg)
 	enum upstream_phase phase;
 
 	check_magic(connection, UPSTREAM_CONNECTION_MAGIC);
-	phase = connection->call->phase;
+	phase = connection->opening->phase;
 	if (phase == UPSTREAM_RESOLVE) {
-		upstream_call_fail(connection->call, UPSTREAM_REASON_TIMEOUT, "the name was not resolved in time");
+		upstream_open_fail(connection, UPSTREAM_REASON_TIMEOUT, "the name was not resolved in time");
 		return;
 	}
 	open_drop_attempt(connection);
@@ -131,7 +148,7 @@ open_done(struct upstream_connection *connection)
 	const char *verdict = connection->ssl ? tls_client_verdict(connection->ssl) : NULL;
 
 	if (verdict != NULL) {
-		upstream_call_fail(connection->call, UPSTREAM_REASON_TLS, verdict);
+		upstream_open_fail(connection, UPSTREAM_REASON_TLS, verdict);
 		return;
 	}
 	connection->open = true;
@@ -139,6 +156,10 @@ open_done(struct upstream_connection *connection)
 	connection->upstream->opened++;
 	open_warm(connection);
 	upstream_opening_free(&connection->opening);
+	if (connection->call == NULL) {
+		upstream_give_back(connection, connection->opened_at);
+		return;
+	}
 	upstream_move(connection, UPSTREAM_BORROWED);
 	upstream_call_opened(connection->call);
 }
@@ -151,7 +172,7 @@ upstream_open_shake(struct upstream_connection *connection)
 	if (n > 0)
 		open_done(connection);
 	else if (n < 0)
-		upstream_call_fail(connection->call, UPSTREAM_REASON_TLS, upstream_wire_shake_failure(connection));
+		upstream_open_fail(connection, UPSTREAM_REASON_TLS, upstream_wire_shake_failure(connection));
 	else if (upstream_wire_wants_room(connection))
 		check(event_add(connection->writable, NULL) == 0);
 }
@@ -159,7 +180,7 @@ upstream_open_shake(struct upstream_connection *connection)
 void
 upstream_open_wire(struct upstream_connection *connection)
 {
-	connection->call->phase = UPSTREAM_TLS;
+	upstream_open_phase(connection, UPSTREAM_TLS);
 	upstream_wire_begin(connection);
 	upstream_connection_listen(connection);
 	upstream_open_shake(connection);
@@ -224,7 +245,7 @@ open_next(struct upstream_connection *connection, enum upstream_reason reason, c
 	struct mono_time now = clock_now_mono();
 	int64_t left_us = mono_since(opening->deadline, now);
 
-	connection->call->phase = UPSTREAM_CONNECT;
+	upstream_open_phase(connection, UPSTREAM_CONNECT);
 	while (left_us > 0 && opening->address_next < opening->addresses.count) {
 		size_t i = opening->address_next++;
 
@@ -235,7 +256,7 @@ open_next(struct upstream_connection *connection, enum upstream_reason reason, c
 		why = strerror(errno);
 		open_drop_attempt(connection);
 	}
-	upstream_call_fail(connection->call, reason, why);
+	upstream_open_fail(connection, reason, why);
 }
 
 /* The resolver has answered. */
@@ -247,7 +268,7 @@ on_addresses(void *arg, const struct resolver_answer *answer)
 	check_magic(connection, UPSTREAM_CONNECTION_MAGIC);
 	resolver_cancel(&connection->opening->ask);
 	if (answer->error != 0) {
-		upstream_call_fail(connection->call, UPSTREAM_REASON_RESOLVE, gai_strerror(answer->error));
+		upstream_open_fail(connection, UPSTREAM_REASON_RESOLVE, gai_strerror(answer->error));
 		return;
 	}
 	connection->opening->addresses = *answer;
@@ -281,8 +302,8 @@ upstream_connection_open(struct upstream *upstream, struct upstream_call *call)
 	connection->place = UPSTREAM_OPENING;
 	TAILQ_INSERT_HEAD(&upstream->places[UPSTREAM_OPENING], connection, entry);
 	upstream->place_counts[UPSTREAM_OPENING]++;
-	call->phase = UPSTREAM_RESOLVE;
 	connection->opening = opening;
+	upstream_open_phase(connection, UPSTREAM_RESOLVE);
 	opening->deadline = mono_add(clock_now_mono(), upstream->settings.connect_timeout_us);
 	loop_timer_init(&opening->timer, upstream->loop, on_open_timer, connection);
 	loop_timer_at(&opening->timer, opening->deadline);

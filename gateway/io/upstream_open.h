@@ -15,9 +15,15 @@ struct upstream_opening {
 	struct upstream_tunnel *tunnel;	/* while a proxy is asked for one */
 	struct loop_timer timer;	/* the present attempt's share */
 	struct mono_time deadline;
+	enum upstream_phase phase;	/* as the call's, where it still has one */
 };
 /* NULL is nothing. */
 void upstream_opening_free(struct upstream_opening **opening);
+
+/* The opening has come to PHASE. */
+void upstream_open_phase(struct upstream_connection *connection, enum upstream_phase phase);
+/* It has failed: the call, where there is one, ends with it. */
+void upstream_open_fail(struct upstream_connection *connection, enum upstream_reason reason, const char *detail);
 
 /* Watch the socket; and no more. */
 void upstream_connection_listen(struct upstream_connection *connection);

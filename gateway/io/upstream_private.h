@@ -45,8 +45,8 @@ struct str upstream_reader_body(const struct upstream_reader *reader);
 int64_t upstream_reader_keep_alive_us(const struct upstream_reader *reader);
 
 /* The place of a connection is the list that it is in. */
-enum upstream_place { UPSTREAM_OPENING, UPSTREAM_BORROWED, UPSTREAM_IDLE, UPSTREAM_DEAD };
-#define UPSTREAM_PLACES 4
+enum upstream_place { UPSTREAM_OPENING, UPSTREAM_UNCLAIMED, UPSTREAM_BORROWED, UPSTREAM_IDLE, UPSTREAM_DEAD };
+#define UPSTREAM_PLACES 5
 
 struct event;
 struct ssl_st;
@@ -57,7 +57,7 @@ struct upstream_connection {
 	enum upstream_place place;
 	TAILQ_ENTRY(upstream_connection) entry;
 	struct upstream *upstream;
-	struct upstream_call *call;	/* whose it is; NULL in the pool and when dead */
+	struct upstream_call *call;	/* whose it is; NULL where unclaimed, in the pool and when dead */
 	int fd;				/* owned; -1 before the socket */
 	int error;			/* errno of what ended it; 0 where the peer closed it */
 	struct ssl_st *ssl;		/* owned; NULL on plain TCP */
@@ -139,6 +139,8 @@ struct upstream {
 /* --- upstream.c --- */
 /* Move a connection to another place; nothing else changes its lists. Dead ones are freed at the end of the turn. */
 void upstream_move(struct upstream_connection *connection, enum upstream_place place);
+/* Nobody waits any more for CONNECTION, which is opening: let it come into the pool, unless there are enough of those. */
+void upstream_unclaim(struct upstream_connection *connection);
 /* Give a connection that nobody uses any more to the pool, or close it where it may not be used again. */
 void upstream_give_back(struct upstream_connection *connection, struct mono_time now);
 /*

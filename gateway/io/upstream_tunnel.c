@@ -34,11 +34,11 @@ struct upstream_tunnel {
 
 static const struct http1_limits tunnel_limits = { .head_bytes = UPSTREAM_TUNNEL_HEAD_BYTES };
 
-/* Fail the call; the tunnel is freed with the connection's end. */
+/* Fail the opening; the tunnel is freed with the connection's end. */
 static void
 tunnel_fail(struct upstream_tunnel *tunnel, const char *detail)
 {
-	upstream_call_fail(tunnel->connection->call, UPSTREAM_REASON_PROXY, detail);
+	upstream_open_fail(tunnel->connection, UPSTREAM_REASON_PROXY, detail);
 }
 
 /* The head is whole: only 2xx gives a tunnel, whatever framing it claims (RFC 9110 9.3.6). */
@@ -152,7 +152,7 @@ upstream_tunnel_begin(struct upstream_connection *connection)
 	tunnel->readable = event_new(loop_base(connection->upstream->loop), connection->fd, EV_READ | EV_PERSIST, on_answer, tunnel);
 	check(tunnel->readable != NULL && event_add(tunnel->readable, NULL) == 0);
 	connection->opening->tunnel = tunnel;
-	connection->call->phase = UPSTREAM_TUNNEL;
+	upstream_open_phase(connection, UPSTREAM_TUNNEL);
 	why = tunnel_ask(connection->upstream, connection->fd);
 	if (why != NULL)
 		tunnel_fail(tunnel, why);
