@@ -14,7 +14,7 @@ import report
 from disk import Disk
 from meter import Load, measure
 from peers import PEERS, Jobgate, JobgateBefore, JobgateDisk
-from stage import Stage
+from stage import Stage, warm_memory
 from work import body_of, write_json
 
 FIGURES = ("cpu_us", "rps", "p50_us", "p99_us", "redis_us", "scripts", "new_connections", "p50_1_us")
@@ -70,6 +70,7 @@ class Comparison(Stage):
     def _one_of(self, peer):
         """What PEER costs in this round; where it waits for the disk, what that costs is measured beside it."""
         o = self.options
+        warm_memory()
         found = self._measure(peer, self._load(peer, o.seconds, o.connections))
         found["p50_1_us"] = self._measure(peer, lambda: self.load.wrk(peer.port, 1, o.single))["p50_us"] if o.single else 0
         if isinstance(peer, JobgateDisk):

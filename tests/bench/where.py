@@ -17,7 +17,7 @@ import time
 from meter import Load, cpu_us
 from peers import Jobgate
 from report import quartiles
-from stage import Stage
+from stage import Stage, warm_memory
 from work import Daemon, body_of, wait_open, write_json
 
 
@@ -119,6 +119,7 @@ def cpu(bench, gates):
         bench.wrk(gate, 1)
     for number in range(bench.options.rounds):
         for name, gate in gates if number % 2 else gates[::-1]:
+            warm_memory()
             pid = gate.daemon.pid
             used, by_thread, mode = cpu_us([pid]), threads(pid), modes(pid)
             requests, said = bench.wrk(gate, bench.options.seconds)
