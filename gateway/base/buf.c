@@ -11,7 +11,8 @@
 void
 buf_fini(struct buf *b)
 {
-	free(b->p);
+	if (b->p)	/* of twenty that a request ends, most have held nothing */
+		free(b->p);
 	*b = BUF_EMPTY;
 }
 

@@ -112,13 +112,12 @@ void
 str_hex_encode(const uint8_t *bytes, size_t n, char *out)
 {
 	static const char digits[] = "0123456789abcdef";
-	size_t i = 0;
 
-	for (; n - i >= 4; i += 4)
-		eight_store(out + 2 * i, eight_hex(bytes + i));
-	for (; i < n; i++) {
-		out[2 * i] = digits[bytes[i] >> 4];
-		out[2 * i + 1] = digits[bytes[i] & 15];
+	for (; n >= 4; n -= 4, bytes += 4, out += 8)
+		eight_store(out, eight_hex(bytes));
+	for (; n > 0; n--, bytes++, out += 2) {
+		out[0] = digits[*bytes >> 4];
+		out[1] = digits[*bytes & 15];
 	}
 }
 
