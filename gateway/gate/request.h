@@ -147,7 +147,7 @@ struct request {
 	int64_t body_bytes;		/* -1 until it is whole */
 	uint8_t body_digest[CLAIM_DIGEST_BYTES];	/* its SHA-256 */
 	char body_sha256[64];		/* what its records say; with audit.digest_key another one */
-	struct str upstream_head;	/* start line and fields but Content-Length */
+	struct str upstream_head;	/* start line and fields but Content-Length; p NULL: not made yet */
 	bool sends_length;
 	bool body_is_coded;		/* it came with a Content-Encoding: its bytes are not JSON yet */
 	bool is_health;			/* healthz or readyz: no record, no log line */

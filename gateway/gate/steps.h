@@ -110,13 +110,13 @@ struct str authorize_value(const struct request *request);
 
 /* forward.c: what crosses the gate, in both directions */
 
-/* Make the head that goes upstream from the caller's, while that is there. */
+/* Make the head that goes upstream from the caller's, while that is there: a poll's at once, others' before they are first sent. */
 void forward_head_keep(struct request *request);
 /* The same for an errand, with AUTHORIZATION where its identity has no credential. */
 void forward_head_errand(struct request *request, struct str authorization);
 /* The Authorization that the caller sent, of the kept head; empty where it sent none or it was not for the upstream. */
 struct str forward_authorization(const struct request *request);
-/* Make the call's message: the kept head, with the token that is good now and the body's length, and the body. */
+/* Make the call's message: the kept head, made now where it is not yet, with the token that is good now and the body's length, and the body. */
 void forward_message(struct request *request);
 /* Keep of the upstream's response what is relayed and recorded. */
 void forward_answer_take(struct request *request, const struct upstream_response *response);

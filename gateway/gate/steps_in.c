@@ -221,7 +221,6 @@ step_head(struct request *request)
 
 		request->body_is_coded = coding && !str_eq_nocase(coding->value, STR("identity"));
 		poll_begin(request);
-		forward_head_keep(request);
 	}
 	request_goto(request, request->refusal == REFUSAL_NONE ? REQUEST_BODY : REQUEST_RECORDING);
 }
