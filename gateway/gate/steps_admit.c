@@ -211,7 +211,8 @@ admit_submit(struct request *request, struct limiter_ask *ask)
 	request->said_next = request->said_ready = request->granted = false;
 	ask->at_once = !request->awaits_access && (!operation_is_trigger(request->route.operation) || admit_intent_is_quick(request));
 	ask->looks = request->lost_watched;
-	memcpy(ask->lost_name, request->lost_name, sizeof(ask->lost_name));
+	if (ask->looks)
+		memcpy(ask->lost_name, lost_name_of(request), sizeof(ask->lost_name));
 	limiter_submit(request->worker->shared->limiter, ask);
 }
 

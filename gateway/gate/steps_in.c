@@ -4,7 +4,6 @@
 #include "base/log.h"
 #include "gate/health.h"
 #include "gate/identify.h"
-#include "gate/settings.h"
 #include "gate/worker.h"
 #include "rules/header.h"
 #include "rules/jobbody.h"
@@ -264,8 +263,6 @@ step_body(struct request *request)
 		return;
 	request->body = buf_take(front_body(request->client));
 	request->body_bytes = (int64_t)request->body.n;
-	digest_sha256(buf_str(&request->body), request->body_digest);
-	settings_body_digest(request->config, buf_str(&request->body), request->body_digest, request->body_sha256);
 	in_validate(request);
 	if (request->refusal != REFUSAL_NONE)
 		request_goto(request, REQUEST_RECORDING);
