@@ -168,8 +168,16 @@ request_refuse(struct request *request, enum refusal refusal, const char *format
 	va_start(args, format);
 	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
+	request_refuse_with(request, refusal, str_from(text));
+}
+
+void
+request_refuse_with(struct request *request, enum refusal refusal, struct str message)
+{
+	if (request->refusal != REFUSAL_NONE)
+		return;
 	request->refusal = refusal;
-	request->message = arena_copy(&request->arena, str_from(text));
+	request->message = arena_copy(&request->arena, message);
 }
 
 void

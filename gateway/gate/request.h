@@ -245,6 +245,8 @@ const char *request_state_name(enum request_state state);
 /* Say how it ends, unless that was said already; the message is formatted into the arena. */
 void request_refuse(struct request *request, enum refusal refusal, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* The same with a message that is made already, and copied. */
+void request_refuse_with(struct request *request, enum refusal refusal, struct str message);
 void request_add_detail(struct request *request, struct str code, struct str message);
 
 /* Wake it at DUE (timer_due), replacing an earlier deadline. */

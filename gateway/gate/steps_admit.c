@@ -95,6 +95,36 @@ admit_leave(struct request *request)
 	}
 }
 
+/* Say to how many calls the identity's quota comes, all callers' together. What a flood is told is made without printf. */
+static void
+admit_add_quota(struct buf *words, const struct config_quota *quota)
+{
+	buf_add_int(words, quota->requests);
+	buf_add(words, STR(" calls per "));
+	buf_add_int(words, quota->window_us / CLOCK_SECOND);
+	buf_add(words, STR(" s for all callers"));
+}
+
+/* Refuse because the identity has no token in time, or no room. */
+static void
+admit_refuse_waiting(struct request *request, const struct config_identity *identity, enum refusal refusal)
+{
+	struct buf *words = worker_text(request->worker);
+	bool full = refusal == REFUSAL_QUEUE_FULL;
+
+	buf_add(words, full ? STR("Too many requests of identity ") : STR("Identity "));
+	buf_add(words, identity->name);
+	buf_add(words, full ? STR(" are waiting") : STR(" has no call left in time ("));
+	if (!full) {
+		admit_add_quota(words, &identity->quota);
+		buf_add_char(words, ')');
+	}
+	buf_add(words, STR("; retry in "));
+	buf_add_int(words, request->retry_after_s);
+	buf_add(words, STR(" s."));
+	request_refuse_with(request, refusal, buf_str(words));
+}
+
 /* Refuse by the limiter's final word. */
 static void
 admit_refuse_final(struct request *request)
@@ -115,14 +145,8 @@ admit_refuse_final(struct request *request)
 		request_refuse(request, REFUSAL_THROTTLED,
 		    "The upstream throttles identity %.*s for longer than this request may wait; retry in %d s.",
 		    STR_ARG(identity->name), (int)request->retry_after_s);
-	else if (verdict == LIMITER_QUEUE_FULL)
-		request_refuse(request, REFUSAL_QUEUE_FULL, "Too many requests of identity %.*s are waiting; retry in %d s.",
-		    STR_ARG(identity->name), (int)request->retry_after_s);
 	else
-		request_refuse(request, REFUSAL_QUOTA,
-		    "Identity %.*s has no call left in time (%lld calls per %lld s for all callers); retry in %d s.",
-		    STR_ARG(identity->name), (long long)identity->quota.requests,
-		    (long long)(identity->quota.window_us / CLOCK_SECOND), (int)request->retry_after_s);
+		admit_refuse_waiting(request, identity, verdict == LIMITER_QUEUE_FULL ? REFUSAL_QUEUE_FULL : REFUSAL_QUOTA);
 }
 
 /* What ends a request that waits; true where it was ended. */
