@@ -119,6 +119,14 @@ arena_join(struct arena *a, const struct str *parts, size_t count)
 }
 
 struct str
+arena_int(struct arena *a, int64_t value)
+{
+	char digits[STR_INT_BYTES];
+
+	return arena_copy(a, str_from_int(digits, value));
+}
+
+struct str
 arena_printf(struct arena *a, const char *format, ...)
 {
 	struct arena_block *b = a->blocks;

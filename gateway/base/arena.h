@@ -36,6 +36,8 @@ struct str arena_copy(struct arena *a, struct str s);
 struct str arena_join(struct arena *a, const struct str *parts, size_t count);
 
 /* Formatted text with a NUL behind it (not counted). */
+/* VALUE in decimal digits. */
+struct str arena_int(struct arena *a, int64_t value);
 struct str arena_printf(struct arena *a, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

@@ -38,22 +38,12 @@ buf_grow(struct buf *b, size_t n)
 void
 buf_add_int(struct buf *b, int64_t value)
 {
-	uint64_t rest = value < 0 ? -(uint64_t)value : (uint64_t)value, next = 10;
-	size_t n = 1;
-	char *p;
+	char digits[STR_INT_BYTES];
 
-	while (n < BUF_INT_BYTES - 1 && rest >= next) {	/* 10^19 is the last that fits into 64 bits */
-		next *= 10;
-		n++;
-	}
-	if (value < 0)
-		buf_add_char(b, '-');
-	p = buf_room(b, n) + n;
-	b->n += n;
-	do {
-		*--p = (char)('0' + rest % 10);
-		rest /= 10;
-	} while (rest > 0);
+	if (value >= 0 && value < 10)	/* every second one of an answer's and its log line's */
+		buf_add_char(b, (char)('0' + value));
+	else
+		buf_add(b, str_from_int(digits, value));
 }
 
 void

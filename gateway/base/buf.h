@@ -51,9 +51,6 @@ buf_add(struct buf *b, struct str s)
 	b->n += s.n;
 }
 
-/* The longest number: its digits and a minus sign. */
-#define BUF_INT_BYTES 20
-
 /* Decimal digits, with a minus sign where it is negative. */
 void buf_add_int(struct buf *b, int64_t value);
 static inline void

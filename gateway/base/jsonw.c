@@ -155,6 +155,6 @@ jsonw_put_string(struct jsonw *w, struct str key, struct str value)
 void
 jsonw_put_int(struct jsonw *w, struct str key, int64_t value)
 {
-	jsonw_begin(w, key, BUF_INT_BYTES);
+	jsonw_begin(w, key, STR_INT_BYTES);
 	buf_add_int(w->out, value);
 }

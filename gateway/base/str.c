@@ -81,6 +81,21 @@ str_next(struct str *rest, char sep, struct str *part)
 	return true;
 }
 
+struct str
+str_from_int(char storage[STR_INT_BYTES], int64_t value)
+{
+	uint64_t rest = value < 0 ? -(uint64_t)value : (uint64_t)value;
+	char *end = storage + STR_INT_BYTES, *p = end;
+
+	do {
+		*--p = (char)('0' + rest % 10);
+		rest /= 10;
+	} while (rest > 0 && p > storage + 1);	/* 19 digits are the most of 64 bits */
+	if (value < 0)
+		*--p = '-';
+	return (struct str){ p, (size_t)(end - p) };
+}
+
 bool
 str_to_u64(struct str s, uint64_t *out)
 {

@@ -38,6 +38,12 @@ str_from(const char *z)
 	return (struct str){ z, z ? strlen(z) : 0 };
 }
 
+/* The longest number: its digits and a minus sign. */
+#define STR_INT_BYTES 20
+
+/* VALUE in decimal digits, with a minus sign where it is negative; they are at the end of STORAGE. */
+struct str str_from_int(char storage[STR_INT_BYTES], int64_t value);
+
 /* Bytes FROM to TO of S, both cut to S's length. */
 static inline struct str
 str_sub(struct str s, size_t from, size_t to)

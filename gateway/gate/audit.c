@@ -204,6 +204,20 @@ audit_count(struct audit *audit, struct audit_pair *pair, const struct record_re
 	audit_write(&pair->members, &shown, said);
 }
 
+bool
+audit_count_refusal(struct audit *audit, struct str caller, enum refusal refusal)
+{
+	struct audit_pair *pair;
+	bool only_count;
+
+	pthread_mutex_lock(&audit->lock);
+	pair = audit_pair(audit, caller, refusal_code(refusal));
+	only_count = pair->recorded >= audit->bound && pair->counted > 0;
+	pair->counted += only_count;
+	pthread_mutex_unlock(&audit->lock);
+	return only_count;
+}
+
 /* Record it, or only count it. */
 static void
 audit_bounded(struct audit *audit, const struct record_request *request, const struct audit_said *said)

@@ -40,6 +40,9 @@ struct journal *audit_journal(const struct audit *audit);
  */
 void audit_refusal(struct audit *audit, const struct record_request *request, enum refusal refusal, int status);
 
+/* Count a refusal of which audit_refusal would make no bytes any more; false where it would, and is to be called. Any thread. */
+bool audit_count_refusal(struct audit *audit, struct str caller, enum refusal refusal);
+
 /* Record what became of looking for a run of unknown outcome. Any thread; never waits for the disk. */
 void audit_resolution(struct audit *audit, const struct record_request *request,
     const struct record_resolution *resolution);

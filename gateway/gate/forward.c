@@ -155,8 +155,11 @@ void
 forward_message(struct request *request)
 {
 	struct str authorization = authorize_value(request);
-	struct buf *out = upstream_message(request->call, request->upstream_head.n + authorization.n + 64 + request->body.n);
+	struct buf *out;
 
+	if (request->upstream_head.p == NULL)
+		forward_head_keep(request);
+	out = upstream_message(request->call, request->upstream_head.n + authorization.n + 64 + request->body.n);
 	buf_add(out, request->upstream_head);
 	if (authorization.n > 0)
 		forward_add(out, STR("Authorization"), authorization);

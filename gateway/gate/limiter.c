@@ -83,13 +83,20 @@ limiter_request_new(struct limiter *limiter, const struct limiter_ask *ask, cons
 	return request;
 }
 
+/* Whether as many of a caller's wait as may. */
+static bool
+limiter_caller_is_full(const struct limiter_view *view, size_t caller)
+{
+	return caller < view->caller_count && view->caller_waiting[caller] >= view->caller_queue[caller];
+}
+
 /* Count the request among its caller's; false where those are as many as may wait. */
 static bool
 limiter_count_caller(const struct limiter_view *view, struct limiter_request *request, size_t caller)
 {
 	if (caller >= view->caller_count)
 		return true;
-	if (view->caller_waiting[caller] >= view->caller_queue[caller])
+	if (limiter_caller_is_full(view, caller))
 		return false;
 	request->caller_waiting = &view->caller_waiting[caller];
 	++*request->caller_waiting;
@@ -118,6 +125,44 @@ limiter_queue(struct limiter_request *request, struct mono_time now)
 	limiter_refuse((struct limiter_request *)displaced, LIMITER_QUEUE_FULL,
 	    mono_since(displaced->deadline, displaced->submitted));
 	return queue_submit(q, &request->entry, &key, now);
+}
+
+/* What would become of one who asks now: there is no room for it, it comes too late, or it is to be queued. */
+static enum queue_verdict
+limiter_judge(const struct limiter_view *view, struct queue *q, const struct limiter_ask *ask, const struct queue_lane_key *key,
+    struct mono_time now)
+{
+	struct queue_entry entry = { .class = (enum queue_class)ask->class, .deadline = ask->deadline };
+	enum queue_verdict verdict;
+
+	if (limiter_caller_is_full(view, ask->caller))
+		return QUEUE_FULL;
+	verdict = queue_judge(q, &entry, key, now);
+	return verdict == QUEUE_FULL && ask->caller != LIMITER_NOBODY && queue_displaced(q, key) ? QUEUE_TAKEN : verdict;
+}
+
+bool
+limiter_refuses(struct limiter *limiter, const struct limiter_ask *ask, struct limiter_event *event)
+{
+	const struct limiter_view *view = limiter_view_of(limiter, ask->config);
+	struct mono_time now = loop_now(limiter->loops[0]);
+	struct bucket_limit storage[BUCKET_LANE_LIMITS_MAX];
+	struct queue_lane_key key;
+	struct limiter_identity *identity;
+	enum queue_verdict verdict;
+
+	/* What is another thread's, goes before others or may need a bucket first is left to the mail. */
+	if (ask->ticket.worker != 0 || ask->first || ask->principal[0] != '\0' || ask->identity >= view->identity_count
+	    || !limiter_key(view, ask->caller, ask->limits, storage, &key))
+		return false;
+	identity = view->identities[ask->identity];
+	verdict = limiter_judge(view, &identity->queue, ask, &key, now);
+	if (verdict == QUEUE_TAKEN)
+		return false;
+	event->ticket = ask->ticket;
+	event->verdict = verdict == QUEUE_FULL ? LIMITER_QUEUE_FULL : LIMITER_NO_TOKEN;
+	limiter_word_refusal(identity, &key, (enum queue_class)ask->class, mono_since(ask->deadline, now), event);
+	return true;
 }
 
 void

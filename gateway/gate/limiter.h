@@ -91,6 +91,11 @@ void limiter_free(struct limiter **limiter);
 /* Swap the configuration (any thread; by mail). Queues stay; identities are matched by name. */
 void limiter_reload(struct limiter *limiter, struct config *config, struct str password);
 
+/*
+ * Whether ASK would be refused as things stand, by the final word that EVENT then has (ticket, verdict, retry_after_s); it is not to be
+ * submitted any more. On the loop of ticket.worker; only where that is the limiter's own, else false: then the mails tell.
+ */
+bool limiter_refuses(struct limiter *limiter, const struct limiter_ask *ask, struct limiter_event *event);
 /* Any thread; by mail. After LIMITER_NEXT or before, the ticket stays known until GRANTED, a final verdict or limiter_cancel. */
 void limiter_submit(struct limiter *limiter, const struct limiter_ask *ask);
 void limiter_ready(struct limiter *limiter, struct limiter_ticket ticket);

@@ -154,6 +154,9 @@ void limiter_identity_init(struct limiter_identity *identity, struct limiter *li
 void limiter_identity_fini(struct limiter_identity *identity);
 /* Do at the end of this turn what has become possible. */
 void limiter_wake(struct limiter_identity *identity);
+/* Add to a refusal when to come again, and whether it is the upstream that is waited for. KEY NULL: nobody knows whose it was. */
+void limiter_word_refusal(struct limiter_identity *identity, const struct queue_lane_key *key, enum queue_class class, int64_t patience_us,
+    struct limiter_event *event);
 /* Refuse a request that is in no queue, and forget it. PATIENCE_US: how long it would have waited. */
 void limiter_refuse(struct limiter_request *request, enum limiter_verdict verdict, int64_t patience_us);
 void limiter_forget(struct limiter_request *request);

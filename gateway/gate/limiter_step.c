@@ -23,19 +23,26 @@ limiter_forget(struct limiter_request *request)
 }
 
 void
+limiter_word_refusal(struct limiter_identity *identity, const struct queue_lane_key *key, enum queue_class class, int64_t patience_us,
+    struct limiter_event *event)
+{
+	struct mono_time now = loop_now(identity->limiter->loops[0]);
+
+	event->retry_after_s = key ? queue_retry_after(&identity->queue, key, class, patience_us, now) : 1;
+	if (event->verdict == LIMITER_NO_TOKEN && limiter_paused_us(identity, now) > 0)
+		event->verdict = LIMITER_THROTTLED;
+}
+
+void
 limiter_refuse(struct limiter_request *request, enum limiter_verdict verdict, int64_t patience_us)
 {
 	struct limiter_identity *identity = request->identity;
 	struct limiter_event event = { .ticket = request->ticket, .verdict = verdict };
-	struct mono_time now = loop_now(identity->limiter->loops[0]);
 	struct bucket_limit storage[BUCKET_LANE_LIMITS_MAX];
 	struct queue_lane_key key;
+	bool known = limiter_key(request->view, request->caller, request->limits, storage, &key);
 
-	event.retry_after_s = 1;
-	if (limiter_key(request->view, request->caller, request->limits, storage, &key))
-		event.retry_after_s = queue_retry_after(&identity->queue, &key, request->entry.class, patience_us, now);
-	if (verdict == LIMITER_NO_TOKEN && limiter_paused_us(identity, now) > 0)
-		event.verdict = LIMITER_THROTTLED;
+	limiter_word_refusal(identity, known ? &key : NULL, request->entry.class, patience_us, &event);
 	limiter_tell(identity->limiter, &event);
 	limiter_forget(request);
 }

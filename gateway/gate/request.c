@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "gate/settings.h"
 #include "gate/steps.h"
 #include "gate/worker.h"
 #include "rules/uuid.h"
@@ -167,8 +168,16 @@ request_refuse(struct request *request, enum refusal refusal, const char *format
 	va_start(args, format);
 	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
+	request_refuse_with(request, refusal, str_from(text));
+}
+
+void
+request_refuse_with(struct request *request, enum refusal refusal, struct str message)
+{
+	if (request->refusal != REFUSAL_NONE)
+		return;
 	request->refusal = refusal;
-	request->message = arena_copy(&request->arena, str_from(text));
+	request->message = arena_copy(&request->arena, message);
 }
 
 void
@@ -211,12 +220,25 @@ request_id(const struct request *request)
 	return (struct str){ request->id, sizeof(request->id) };
 }
 
+void
+request_digest_body(struct request *request)
+{
+	struct str body = buf_str(&request->body);
+
+	if (request->body_digested || request->body_bytes < 0)
+		return;
+	digest_sha256(body, request->body_digest);
+	settings_body_digest(request->config, body, request->body_digest, request->body_sha256);
+	request->body_digested = true;
+}
+
 struct record_request
-request_record(const struct request *request)
+request_record(struct request *request)
 {
 	const struct config_caller *caller = request->caller;
 	const struct str none = { NULL, 0 };
 
+	request_digest_body(request);
 	return (struct record_request){
 		.request_id = request_id(request),
 		.client_request_id = request->client_request_id,

@@ -145,9 +145,10 @@ struct request {
 	struct route route;
 	struct buf body;		/* as received, without transfer coding */
 	int64_t body_bytes;		/* -1 until it is whole */
+	bool body_digested;		/* the next two are there: most refused requests never need them */
 	uint8_t body_digest[CLAIM_DIGEST_BYTES];	/* its SHA-256 */
 	char body_sha256[64];		/* what its records say; with audit.digest_key another one */
-	struct str upstream_head;	/* start line and fields but Content-Length */
+	struct str upstream_head;	/* start line and fields but Content-Length; p NULL: not made yet */
 	bool sends_length;
 	bool body_is_coded;		/* it came with a Content-Encoding: its bytes are not JSON yet */
 	bool is_health;			/* healthz or readyz: no record, no log line */
@@ -159,7 +160,8 @@ struct request {
 	struct claims_event claim_event;	/* what was said */
 
 	/* The answer that an identical run before it has lost, or that it loses itself. */
-	bool lost_watched;		/* it is a run without key: named lost_name */
+	bool lost_watched;		/* it is a run without key */
+	bool lost_named;		/* what it is called is there: lost_name_of */
 	uint8_t lost_name[CLAIM_DIGEST_BYTES];
 	struct str lost_tag;
 	bool lost_heard;		/* the fleet has told something, which is lost_text */
@@ -243,6 +245,8 @@ const char *request_state_name(enum request_state state);
 /* Say how it ends, unless that was said already; the message is formatted into the arena. */
 void request_refuse(struct request *request, enum refusal refusal, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* The same with a message that is made already, and copied. */
+void request_refuse_with(struct request *request, enum refusal refusal, struct str message);
 void request_add_detail(struct request *request, struct str code, struct str message);
 
 /* Wake it at DUE (timer_due), replacing an earlier deadline. */
@@ -252,7 +256,9 @@ struct str request_id(const struct request *request);
 /* Hand MEMBERS (copied) to the journal: first an intent, then the outcome. False: it takes none. */
 bool request_put_record(struct request *request, enum journal_kind kind, struct str members,
     void (*on_done)(struct journal_entry *entry, bool ok));
+/* Make its body's digests, where they are not there yet. */
+void request_digest_body(struct request *request);
 /* The members that its records share. */
-struct record_request request_record(const struct request *request);
+struct record_request request_record(struct request *request);
 
 #endif

@@ -302,7 +302,7 @@ on_due(void *arg)
 
 /* Copy what the run's records share. */
 static struct record_request
-resolution_copy(struct arena *arena, const struct request *request)
+resolution_copy(struct arena *arena, struct request *request)
 {
 	struct record_request record = request_record(request);
 	struct str *const texts[] = { &record.request_id, &record.client_request_id, &record.caller, &record.key,
@@ -335,7 +335,7 @@ resolution_make(struct resolutions *all, struct config *config, const struct con
 
 /* Begin to look for what REQUEST has started. */
 static void
-resolution_new(struct resolutions *all, const struct request *request)
+resolution_new(struct resolutions *all, struct request *request)
 {
 	struct resolution *r = resolution_make(all, request->config, request->caller);
 
@@ -377,7 +377,7 @@ resolution_is_possible(const struct request *request)
 }
 
 void
-resolutions_begin(struct resolutions *all, const struct request *request)
+resolutions_begin(struct resolutions *all, struct request *request)
 {
 	if (all->worker->draining || !resolution_is_possible(request) ||
 	    !resolution_take_place(all, request_id(request)))

@@ -34,7 +34,7 @@ void resolutions_free(struct resolutions **resolutions);
  * Look for what REQUEST has started, where it is a run, its configuration wants that, and there is something to know
  * it by; else nothing. Its outcome was recorded.
  */
-void resolutions_begin(struct resolutions *resolutions, const struct request *request);
+void resolutions_begin(struct resolutions *resolutions, struct request *request);
 
 /*
  * The same for a run of a process before this one, whose INTENT (a run's, with workspace, item and job type) had no

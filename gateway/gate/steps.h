@@ -55,7 +55,7 @@ void claim_take_answer(struct request *request, struct str text);
 /* What is kept of its own answer, which is the upstream's. */
 void claim_keep_answer(const struct request *request, struct buf *out);
 /* The digest of texts, each ended by a NUL, and of the body where WITH_BODY. */
-void claim_digest(const struct request *request, const struct str *texts, size_t count, bool with_body, uint8_t out[CLAIM_DIGEST_BYTES]);
+void claim_digest(struct request *request, const struct str *texts, size_t count, bool with_body, uint8_t out[CLAIM_DIGEST_BYTES]);
 
 /* steps_lost.c: whether an identical run before it has lost its answer; claiming, for runs without a key */
 void lost_step(struct request *request);
@@ -65,6 +65,8 @@ void lost_hear(struct request *request, bool away, struct str text);
 bool lost_since(struct request *request);
 /* It ends while it waits for another. */
 void lost_leave_it(struct request *request);
+/* What it is called: by what it asks for; who shows another id of its own asks for something else. */
+const uint8_t *lost_name_of(struct request *request);
 /* Its caller has gone: where it was sent, the next identical run may join it. */
 void lost_fly_alone(struct request *request);
 /* Nobody knows what became of it. */
@@ -110,13 +112,13 @@ struct str authorize_value(const struct request *request);
 
 /* forward.c: what crosses the gate, in both directions */
 
-/* Make the head that goes upstream from the caller's, while that is there. */
+/* Make the head that goes upstream from the caller's, while that is there: a poll's at once, others' before they are first sent. */
 void forward_head_keep(struct request *request);
 /* The same for an errand, with AUTHORIZATION where its identity has no credential. */
 void forward_head_errand(struct request *request, struct str authorization);
 /* The Authorization that the caller sent, of the kept head; empty where it sent none or it was not for the upstream. */
 struct str forward_authorization(const struct request *request);
-/* Make the call's message: the kept head, with the token that is good now and the body's length, and the body. */
+/* Make the call's message: the kept head, made now where it is not yet, with the token that is good now and the body's length, and the body. */
 void forward_message(struct request *request);
 /* Keep of the upstream's response what is relayed and recorded. */
 void forward_answer_take(struct request *request, const struct upstream_response *response);

@@ -95,6 +95,36 @@ admit_leave(struct request *request)
 	}
 }
 
+/* Say to how many calls the identity's quota comes, all callers' together. What a flood is told is made without printf. */
+static void
+admit_add_quota(struct buf *words, const struct config_quota *quota)
+{
+	buf_add_int(words, quota->requests);
+	buf_add(words, STR(" calls per "));
+	buf_add_int(words, quota->window_us / CLOCK_SECOND);
+	buf_add(words, STR(" s for all callers"));
+}
+
+/* Refuse because the identity has no token in time, or no room. */
+static void
+admit_refuse_waiting(struct request *request, const struct config_identity *identity, enum refusal refusal)
+{
+	struct buf *words = worker_text(request->worker);
+	bool full = refusal == REFUSAL_QUEUE_FULL;
+
+	buf_add(words, full ? STR("Too many requests of identity ") : STR("Identity "));
+	buf_add(words, identity->name);
+	buf_add(words, full ? STR(" are waiting") : STR(" has no call left in time ("));
+	if (!full) {
+		admit_add_quota(words, &identity->quota);
+		buf_add_char(words, ')');
+	}
+	buf_add(words, STR("; retry in "));
+	buf_add_int(words, request->retry_after_s);
+	buf_add(words, STR(" s."));
+	request_refuse_with(request, refusal, buf_str(words));
+}
+
 /* Refuse by the limiter's final word. */
 static void
 admit_refuse_final(struct request *request)
@@ -115,14 +145,8 @@ admit_refuse_final(struct request *request)
 		request_refuse(request, REFUSAL_THROTTLED,
 		    "The upstream throttles identity %.*s for longer than this request may wait; retry in %d s.",
 		    STR_ARG(identity->name), (int)request->retry_after_s);
-	else if (verdict == LIMITER_QUEUE_FULL)
-		request_refuse(request, REFUSAL_QUEUE_FULL, "Too many requests of identity %.*s are waiting; retry in %d s.",
-		    STR_ARG(identity->name), (int)request->retry_after_s);
 	else
-		request_refuse(request, REFUSAL_QUOTA,
-		    "Identity %.*s has no call left in time (%lld calls per %lld s for all callers); retry in %d s.",
-		    STR_ARG(identity->name), (long long)identity->quota.requests,
-		    (long long)(identity->quota.window_us / CLOCK_SECOND), (int)request->retry_after_s);
+		admit_refuse_waiting(request, identity, verdict == LIMITER_QUEUE_FULL ? REFUSAL_QUEUE_FULL : REFUSAL_QUOTA);
 }
 
 /* What ends a request that waits; true where it was ended. */
@@ -174,9 +198,9 @@ admit_intent_is_quick(const struct request *request)
 	return journal_intent_us(audit_journal(request->worker->shared->audit)) <= quota->jitter_us / ADMIT_QUICK_PART;
 }
 
-/* Get into the limiter's queue. */
+/* What the limiter is to be asked, with a new ticket. */
 static void
-admit_ask(struct request *request)
+admit_fill_ask(struct request *request, struct limiter_ask *ask)
 {
 	static const enum limiter_class classes[OPERATION_COUNT] = {
 		[OPERATION_RUN] = LIMITER_SUBMIT,
@@ -189,12 +213,9 @@ admit_ask(struct request *request)
 		[OPERATION_SCHEDULE_UPDATE] = LIMITER_SUBMIT,
 		[OPERATION_SCHEDULE_DELETE] = LIMITER_SUBMIT,
 	};
-	struct limiter_ask ask;
 
 	request->ticket = worker_ticket(request->worker, request);
-	request->asked = true;
-	request->said_next = request->said_ready = request->granted = false;
-	ask = (struct limiter_ask){
+	*ask = (struct limiter_ask){
 		.ticket = request->ticket,
 		.config = request->config,
 		.caller = request->on_errand ? LIMITER_NOBODY : request->caller->index,
@@ -203,11 +224,48 @@ admit_ask(struct request *request)
 		.deadline = mono_add(request->wait_began, request->wait_max_us),
 		.first = request->turned_back != 0,
 	};
-	admit_name_bucket(request, &ask);
-	ask.at_once = !request->awaits_access && (!operation_is_trigger(request->route.operation) || admit_intent_is_quick(request));
-	ask.looks = request->lost_watched;
-	memcpy(ask.lost_name, request->lost_name, sizeof(ask.lost_name));
-	limiter_submit(request->worker->shared->limiter, &ask);
+	admit_name_bucket(request, ask);
+}
+
+/* Get into the limiter's queue. */
+static void
+admit_submit(struct request *request, struct limiter_ask *ask)
+{
+	request->asked = true;
+	request->said_next = request->said_ready = request->granted = false;
+	ask->at_once = !request->awaits_access && (!operation_is_trigger(request->route.operation) || admit_intent_is_quick(request));
+	ask->looks = request->lost_watched;
+	if (ask->looks)
+		memcpy(ask->lost_name, lost_name_of(request), sizeof(ask->lost_name));
+	limiter_submit(request->worker->shared->limiter, ask);
+}
+
+/* Get into the queue again: the token has lapsed. */
+static void
+admit_ask_again(struct request *request)
+{
+	struct limiter_ask ask;
+
+	admit_fill_ask(request, &ask);
+	admit_submit(request, &ask);
+}
+
+/* Get into the queue; false where the limiter's final word is known at once. */
+static bool
+admit_ask(struct request *request)
+{
+	struct limiter_ask ask;
+	struct limiter_event event;
+
+	admit_fill_ask(request, &ask);
+	request->limiter_final = limiter_refuses(request->worker->shared->limiter, &ask, &event);
+	if (request->limiter_final) {
+		request->final_verdict = event.verdict;
+		request->final_retry_after_s = event.retry_after_s;
+		return false;
+	}
+	admit_submit(request, &ask);
+	return true;
 }
 
 /* Borrow a connection. */
@@ -295,9 +353,10 @@ step_waiting(struct request *request)
 	admit_begin_wait(request);
 	if (!admit_authorized(request))
 		return;
-	if (!request->asked)	/* also while there is no token of the credential: it stands in the queue like all others */
-		admit_ask(request);
-	if (request->said_next)
+	/* Also while there is no token of the credential: it stands in the queue like all others. */
+	if (!request->asked && !admit_ask(request))
+		admit_interrupted(request);
+	else if (request->said_next)
 		request_goto(request, REQUEST_NEXT);
 }
 
@@ -390,7 +449,7 @@ admit_watch_token(struct request *request)
 	now = loop_now(request->worker->loop);
 	by = admit_begin_by(request, now);
 	if (mono_since(now, by) > 0)
-		admit_ask(request);
+		admit_ask_again(request);
 	else if (!request->timer.pending)
 		request_set_deadline(request, by);
 }
@@ -453,7 +512,7 @@ step_ready(struct request *request)
 		return;
 	now = loop_now(request->worker->loop);
 	if (request->granted && mono_since(now, admit_begin_by(request, now)) > 0) {
-		admit_ask(request);	/* it lapses; another is waited for */
+		admit_ask_again(request);	/* it lapses; another is waited for */
 		return;
 	}
 	admit_say_ready(request);

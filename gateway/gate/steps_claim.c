@@ -31,7 +31,7 @@ claim_keep_key(struct request *request)
 }
 
 void
-claim_digest(const struct request *request, const struct str *texts, size_t count, bool with_body, uint8_t out[CLAIM_DIGEST_BYTES])
+claim_digest(struct request *request, const struct str *texts, size_t count, bool with_body, uint8_t out[CLAIM_DIGEST_BYTES])
 {
 	struct buf *bytes = worker_text(request->worker);
 
@@ -39,8 +39,10 @@ claim_digest(const struct request *request, const struct str *texts, size_t coun
 		buf_add(bytes, texts[i]);
 		buf_add_char(bytes, '\0');
 	}
-	if (with_body)	/* not the records' digest: its key may differ between instances, and change */
+	if (with_body) {	/* not the records' digest: its key may differ between instances, and change */
+		request_digest_body(request);
 		buf_add(bytes, (struct str){ (const char *)request->body_digest, sizeof(request->body_digest) });
+	}
 	digest_sha256(buf_str(bytes), out);
 }
 

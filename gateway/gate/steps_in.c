@@ -4,7 +4,6 @@
 #include "base/log.h"
 #include "gate/health.h"
 #include "gate/identify.h"
-#include "gate/settings.h"
 #include "gate/worker.h"
 #include "rules/header.h"
 #include "rules/jobbody.h"
@@ -221,7 +220,6 @@ step_head(struct request *request)
 
 		request->body_is_coded = coding && !str_eq_nocase(coding->value, STR("identity"));
 		poll_begin(request);
-		forward_head_keep(request);
 	}
 	request_goto(request, request->refusal == REFUSAL_NONE ? REQUEST_BODY : REQUEST_RECORDING);
 }
@@ -265,8 +263,6 @@ step_body(struct request *request)
 		return;
 	request->body = buf_take(front_body(request->client));
 	request->body_bytes = (int64_t)request->body.n;
-	digest_sha256(buf_str(&request->body), request->body_digest);
-	settings_body_digest(request->config, buf_str(&request->body), request->body_digest, request->body_sha256);
 	in_validate(request);
 	if (request->refusal != REFUSAL_NONE)
 		request_goto(request, REQUEST_RECORDING);

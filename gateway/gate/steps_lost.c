@@ -11,20 +11,28 @@
 /* A flight has landed by upstream.timeout, and what is remembered of it has been written by then. */
 #define LOST_FLIGHT_MARGIN_US (10 * (int64_t)CLOCK_SECOND)
 
-/* Name what it asks for; who shows another id of its own asks for something else. */
-static void
-lost_watch(struct request *request)
+const uint8_t *
+lost_name_of(struct request *request)
 {
 	struct str texts[] = { request->caller->name, request->principal, request->method, request->route.upstream_target,
 		request->client_request_id };
 
+	if (!request->lost_named)
+		claim_digest(request, texts, sizeof(texts) / sizeof(texts[0]), true, request->lost_name);
+	request->lost_named = true;
+	return request->lost_name;
+}
+
+/* Watch a run: whether an identical one before it has lost its answer, and whether it loses its own. */
+static void
+lost_watch(struct request *request)
+{
 	if (request->route.operation != OPERATION_RUN || request->config->idempotency.undelivered_us == 0)
 		return;
 	request->lost_watched = true;
 	request->lost_tag = request->config->identities[request->caller->identity].name;
 	if (request->config->identities[request->caller->identity].per_token && request->principal.n > 0)	/* as limiter_principal has it */
 		request->lost_tag = arena_printf(&request->arena, "%.*s/%.*s", STR_ARG(request->lost_tag), STR_ARG(request->principal));
-	claim_digest(request, texts, sizeof(texts) / sizeof(texts[0]), true, request->lost_name);
 }
 
 /* Whether other instances are looked at. */
@@ -45,7 +53,7 @@ lost_look_for(struct request *request)
 	if (undelivered_is_empty(undelivered))
 		request->lost_found = (struct lost_found){ .state = LOST_NONE };
 	else
-		undelivered_look(undelivered, request->lost_name, &who, loop_now(request->worker->loop), &request->lost_found);
+		undelivered_look(undelivered, lost_name_of(request), &who, loop_now(request->worker->loop), &request->lost_found);
 	request->lost_joined = request->lost_found.state == LOST_FLYING;
 	request->lost_said = !request->lost_joined;
 }
@@ -89,7 +97,7 @@ lost_ask_fleet(struct request *request)
 	memcpy(who.id, request->id, sizeof(who.id));
 	request->lost_asked = true;
 	request->lost_heard = false;
-	claims_look(request->worker->shared->claims, &who, request->lost_tag, request->lost_name);
+	claims_look(request->worker->shared->claims, &who, request->lost_tag, lost_name_of(request));
 }
 
 void
@@ -125,7 +133,7 @@ lost_take_heard(struct request *request, enum lost_state state)
 		memcpy(found->first, request->lost_text.first.p, sizeof(found->first));
 	if (state == LOST_ANSWERED) {
 		buf_add(&found->answer, request->lost_text.answer);
-		undelivered_forget(request->worker->shared->undelivered, request->lost_name, found->first);
+		undelivered_forget(request->worker->shared->undelivered, lost_name_of(request), found->first);
 	}
 	request->lost_said = true;
 }
@@ -134,7 +142,7 @@ lost_take_heard(struct request *request, enum lost_state state)
 static void
 lost_take_own(struct request *request)
 {
-	undelivered_land(request->worker->shared->undelivered, request->lost_tag, request->lost_name, request->lost_found.first, LOST_NONE,
+	undelivered_land(request->worker->shared->undelivered, request->lost_tag, lost_name_of(request), request->lost_found.first, LOST_NONE,
 	    STR(""), 0, loop_now(request->worker->loop));
 	request->lost_said = true;
 }
@@ -219,7 +227,7 @@ lost_give_back(struct request *request)
 	if (heard)
 		lost_take_heard(request, LOST_ANSWERED);
 	if (request->lost_watched && found->state == LOST_ANSWERED)
-		undelivered_land(request->worker->shared->undelivered, request->lost_tag, request->lost_name, found->first, LOST_ANSWERED,
+		undelivered_land(request->worker->shared->undelivered, request->lost_tag, lost_name_of(request), found->first, LOST_ANSWERED,
 		    buf_str(&found->answer), request->config->idempotency.undelivered_us, loop_now(request->worker->loop));
 }
 
@@ -234,9 +242,9 @@ lost_leave_it(struct request *request)
 		return;
 	}
 	if (!request->lost_said)
-		undelivered_leave(undelivered, request->lost_name, request->id);
+		undelivered_leave(undelivered, lost_name_of(request), request->id);
 	else if (request->lost_found.state == LOST_ANSWERED)	/* it came in the same turn in which this one goes */
-		undelivered_land(undelivered, request->lost_tag, request->lost_name, request->lost_found.first, LOST_ANSWERED,
+		undelivered_land(undelivered, request->lost_tag, lost_name_of(request), request->lost_found.first, LOST_ANSWERED,
 		    buf_str(&request->lost_found.answer), request->config->idempotency.undelivered_us, loop_now(request->worker->loop));
 	request->lost_joined = false;
 }
@@ -245,7 +253,7 @@ void
 lost_fly_alone(struct request *request)
 {
 	if (request->lost_watched && request->was_sent && (request->state == REQUEST_FORWARDING || request->state == REQUEST_RECORDING))
-		undelivered_fly(request->worker->shared->undelivered, request->lost_tag, request->lost_name, request->id,
+		undelivered_fly(request->worker->shared->undelivered, request->lost_tag, lost_name_of(request), request->id,
 		    request->config->upstream.timeout_us + LOST_FLIGHT_MARGIN_US);
 }
 
@@ -257,7 +265,7 @@ lost_land_as(struct request *request, enum lost_state state)
 
 	if (state == LOST_ANSWERED)
 		claim_keep_answer(request, &text);
-	undelivered_land(request->worker->shared->undelivered, request->lost_tag, request->lost_name, request->id, state, buf_str(&text),
+	undelivered_land(request->worker->shared->undelivered, request->lost_tag, lost_name_of(request), request->id, state, buf_str(&text),
 	    request->config->idempotency.undelivered_us, loop_now(request->worker->loop));
 	buf_fini(&text);
 }
@@ -279,18 +287,18 @@ lost_delivery(struct request *request)
 	if (!request->lost_watched || request->refusal != REFUSAL_NONE)
 		return NULL;
 	if (request->replayed)
-		return delivery_new(deliveries, request->lost_tag, request->lost_name, request->first_id, &request->lost_found.answer, keep_us);
+		return delivery_new(deliveries, request->lost_tag, lost_name_of(request), request->first_id, &request->lost_found.answer, keep_us);
 	if (claim_fate_of(request) != CLAIM_FATE_FINISH)
 		return NULL;
 	claim_keep_answer(request, &text);
-	return delivery_new(deliveries, request->lost_tag, request->lost_name, request->id, &text, keep_us);
+	return delivery_new(deliveries, request->lost_tag, lost_name_of(request), request->id, &text, keep_us);
 }
 
 /* The answer that it was to replay is lost once more. */
 static void
 lost_again(struct request *request)
 {
-	undelivered_land(request->worker->shared->undelivered, request->lost_tag, request->lost_name, request->first_id, LOST_ANSWERED,
+	undelivered_land(request->worker->shared->undelivered, request->lost_tag, lost_name_of(request), request->first_id, LOST_ANSWERED,
 	    buf_str(&request->lost_found.answer), request->config->idempotency.undelivered_us, loop_now(request->worker->loop));
 }
 

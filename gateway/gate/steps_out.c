@@ -278,17 +278,28 @@ out_put_replay(struct request *request)
 	    request->client ? out_status(request) : 0);
 }
 
-/* Record a refusal before any intent: triggers, and what nobody could tell to be none. */
+/* Whether a refusal before any intent is recorded: triggers', and what nobody could tell to be none. */
+static bool
+out_records_refusal(const struct request *request)
+{
+	enum operation op = request->route.operation;
+
+	return request->refusal != REFUSAL_NONE
+	    && (operation_is_trigger(op) || op == OPERATION_NONE || request->refusal == REFUSAL_UNAUTHENTICATED);
+}
+
+/* Record a refusal before any intent. In a flood nearly all are only counted: what a record says of them is not made. */
 static void
 out_put_refusal(struct request *request)
 {
-	struct record_request record = request_record(request);
-	enum operation op = request->route.operation;
+	struct audit *audit = request->worker->shared->audit;
+	struct str caller = request->caller ? request->caller->name : (struct str){ NULL, 0 };
+	struct record_request record;
 
-	if (request->refusal == REFUSAL_NONE)
+	if (!out_records_refusal(request) || audit_count_refusal(audit, caller, request->refusal))
 		return;
-	if (operation_is_trigger(op) || op == OPERATION_NONE || request->refusal == REFUSAL_UNAUTHENTICATED)
-		audit_refusal(request->worker->shared->audit, &record, request->refusal, refusal_status(request->refusal));
+	record = request_record(request);
+	audit_refusal(audit, &record, request->refusal, refusal_status(request->refusal));
 }
 
 /* Count what the upstream answered, and how soon. */

@@ -32,6 +32,7 @@ poll_begin(struct request *request)
 	poll->max_age_us = wish.max_age_us;
 	poll->changes = request->route.operation == OPERATION_GET && request->prefer_wait_s > 0
 	    && str_eq(request->method, STR("GET"));
+	forward_head_keep(request);	/* its name is made of it */
 }
 
 /* The hash of what goes upstream as Authorization, of no use to whoever would try tokens at another entry. */

@@ -125,7 +125,7 @@ redis_call_send(struct redis_call *call, bool whole)
 	words = arena_alloc(&arena, (5 + looks + count + 1) * sizeof(*words));
 	words[0] = whole ? STR("EVAL") : STR("EVALSHA");
 	words[1] = str_from(whole ? bucket_script_text : bucket_script_sha1);
-	words[2] = arena_printf(&arena, "%zu", 2 + looks);
+	words[2] = arena_int(&arena, (int64_t)(2 + looks));
 	words[3] = redis_call_key(call, &arena);
 	lost_mark_key(&mark, buf_str(&call->store->prefix), buf_str(&call->identity));
 	words[4] = buf_str(&mark);

@@ -1,7 +1,6 @@
 /* How an ask and an answer of the bucket's script travel. */
 #include "rules/bucket_script.h"
 
-#include <inttypes.h>
 #include <string.h>
 
 #define SCRIPT_FIXED_ARGUMENTS 17
@@ -17,7 +16,7 @@ struct script_writer {
 static void
 add_number(struct script_writer *w, int64_t value)
 {
-	w->arguments[w->count++] = arena_printf(w->arena, "%" PRId64, value);
+	w->arguments[w->count++] = arena_int(w->arena, value);
 }
 
 /* Append a text that outlives the arguments. */

@@ -79,27 +79,35 @@ queue_unlink(struct queue *q, struct queue_entry *e)
 	e->stage = QUEUE_OUT;
 }
 
-/* Will E, who comes now, be served too late? Not known while nothing can be asked, or members are waited for. */
+/* Will E, who comes to LANE now, be served too late? Not known while nothing can be asked, or members are waited for. */
 static bool
-queue_is_too_late(const struct queue *q, const struct queue_entry *e, const struct queue_lane_key *key, struct mono_time now)
+queue_is_too_late(const struct queue *q, const struct queue_entry *e, const struct queue_lane *lane, const struct queue_lane_key *key,
+    struct mono_time now)
 {
 	if (!q->open || q->closed == BUCKET_SETTLING || q->closed == BUCKET_UNHEARD || q->closed == BUCKET_STRANGE)
 		return false;
 	if (e->first)
 		return mono_since(q->due, e->deadline) > 0;
-	return queue_estimate_us(q, e->lane, key, e->class, now) > (double)mono_since(e->deadline, now);
+	return queue_estimate_us(q, lane, key, e->class, now) > (double)mono_since(e->deadline, now);
+}
+
+enum queue_verdict
+queue_judge(struct queue *q, const struct queue_entry *e, const struct queue_lane_key *key, struct mono_time now)
+{
+	if (queue_is_too_late(q, e, queue_lane_of(q, key, false), key, now))
+		return QUEUE_TOO_LATE;	/* before FULL: it is not to displace another for nothing */
+	return q->count >= q->capacity && !e->first ? QUEUE_FULL : QUEUE_TAKEN;
 }
 
 enum queue_verdict
 queue_submit(struct queue *q, struct queue_entry *e, const struct queue_lane_key *key, struct mono_time now)
 {
+	enum queue_verdict verdict = queue_judge(q, e, key, now);
+
 	e->stage = QUEUE_OUT;
 	e->submitted = now;
-	e->lane = queue_lane_of(q, key, false);
-	if (queue_is_too_late(q, e, key, now))
-		return QUEUE_TOO_LATE;	/* before FULL: it is not to displace another for nothing */
-	if (q->count >= q->capacity && !e->first)
-		return QUEUE_FULL;
+	if (verdict != QUEUE_TAKEN)
+		return verdict;
 	e->lane = queue_lane_of(q, key, true);
 	e->order = e->first ? 0 : ++q->order;
 	queue_heap_add(q, e);
@@ -112,7 +120,7 @@ queue_submit(struct queue *q, struct queue_entry *e, const struct queue_lane_key
 }
 
 struct queue_entry *
-queue_displace(struct queue *q, const struct queue_lane_key *key)
+queue_displaced(struct queue *q, const struct queue_lane_key *key)
 {
 	const struct queue_lane *mine = queue_lane_of(q, key, false);
 	struct queue_lane *lane, *most = NULL;
@@ -125,6 +133,14 @@ queue_displace(struct queue *q, const struct queue_lane_key *key)
 		return NULL;
 	for (int class = QUEUE_CLASS_COUNT; class-- > 0 && e == NULL;)
 		e = TAILQ_LAST(&most->lists[QUEUE_WAITING][class], queue_list);
+	return e;
+}
+
+struct queue_entry *
+queue_displace(struct queue *q, const struct queue_lane_key *key)
+{
+	struct queue_entry *e = queue_displaced(q, key);
+
 	if (e)
 		queue_remove(q, e);
 	return e;

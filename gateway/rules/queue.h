@@ -163,11 +163,15 @@ enum queue_verdict { QUEUE_TAKEN, QUEUE_FULL, QUEUE_TOO_LATE };
  * served in time.
  */
 enum queue_verdict queue_submit(struct queue *q, struct queue_entry *e, const struct queue_lane_key *key, struct mono_time now);
+/* The same of an entry that is not queued; nothing changes. */
+enum queue_verdict queue_judge(struct queue *q, const struct queue_entry *e, const struct queue_lane_key *key, struct mono_time now);
 /*
  * Room for a caller of which fewer wait than of another: take out the last of him of whom most wait; NULL where it has no
  * less than its part.
  */
 struct queue_entry *queue_displace(struct queue *q, const struct queue_lane_key *key);
+/* Who that would be; nothing changes. */
+struct queue_entry *queue_displaced(struct queue *q, const struct queue_lane_key *key);
 /* It could be sent at once. */
 void queue_ready(struct queue *q, struct queue_entry *e);
 void queue_remove(struct queue *q, struct queue_entry *e);

@@ -59,8 +59,12 @@ refuse_many(void *arg)
 	struct record_request request = { .request_id = STR_INIT("01890000-0000-7000-8000-000000000000"),
 		.caller = STR_INIT("etl"), .operation = OPERATION_RUN, .body_bytes = -1 };
 
-	for (int i = 0; i < REFUSALS; i++)
-		audit_refusal(f->audit, &request, i % 2 ? REFUSAL_QUOTA : REFUSAL_QUEUE_FULL, 429);	/* one errorCode, one bound */
+	for (int i = 0; i < REFUSALS; i++) {
+		enum refusal refusal = i % 2 ? REFUSAL_QUOTA : REFUSAL_QUEUE_FULL;	/* one errorCode, one bound */
+
+		if (i % 3 == 0 || !audit_count_refusal(f->audit, request.caller, refusal))
+			audit_refusal(f->audit, &request, refusal, 429);
+	}
 	return NULL;
 }
 

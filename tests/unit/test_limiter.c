@@ -78,6 +78,56 @@ test_refusals(void **state)
 	config_unref(&config);
 }
 
+/* What the limiter says of CALLER's request of WORKER, who can wait WAIT_US, before it is submitted; NEXT: nothing. */
+static enum limiter_verdict
+word_at_once(uint16_t worker, size_t caller, int64_t wait_us)
+{
+	struct limiter_ask ask = { .ticket = { worker, 20, 7 }, .caller = caller, .class = LIMITER_SUBMIT,
+		.deadline = mono_add(loop_now(loop), wait_us) };
+	struct limiter_event event;
+
+	if (!limiter_refuses(limiter, &ask, &event))
+		return LIMITER_NEXT;
+	assert_int_equal(event.ticket.slot, 20);
+	assert_in_range(event.retry_after_s, 1, 60);
+	return event.verdict;
+}
+
+/* On its own loop the limiter tells at once who would be refused, by the same rules, and queues nobody. */
+static void
+test_refused_at_once(void **state)
+{
+	struct config *config = config_make(one_name, slow, 0);
+
+	(void)state;
+	config->wait_queue = 4;
+	config->callers[0].wait_queue = 3;
+	open_one(config);
+	auto_ready = false;
+	assert_int_equal(word_at_once(0, 0, MS(1)), LIMITER_NEXT);	/* no store is asked yet: nobody knows */
+	run(1, MS(30));
+	submit(0, MS(600000));
+	submit(1, MS(600000));
+	assert_int_equal(word_at_once(0, 0, MS(1900)), LIMITER_NEXT);	/* what is still on its way does not count */
+	run(EVENTS, MS(50));
+	assert_int_equal(word_at_once(0, 0, MS(1900)), LIMITER_NO_TOKEN);	/* the third of one a second */
+	assert_int_equal(word_at_once(1, 0, MS(1900)), LIMITER_NEXT);	/* another thread's */
+	assert_int_equal(word_at_once(0, 0, MS(600000)), LIMITER_NEXT);
+	submit(2, MS(600000));
+	run(EVENTS, MS(50));
+	assert_int_equal(word_at_once(0, 0, MS(600000)), LIMITER_QUEUE_FULL);	/* the caller's fourth */
+	for (uint32_t i = 5; i < 7; i++) {
+		assert_int_equal(word_at_once(0, 44, MS(600000)), LIMITER_NEXT);	/* for the second the last of three goes */
+		limiter_submit(limiter, &(struct limiter_ask){ .ticket = ticket(i), .caller = 44, .class = LIMITER_SUBMIT,
+			.deadline = mono_add(loop_now(loop), MS(600000)) });
+		run(EVENTS, MS(50));
+	}
+	assert_int_equal(word_at_once(0, 44, MS(600000)), LIMITER_QUEUE_FULL);	/* two of each: no more room */
+	assert_int_equal(limiter_identity_counts(limiter, 0).queued, 4);
+	close_one();
+	config_unref(&config);
+}
+
 /* A cancelled grant's token serves the next who is ready within J/2; it comes back once, and only from who has it. */
 static void
 test_token_comes_back(void **state)
@@ -273,6 +323,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_idle),
 		cmocka_unit_test(test_refusals),
+		cmocka_unit_test(test_refused_at_once),
 		cmocka_unit_test(test_token_comes_back),
 		cmocka_unit_test(test_asks_again),
 		cmocka_unit_test(test_reload),
