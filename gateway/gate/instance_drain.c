@@ -21,6 +21,7 @@ drain_close(struct instance *instance)
 		return;
 	instance->listeners_closed = true;
 	loop_timer_clear(&instance->delay);
+	spread_stop(&instance->shared.spread);
 	for (size_t i = 0; i < instance->worker_count; i++)
 		worker_drain(instance->workers[i]);
 }

@@ -159,7 +159,9 @@ worker_new(unsigned index, struct worker_shared *shared, struct config *config, 
 	struct front_settings settings = {
 		.limits = worker_limits(config),
 		.connections = &shared->connections,
-		.hooks = { on_request, on_body, on_fault, on_gone, on_sent, on_is_proxy },
+		.hooks = { on_request, on_body, on_fault, on_gone, on_sent, on_is_proxy, NULL, NULL },
+		.number = index,
+		.number_step = shared->worker_count,
 	};
 
 	check(worker != NULL);
@@ -181,6 +183,10 @@ worker_new(unsigned index, struct worker_shared *shared, struct config *config, 
 	worker->pool = pool_new(worker->loop, shared->resolver, config, tls_client, proxy);
 	worker->resolutions = resolutions_new(worker);
 	settings.arg = worker;
+	if (shared->worker_count > 1) {
+		settings.hooks.leaves = worker_leaves;
+		settings.hooks.on_leave = worker_on_leave;
+	}
 	worker->front = front_new(worker->loop, &settings);
 	return worker;
 }
@@ -442,7 +448,7 @@ on_drain_look(void *arg)
 {
 	struct worker *worker = arg;
 
-	if (worker->request_count > 0 || !front_is_quiet(worker->front))
+	if (worker->request_count > 0 || !front_is_quiet(worker->front) || !spread_is_quiet(&worker->shared->spread))
 		loop_timer_at(&worker->drain_timer, mono_add(loop_now(worker->loop), WORKER_DRAIN_LOOK_US));
 	else if (!worker->drained_told) {
 		worker->drained_told = true;

@@ -20,6 +20,7 @@
 #include "gate/request.h"
 #include "gate/resolution.h"
 #include "gate/runs.h"
+#include "gate/spread.h"
 #include "gate/stats.h"
 #include "io/front.h"
 #include "io/tls.h"
@@ -39,7 +40,9 @@ struct worker_shared {
 	/* 200 or 503 for readyz without reasons; any thread. */
 	bool (*is_ready)(void *arg);
 	void *arg;
+	struct worker **workers;	/* borrowed, by index */
 	size_t worker_count;
+	struct spread spread;		/* of connections over them */
 	struct condition *upstream;	/* whether the upstream can be reached */
 	struct runs *runs;
 	atomic_size_t resolutions;	/* unknown outcomes that are being looked for, on all workers */
@@ -81,6 +84,7 @@ struct worker {
 	struct loop_hook ready_hook;
 	struct loop_hook records_hook;	/* wakes the journal for the records that it was given */
 	struct buf text;		/* that is being made; memory kept from one to the next */
+	struct spread_window window;
 	struct loop_timer drain_timer;
 	bool draining, drained_told;
 	struct spares request_memory, arena_memory;	/* of its requests */
@@ -133,6 +137,9 @@ void worker_records_init(struct worker *worker);
 struct buf *worker_text(struct worker *worker);
 /* Hand a record to the journal (journal_put), which is woken for many at once. */
 bool worker_record(struct worker *worker, struct journal_entry *entry);
+/* worker_move.c; of several workers alone (front_hooks). */
+bool worker_leaves(void *worker, size_t number);
+bool worker_on_leave(void *worker, const struct front_moved *moved);
 /* What IDENTITY calls the upstream with, as last heard; NULL where nothing was. */
 const struct access_token *worker_access(const struct worker *worker, size_t identity);
 /* Give the tokens back, at its end. */

@@ -121,6 +121,7 @@ front_new(struct loop *loop, const struct front_settings *settings)
 	check(front != NULL);
 	front->loop = loop;
 	front->settings = *settings;
+	front->next_number = settings->number;
 	front->listeners_tail = &front->listeners;
 	loop_timer_init(&front->settle, loop, on_settle, front);
 	front->sockets = loop_sockets_new(loop, front_wire_ready);
@@ -176,8 +177,7 @@ front_listen(struct front *front, int fd, struct tls_server *tls)
 	front->listeners_tail = &listener->next;
 }
 
-/* Listener INDEX; NULL before front_listen. */
-static struct front_listener *
+struct front_listener *
 front_listener_at(struct front *front, size_t index)
 {
 	struct front_listener *listener = front->listeners;

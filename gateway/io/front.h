@@ -33,6 +33,14 @@ enum front_fault {
 	FRONT_FAULT_OVERLOAD,	/* over the limit of connections */
 };
 
+/* A plain connection on its way from one front to another with the same listeners; FD is owned. */
+#define FRONT_PEER_BYTES 64
+struct front_moved {
+	int fd;
+	size_t listener, number;
+	char peer[FRONT_PEER_BYTES];
+};
+
 struct front_hooks {
 	/* A head is whole and well-formed; its body follows unless it is answered now. */
 	void (*on_request)(void *arg, struct front_request *request);
@@ -46,6 +54,12 @@ struct front_hooks {
 	void (*on_sent)(void *arg, struct front_request *request, bool delivered);
 	/* Whether PEER may say for whom it connects; asked on listeners of proxies alone (front_set_proxied). May be NULL without such. */
 	bool (*is_proxy)(void *arg, size_t listener, struct str peer);
+	/*
+	 * A request begins on plain connection NUMBER, and nothing of it has been read: whether another front is to have the connection.
+	 * NULL: none moves. If so on_leave follows, where the last answer is known to have arrived; false: it stays.
+	 */
+	bool (*leaves)(void *arg, size_t number);
+	bool (*on_leave)(void *arg, const struct front_moved *moved);
 };
 
 struct front_limits {
@@ -58,6 +72,7 @@ struct front_settings {
 	struct front_limits limits;
 	struct front_hooks hooks;
 	void *arg;
+	size_t number, number_step;	/* of its first connection, and from one to the next */
 	atomic_size_t *connections;	/* borrowed: those of all fronts that share the limit; NULL: the limit is this front's */
 };
 
@@ -78,6 +93,12 @@ void front_set_tls(struct front *front, size_t index, struct tls_server *tls);
  * that it names. Who does not send one, or is no proxy by the hook, is closed without a byte. It has head_timeout_us for it, TLS included.
  */
 void front_set_proxied(struct front *front, size_t index, bool proxied);
+
+/*
+ * Serve a connection that has left another front, beginning with the bytes that wait in its socket; its descriptor is closed where
+ * there is no such listener.
+ */
+void front_take(struct front *front, const struct front_moved *moved);
 
 void front_set_limits(struct front *front, const struct front_limits *limits);
 

@@ -74,8 +74,8 @@ front_conn_name_peer(struct front_conn *conn, const struct sockaddr *peer, sockl
 	snprintf(conn->peer, sizeof(conn->peer), strchr(host, ':') ? "[%.54s]:%.5s" : "%.54s:%.5s", host, port);
 }
 
-void
-front_conn_new(struct front_listener *listener, int fd, const struct sockaddr *peer, socklen_t peer_bytes)
+struct front_conn *
+front_conn_make(struct front_listener *listener, int fd)
 {
 	struct front *front = listener->front;
 	struct front_conn *conn = calloc(1, sizeof(*conn));
@@ -86,9 +86,6 @@ front_conn_new(struct front_listener *listener, int fd, const struct sockaddr *p
 	conn->front = front;
 	conn->listener = listener;
 	conn->open = true;
-	conn->proxied = listener->proxied;
-	conn->handshaken = listener->tls == NULL && !conn->proxied;
-	conn->shed = front_conn_count(front) >= front->settings.limits.connections;
 	loop_timer_init(&conn->timer, front->loop, on_deadline, conn);
 	conn->hook.fn = on_work;
 	conn->hook.arg = conn;
@@ -96,6 +93,21 @@ front_conn_new(struct front_listener *listener, int fd, const struct sockaddr *p
 	LIST_INIT(&conn->watchers);
 	LIST_INSERT_HEAD(&front->conns, conn, link);
 	front_conn_add_to_count(front, 1);
+	return conn;
+}
+
+void
+front_conn_new(struct front_listener *listener, int fd, const struct sockaddr *peer, socklen_t peer_bytes)
+{
+	struct front *front = listener->front;
+	bool shed = front_conn_count(front) >= front->settings.limits.connections;
+	struct front_conn *conn = front_conn_make(listener, fd);
+
+	conn->number = front->next_number;
+	front->next_number += front->settings.number_step;
+	conn->proxied = listener->proxied;
+	conn->handshaken = listener->tls == NULL && !conn->proxied;
+	conn->shed = shed;
 	front_conn_name_peer(conn, peer, peer_bytes);
 	front_wire_open(conn);
 	front_proxy_begin(conn);
@@ -163,7 +175,8 @@ void
 front_conn_drop(struct front_conn *conn)
 {
 	check(conn->front == NULL && LIST_EMPTY(&conn->watchers));
-	close(conn->fd);
+	if (conn->fd >= 0)
+		close(conn->fd);
 	conn->magic = 0;
 	free(conn);
 }

@@ -18,7 +18,6 @@ struct evconnlistener;
 
 /* The most that is read at a time, and that a TLS record holds (RFC 8446 5.1). */
 #define FRONT_READ_BYTES 16384
-#define FRONT_PEER_BYTES 64
 
 /* What of a message is being read. */
 enum front_reading {
@@ -62,11 +61,12 @@ enum front_deadline {
 /*
  * Life: born in on_accept, open until the client goes, a deadline passes or the last answer is written (front_conn_close); then it
  * lingers, or is dead, and is freed at the end of that turn. What a client sent in the moment in which it went is looked at before
- * (front_guard_posthumous). Where the delivery of an answer is looked at, the descriptor and these bytes outlive that (front_delivery).
+ * (front_guard_posthumous). One that goes to another front is dead here, without a descriptor (front_move_away). Where the delivery of an answer is looked at, the descriptor and these bytes outlive that (front_delivery).
  */
 struct front_conn {
 	unsigned magic;
-	int fd;
+	int fd;					/* -1: it has gone to another front */
+	size_t number;				/* by which it is known where it is to be served */
 	struct front *front;
 	struct front_listener *listener;
 	struct ssl_st *ssl;			/* NULL: plain */
@@ -119,6 +119,7 @@ struct front {
 	struct loop_sockets *sockets;	/* of the connections */
 	LIST_HEAD(, front_conn) conns;
 	size_t conn_count;
+	size_t next_number;
 	struct spares requests;		/* struct front_request */
 	bool draining;
 	struct loop_timer settle;	/* ends a turn of the drain */
@@ -129,7 +130,14 @@ struct front {
 	char in[FRONT_READ_BYTES];	/* what was read last, of any connection; emptied before the next */
 };
 
+/* front.c */
+struct front_listener *front_listener_at(struct front *front, size_t index);	/* NULL: there is none */
+
+/* front_move.c */
+bool front_move_away(struct front_conn *conn);	/* it can be read: false where it stays */
+
 /* front_conn.c */
+struct front_conn *front_conn_make(struct front_listener *listener, int fd);	/* known to the front, and not to the loop */
 void front_conn_new(struct front_listener *listener, int fd, const struct sockaddr *peer, socklen_t peer_bytes);
 void front_conn_kill(struct front_conn *conn);		/* close it now */
 void front_conn_close(struct front_conn *conn);		/* close it; behind a written last answer it lingers */

@@ -193,6 +193,8 @@ front_wire_ready(void *arg, unsigned what)
 	/* A handshake that waited to write goes on by reading. */
 	if (conn->broken || ((what & LOOP_SOCKET_READ) == 0 && (conn->ssl == NULL || conn->handshaken)))
 		return;
+	if (front_move_away(conn))
+		return;
 	if (!wire_receive(conn))
 		front_conn_end_of_input(conn);
 	front_wire_watch(conn);

@@ -34,6 +34,8 @@ struct loop {
 	struct event *wake_event;	/* fires when mail was posted */
 	int wake_fd;			/* eventfd */
 	struct mono_time turn_began;
+	bool waits;			/* the present look may take its time, and nothing is known to have come */
+	int64_t waited_us;
 	bool stop;
 	struct loop_timers timers;
 	struct mail *own, **own_tail;	/* mail from its own thread */
@@ -91,6 +93,15 @@ loop_read_mail(struct loop *loop)
 	loop_read_others(loop);
 }
 
+void
+loop_waits_no_more(struct loop *loop)
+{
+	if (!loop->waits)
+		return;
+	loop->waits = false;
+	loop->waited_us += mono_since(clock_now_mono(), loop->turn_began);
+}
+
 /* Other threads have queued mail. */
 static void
 on_wake(evutil_socket_t fd, short what, void *arg)
@@ -99,6 +110,7 @@ on_wake(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	loop_waits_no_more(loop);
 	loop->woken = true;
 }
 
@@ -213,9 +225,11 @@ loop_look(struct loop *loop)
 {
 	bool waits = loop->own == NULL && loop->pause.first == NULL && !loop->woken;
 
+	loop->waits = waits;
 	loop->turn_began = clock_now_mono();
 	loop_timers_tell(&loop->timers);
 	check(event_base_loop(loop->base, EVLOOP_ONCE | (waits ? 0 : EVLOOP_NONBLOCK)) >= 0);
+	loop_waits_no_more(loop);
 	loop_timers_run(&loop->timers);
 	return loop->own != NULL || loop->woken || loop->hooks.first != NULL || loop->last.first != NULL;
 }
@@ -250,6 +264,12 @@ bool
 loop_turn_is_since(const struct loop *loop, struct mono_time since)
 {
 	return loop == loop_of_thread && mono_since(loop->turn_began, since) >= 0;
+}
+
+int64_t
+loop_waited_us(const struct loop *loop)
+{
+	return loop->waited_us;
 }
 
 struct mono_time

@@ -29,6 +29,9 @@ void loop_stop(struct loop *loop);
  */
 bool loop_turn_is_since(const struct loop *loop, struct mono_time since);
 
+/* How long its thread has waited in all, with nothing to do; own thread only. What woke it may be counted with it. */
+int64_t loop_waited_us(const struct loop *loop);
+
 /* Monotonic time, read from the clock at each call. */
 struct mono_time loop_now(const struct loop *loop);
 

@@ -16,6 +16,7 @@
 struct loop_sockets {
 	int fd;				/* the epoll set */
 	struct event *event;		/* of that */
+	struct loop *loop;
 	void (*on_ready)(void *socket, unsigned what);
 	bool many;			/* a look took as many as it could */
 };
@@ -45,6 +46,7 @@ on_set(evutil_socket_t fd, short what, void *arg)
 	int count = epoll_wait((int)fd, events, SOCKETS_TURN_MAX, 0);
 
 	(void)what;
+	loop_waits_no_more(sockets->loop);
 	check(count >= 0 || errno == EINTR);
 	sockets->many = sockets->many || count == SOCKETS_TURN_MAX;
 	for (int i = 0; i < count; i++)
@@ -57,6 +59,7 @@ loop_sockets_new(struct loop *loop, void (*on_ready)(void *socket, unsigned what
 	struct loop_sockets *sockets = calloc(1, sizeof(*sockets));
 
 	check(sockets != NULL);
+	sockets->loop = loop;
 	sockets->on_ready = on_ready;
 	sockets->fd = epoll_create1(EPOLL_CLOEXEC);
 	check(sockets->fd >= 0);

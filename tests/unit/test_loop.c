@@ -541,6 +541,36 @@ test_a_timer_set_by_a_timer_takes_a_turn(void **state)
 	loop_free(&notes.loop);
 }
 
+/* Wait a little, and work longer than that. */
+static void
+on_hard_work(void *arg)
+{
+	struct mono_time began = clock_now_mono();
+
+	while (mono_since(clock_now_mono(), began) < 60 * CLOCK_MS)
+		continue;
+	loop_stop(arg);
+}
+
+/* What a turn does at its end is no waiting, what it waits before is. */
+static void
+test_waiting_is_counted(void **state)
+{
+	struct loop *loop = loop_new();
+	struct loop_timer timer;
+	struct mono_time began = loop_now(loop);
+	int64_t took_us;
+
+	(void)state;
+	loop_timer_init(&timer, loop, on_hard_work, loop);
+	loop_timer_at(&timer, mono_add(began, 30 * CLOCK_MS));
+	loop_run(loop);
+	took_us = mono_since(loop_now(loop), began);
+	assert_in_range(loop_waited_us(loop), 25 * CLOCK_MS, took_us - 55 * CLOCK_MS);
+	loop_timer_fini(&timer);
+	loop_free(&loop);
+}
+
 int
 main(void)
 {
@@ -557,6 +587,7 @@ main(void)
 		cmocka_unit_test(test_timers),
 		cmocka_unit_test(test_timers_keep_their_order),
 		cmocka_unit_test(test_a_timer_set_by_a_timer_takes_a_turn),
+		cmocka_unit_test(test_waiting_is_counted),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
