@@ -35,9 +35,9 @@ struct str arena_copy(struct arena *a, struct str s);
 /* COUNT texts one behind the other, with a NUL behind them (not counted): printf takes ten times as long. */
 struct str arena_join(struct arena *a, const struct str *parts, size_t count);
 
-/* Formatted text with a NUL behind it (not counted). */
 /* VALUE in decimal digits. */
 struct str arena_int(struct arena *a, int64_t value);
+/* Formatted text with a NUL behind it (not counted). */
 struct str arena_printf(struct arena *a, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

@@ -322,7 +322,7 @@ instance_new(struct loop *loop, const char *file, struct config *config)
 		.arg = instance, .worker_count = instance->worker_count, .upstream = &instance->upstream,
 		.on_turned_away = instance_on_turned_away, .on_drained = instance_on_drained };
 	instance->shared.workers = instance->workers;
-	spread_init(&instance->shared.spread, instance->worker_count);
+	spread_init(&instance->shared.spread, instance->worker_count, config->spread == CONFIG_SPREAD_ALL);
 	instance->shared.abuse = abuse_new();
 	instance->shared.undelivered = undelivered_new(&(struct undelivered_settings){ instance->loops, on_landed, on_publish, instance });
 	instance_init_drain(instance);

@@ -71,6 +71,8 @@ instance_needs_restart(const struct config *old, const struct config *new)
 		return "admin.address";
 	if (old->workers != new->workers)
 		return "workers";
+	if (old->spread != new->spread)
+		return "spread";
 	if (!str_eq(old->instance, new->instance))
 		return "instance";
 	if (!str_eq(old->audit_directory, new->audit_directory))

@@ -352,6 +352,8 @@ metrics_write(struct buf *out, const struct metrics_source *source, bool open_me
 	metrics_stores(&m);
 	metrics_sync(&m);
 	metrics_claims(&m);
+	metrics_family(&m, "jobgate_workers_serving", "gauge", "Workers over which plain connections are spread now.");
+	metrics_sample(&m, "jobgate_workers_serving", NULL, (double)spread_active(&source->workers[0]->shared->spread));
 	metrics_family(&m, "jobgate_log_dropped", "counter", "Log lines dropped because nobody read them.");
 	metrics_sample(&m, "jobgate_log_dropped_total", NULL, (double)log_dropped());
 	metrics_family(&m, "jobgate_build", "info", "The version that runs.");

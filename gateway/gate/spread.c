@@ -15,17 +15,24 @@
 #define SPREAD_WINDOW_MOST_US (2 * SPREAD_WINDOW_US)
 
 void
-spread_init(struct spread *spread, size_t count)
+spread_init(struct spread *spread, size_t count, bool all)
 {
 	check(count > 0 && count <= SPREAD_WORKERS_MAX);
 	spread->count = count;
-	atomic_store(&spread->active, 1);
+	spread->all = all;
+	atomic_store(&spread->active, all ? count : 1);
+}
+
+bool
+spread_moves(const struct spread *spread)
+{
+	return spread->count > 1 && !spread->all;
 }
 
 bool
 spread_is_due(const struct spread *spread, const struct spread_window *window, struct mono_time now)
 {
-	return spread->count > 1 && (window->began.us == 0 || mono_since(now, window->began) >= SPREAD_WINDOW_US);
+	return spread_moves(spread) && (window->began.us == 0 || mono_since(now, window->began) >= SPREAD_WINDOW_US);
 }
 
 /* How busy the first COUNT workers are together, as far as they have told lately. */
@@ -75,9 +82,15 @@ spread_note(struct spread *spread, size_t index, struct spread_window *window, s
 }
 
 size_t
+spread_active(const struct spread *spread)
+{
+	return atomic_load_explicit(&spread->active, memory_order_relaxed);
+}
+
+size_t
 spread_home(const struct spread *spread, size_t number)
 {
-	return number % atomic_load_explicit(&spread->active, memory_order_relaxed);
+	return number % spread_active(spread);
 }
 
 bool

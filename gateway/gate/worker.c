@@ -183,7 +183,7 @@ worker_new(unsigned index, struct worker_shared *shared, struct config *config, 
 	worker->pool = pool_new(worker->loop, shared->resolver, config, tls_client, proxy);
 	worker->resolutions = resolutions_new(worker);
 	settings.arg = worker;
-	if (shared->worker_count > 1) {
+	if (spread_moves(&shared->spread)) {
 		settings.hooks.leaves = worker_leaves;
 		settings.hooks.on_leave = worker_on_leave;
 	}

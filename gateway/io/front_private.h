@@ -61,7 +61,8 @@ enum front_deadline {
 /*
  * Life: born in on_accept, open until the client goes, a deadline passes or the last answer is written (front_conn_close); then it
  * lingers, or is dead, and is freed at the end of that turn. What a client sent in the moment in which it went is looked at before
- * (front_guard_posthumous). One that goes to another front is dead here, without a descriptor (front_move_away). Where the delivery of an answer is looked at, the descriptor and these bytes outlive that (front_delivery).
+ * (front_guard_posthumous). One that goes to another front is dead here, without a descriptor (front_move_away). Where the delivery of
+ * an answer is looked at, the descriptor and these bytes outlive that (front_delivery).
  */
 struct front_conn {
 	unsigned magic;

@@ -16,6 +16,8 @@
 /* Operations of the API, and so what a rule, a record and a metric can name. */
 #include "rules/operation.h"
 
+/* How many workers share the plain connections: as few as carry the load, or all. */
+enum config_spread { CONFIG_SPREAD_FEW, CONFIG_SPREAD_ALL };
 enum config_location { CONFIG_LOCATION_PRESERVE, CONFIG_LOCATION_REWRITE };
 /* Routes of the API beside the job scheduler's: which of them a caller may use. */
 enum config_other { CONFIG_OTHER_REFUSE, CONFIG_OTHER_READ, CONFIG_OTHER_ALL };
@@ -208,6 +210,7 @@ struct config {
 	uint8_t digest[32];		/* SHA-256 of the text; set by the caller of config_parse before it is shared */
 	struct str instance;		/* empty: the host name */
 	int workers;			/* 0: to be found out */
+	enum config_spread spread;
 	struct str public_origin;	/* "https://gate.example:8443"; empty where not set */
 	struct str public_path;		/* "/fabric", without trailing slash; empty where none */
 	struct config_listen *listen;

@@ -304,11 +304,23 @@ static const struct config_rule log_rules[] = {
 	CONFIG_END,
 };
 
+static void
+read_spread(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out)
+{
+	static const char *const words[] = { "few", "all", NULL };
+	int word;
+
+	(void)rule;
+	if (config_word(r, value, words, &word))
+		*(enum config_spread *)out = (enum config_spread)word;
+}
+
 const struct config_rule config_rules[] = {
 	{ STR_INIT("$schema"), config_read_ignored, 0, 0, 0, false, NULL },
 	CONFIG_KEY("instance", config_read_name, struct config, instance, 0, 0),
 	/* A worker is a thread and a connection pool; beyond 64 the upstream's quota is the limit by far. */
 	CONFIG_KEY("workers", config_read_int, struct config, workers, 1, 64),
+	CONFIG_KEY("spread", read_spread, struct config, spread, 0, 0),
 	{ STR_INIT("public_url"), config_read_public_url, 0, 0, 0, false, NULL },
 	{ STR_INIT("listen"), read_listen, 0, 0, 0, true, NULL },
 	CONFIG_SECTION("admin", admin_rules, false),

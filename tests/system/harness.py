@@ -180,6 +180,10 @@ class Redis(Process):
         return f"redis://127.0.0.1:{self.port}"
 
 
+# Every other gate moves plain connections to its first worker, at the load of a test; the others leave them where they were accepted.
+SPREADS = itertools.cycle(("few", "all"))
+
+
 def make_config(certificates, upstream_port, /, **changes):
     """A configuration with a plain and a TLS listener, quota out of the way; CHANGES replace whole keys (None removes)."""
     cert, key = certificates.pair("front")
@@ -194,6 +198,7 @@ def make_config(certificates, upstream_port, /, **changes):
         # Most tests count what comes to the upstream; those of polls say otherwise.
         "polls": {"refresh": "0s"},
         "workers": 2,
+        "spread": next(SPREADS),
         "instance": "test",
         # Many tests repeat identical runs whose callers go, and mean each of them; what this does is test_undelivered.py's.
         "idempotency": {"undelivered": "0s"},

@@ -55,6 +55,7 @@ test_least_configuration_has_the_defaults(void **state)
 	assert_int_equal(c->admin.port, 8081);
 	assert_str(c->instance, "");
 	assert_int_equal(c->workers, 0);
+	assert_int_equal(c->spread, CONFIG_SPREAD_FEW);
 	assert_str(c->public_origin, "");
 	assert_str(c->upstream.host, "127.0.0.1");
 	assert_int_equal(c->upstream.port, 9443);
@@ -117,7 +118,7 @@ static void
 test_every_key_is_read(void **state)
 {
 	struct config *c = parse_good("{\"$schema\": \"./jobgate.schema.json\", \"comment\": [\"any\", {\"thing\": 1}],"
-	    "\"instance\": \"gate-1\", \"workers\": 3, \"public_url\": \"HTTPS://Gate.Example:443/fabric/\","
+	    "\"instance\": \"gate-1\", \"workers\": 3, \"spread\": \"all\", \"public_url\": \"HTTPS://Gate.Example:443/fabric/\","
 	    "\"listen\": [{\"comment\": 1, \"address\": \"[::]:8443\", \"tls\": {\"cert_file\": \"c.pem\", \"key_file\": \"/k.pem\"}},"
 	    "  {\"address\": \"0.0.0.0:8080\", \"plain\": true}], \"admin\": {\"address\": \"[::1]:9\"},"
 	    "\"upstream\": {\"url\": \"https://API.example:8443/\", \"timeout\": \"15s\", \"idle_timeout\": \"500ms\"},"
@@ -140,6 +141,7 @@ test_every_key_is_read(void **state)
 	(void)state;
 	assert_str(c->instance, "gate-1");
 	assert_int_equal(c->workers, 3);
+	assert_int_equal(c->spread, CONFIG_SPREAD_ALL);
 	assert_str(c->public_origin, "https://gate.example");
 	assert_str(c->public_path, "/fabric");
 	assert_true(c->listen[0].tls);

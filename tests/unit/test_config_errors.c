@@ -104,6 +104,8 @@ static const struct { const char *path, *value, *errors; } rows[] = {
 	{ "workers", "\"4\"", "workers: must be 1 to 64, is \"4\"" },
 	{ "workers", "2.0", "workers: must be 1 to 64, is 2.0" },
 	{ "workers", "64", NULL },
+	{ "spread", "\"all\"", NULL },
+	{ "spread", "\"some\"", "spread: must be \"few\" or \"all\", is \"some\"" },
 	{ "upstream", "[]", "upstream: must be an object, is an empty list\n"
 	    "f.json: upstream.quota: is missing, and identity \"default\" has none of its own" },
 	{ "limits", "null", "limits: must be an object, is null" },

@@ -23,7 +23,7 @@ watched_init(struct watched *w)
 {
 	memset(w, 0, sizeof(*w));
 	w->now.us = CLOCK_SECOND;
-	spread_init(&w->spread, WORKERS);
+	spread_init(&w->spread, WORKERS, false);
 }
 
 /* A window passes in which the workers are so busy; who is at 0 notes nothing. */
@@ -143,8 +143,22 @@ test_one_worker(void **state)
 	struct spread_window window = { { 0 }, 0 };
 
 	(void)state;
-	spread_init(&spread, 1);
+	spread_init(&spread, 1, false);
 	assert_false(spread_is_due(&spread, &window, (struct mono_time){ CLOCK_SECOND }));
+}
+
+/* All at work at any load, where that was asked for. */
+static void
+test_all(void **state)
+{
+	struct spread spread = { .count = 0 };
+
+	(void)state;
+	spread_init(&spread, WORKERS, true);
+	assert_false(spread_moves(&spread));
+	assert_int_equal(spread_active(&spread), WORKERS);
+	for (size_t number = 0; number < 2 * WORKERS; number++)
+		assert_int_equal(spread_home(&spread, number), number % WORKERS);
 }
 
 int
@@ -154,6 +168,7 @@ main(void)
 		cmocka_unit_test(test_one_carries_what_it_can), cmocka_unit_test(test_grows_and_shrinks),
 		cmocka_unit_test(test_waits_for_those_who_joined), cmocka_unit_test(test_pauses_tell_nothing),
 		cmocka_unit_test(test_all_at_work), cmocka_unit_test(test_stop), cmocka_unit_test(test_one_worker),
+		cmocka_unit_test(test_all),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
