@@ -27,6 +27,7 @@ class Shape:
     tls: bool = False
     quota: int = 0          # calls a second; 0: out of the way
     wait: str = "60s"
+    spread: str = "few"
 
 
 class Gate(Jobgate):
@@ -43,6 +44,7 @@ class Gate(Jobgate):
         found, shape = super().configuration(), self.options
         found["callers"] = [{"name": name, "keys": [{"id": "k1", "sha256": sha256(key_of(name))}]} for name in self.names()]
         found["store"]["prefix"] = f"bench{self.port}"      # a fleet of its own
+        found["spread"] = shape.spread
         found["wait"] = {"max": shape.wait, "queue": 100000}
         found["limits"]["connections"] = 20000
         found["audit"]["retention"] = {"size": "1GB"}       # millions of records on a tmpfs

@@ -49,6 +49,7 @@ class Case:
 
 BASE, PACED, PACED_BOTH, WAIT = "base: 64 connections", "half the rate", "half the rate, two cores", "100 waiting"
 FEW, REFUSING, TWO, TWO_BOTH = "1 connection", "refusing at 10 times overload", "2 workers, half the rate", "2 workers, half, two cores"
+TWO_ALL = "2 workers, all at work, half, two cores"
 FLOOD = "refusing as fast as it can"
 LIMITED = dataclasses.replace(Shape(), wait="10ms")
 # A machine that stands still for longer than that wait makes 503s: the record of who was granted was not written in time.
@@ -68,8 +69,10 @@ CASES = (
     Case(TWO, PACED, Shape(workers=2), PACED_CONNECTIONS, pace=0.5),
     Case(PACED_BOTH, "", Shape(cores=BOTH_CORES), PACED_CONNECTIONS, pace=0.5),
     Case(TWO_BOTH, PACED_BOTH, Shape(workers=2, cores=BOTH_CORES), PACED_CONNECTIONS, pace=0.5),
+    Case(TWO_ALL, PACED_BOTH, Shape(workers=2, cores=BOTH_CORES, spread="all"), PACED_CONNECTIONS, pace=0.5),
     Case(REFUSING, PACED, LIMITED, PACED_CONNECTIONS, pace=0.5, quota=0.05, codes=(202, 429), strays=STRAYS),
-    Case(FLOOD, BASE, LIMITED, quota=0.05, codes=(202, 429), strays=STRAYS),
+    # As fast as it can it answers two and a half times what the base carries: ten times what is granted.
+    Case(FLOOD, BASE, LIMITED, quota=0.25, codes=(202, 429), strays=STRAYS),
     Case(WAIT, "", connections=100, quota=0.2),
     Case("10000 waiting", WAIT, connections=10000, quota=0.2),
 )
@@ -236,6 +239,7 @@ DERIVED = {"refusing CPU / forwarding CPU, 10 times overload": refusal(REFUSING,
            "refusing CPU / forwarding CPU, as fast as both can": refusal(FLOOD, BASE), "its overload": overload(FLOOD),
            "1 worker / 2, half the rate, one core": one_to_two(PACED, TWO),
            "1 worker / 2, half the rate, two cores": one_to_two(PACED_BOTH, TWO_BOTH),
+           "1 worker / 2 that both work, two cores": one_to_two(PACED_BOTH, TWO_ALL),
            "a KB beyond 16 / a KB below": body_slope}
 
 
