@@ -38,7 +38,7 @@ RATE = {"requests": 60, "window": "1m", "burst": 10}
 FULL = {
     "$schema": "./jobgate.schema.json",
     "instance": "gate-1",
-    "workers": 2,
+    "workers": 2, "spread": "all",
     "public_url": "https://gate.example/fabric",
     "listen": [{"address": "127.0.0.1:8443", "tls": {"cert_file": "c.pem", "key_file": "k.pem", "client_ca_file": "ca.pem"}, "plain": False,
                 "trusted_proxies": ["10.0.0.0/8"], "proxy_protocol": True}],
