@@ -182,7 +182,7 @@ class Sweep(Stage):
             return
         try:
             self.rounds[case.name].append(self._measure(case))
-        except RuntimeError as error:
+        except (RuntimeError, OSError) as error:        # also where the gate did not say its metrics in time
             print(error, file=sys.stderr, flush=True)
             self.failed[case.name] = str(error)[:120]
 
