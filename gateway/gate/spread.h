@@ -46,9 +46,9 @@ void spread_init(struct spread *spread, size_t count, bool all);
 /* Whether connections ever leave the worker that has accepted them. */
 bool spread_moves(const struct spread *spread);
 
-/* Whether worker INDEX's WINDOW is over at NOW, or has not begun: it is to note how busy it was. */
+/* Whether a worker's WINDOW is over at NOW, or has not begun: it is to note how busy it was. */
 bool spread_is_due(const struct spread *spread, const struct spread_window *window, struct mono_time now);
-/* WAITED_US: how long it has had nothing to do, in all (loop_waited_us). */
+/* Note it for worker INDEX, and begin the next WINDOW. WAITED_US: how long it has had nothing to do, in all (loop_waited_us). */
 void spread_note(struct spread *spread, size_t index, struct spread_window *window, struct mono_time now, int64_t waited_us);
 
 /* Over how many workers they are spread now. */

@@ -120,7 +120,7 @@ struct front {
 	struct loop_sockets *sockets;	/* of the connections */
 	LIST_HEAD(, front_conn) conns;
 	size_t conn_count;
-	size_t next_number;
+	size_t next_number;		/* of the next one that is accepted */
 	struct spares requests;		/* struct front_request */
 	bool draining;
 	struct loop_timer settle;	/* ends a turn of the drain */

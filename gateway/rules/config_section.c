@@ -304,6 +304,7 @@ static const struct config_rule log_rules[] = {
 	CONFIG_END,
 };
 
+/* How many workers share the plain connections. */
 static void
 read_spread(struct config_reader *r, struct json_t *value, const struct config_rule *rule, void *out)
 {
