@@ -17,7 +17,7 @@ import scale_report
 from gates import BOTH_CORES, Gate, Reading, Shape, between
 from meter import Load
 from report import quartiles
-from stage import Stage
+from stage import Stage, warm_memory
 from work import body_of, write_json
 
 FIGURES = ("cpu_us", "rps", "redis_us", "scripts", "waiting", "new_connections")
@@ -137,6 +137,7 @@ class Sweep(Stage):
     def _measure(self, case):
         """One case's cost in one round."""
         gate = self._gate(case)
+        warm_memory()
         load = self._load(case, gate)
         try:
             self._wait(lambda: gate.connected() >= case.connections, f"{case.connections} connections", load)
