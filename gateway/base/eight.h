@@ -56,6 +56,15 @@ eight_not_text(uint64_t word)
 	return (word | (word - EIGHT_OF(0x20)) | (word + EIGHT_OF(1))) & EIGHT_MARKS;
 }
 
+/* How many are below 0x20; exact, since no byte carries into the next. */
+static inline size_t
+eight_count_controls(uint64_t word)
+{
+	uint64_t from_blank = (word & ~EIGHT_MARKS) + EIGHT_OF(0x80 - 0x20);
+
+	return (size_t)(((~(from_blank | word) & EIGHT_MARKS) >> 7) * EIGHT_OF(1) >> 56);
+}
+
 /* Mark the bytes that are C, and perhaps some that are not ASCII. */
 static inline uint64_t
 eight_is(uint64_t word, char c)

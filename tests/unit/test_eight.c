@@ -97,6 +97,22 @@ test_bytes(void **state)
 	}
 }
 
+/* Control bytes are counted, whatever stands beside them. */
+static void
+test_controls(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		char text[8];
+		size_t count = 0;
+
+		make_eight(text, i & 0xff);
+		for (size_t at = 0; at < 8; at++)
+			count += (unsigned char)text[at] < ' ';
+		assert_int_equal(eight_count_controls(eight_load(text)), count);
+	}
+}
+
 /* All bytes as two digits. */
 static void
 test_hex(void **state)
@@ -151,6 +167,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_marks),
 		cmocka_unit_test(test_bytes),
+		cmocka_unit_test(test_controls),
 		cmocka_unit_test(test_hex),
 		cmocka_unit_test(test_same_nocase),
 	};

@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/check.h"
@@ -43,10 +44,16 @@ static const struct row rows[] = {
 	{ "GET / HTTP/1.1", 204, "No Content", NO_FIELDS, "", false, "HTTP/1.1 204 No Content\r\n" DATE "\r\n" },
 	{ "GET / HTTP/1.1", 304, "Not Modified", { { STR("ETag"), STR("\"1\"") } }, "", false,
 	    "HTTP/1.1 304 Not Modified\r\nETag: \"1\"\r\n" DATE "\r\n" },
+	/* A control byte that ends no line. */
+	{ "GET / HTTP/1.1", 200, "OK", { { STR("X-A"), STR("1\t 2\1") } }, "", false,
+	    "HTTP/1.1 200 OK\r\nX-A: 1\t 2\1\r\n" DATE "Content-Length: 0\r\n\r\n" },
 	/* One Date, one Content-Length, whoever gives it. */
 	{ "GET / HTTP/1.1", 200, "OK", { { STR("date"), STR("Sat, 01 Aug 2026 12:34:56 GMT") }, { STR("CONTENT-LENGTH"), STR("1") } }, "x", false,
 	    "HTTP/1.1 200 OK\r\ndate: *\r\nCONTENT-LENGTH: 1\r\n\r\nx" },
 };
+
+/* What no answer may hold, each behind a field that is sound. */
+static const struct str unsound[] = { STR_INIT("a\rb"), STR_INIT("a\nb"), STR_INIT("a\r\nb: c"), STR_INIT("\0"), STR_INIT("a\tlong one with\tblanks\n") };
 
 struct owner {
 	struct loop *loop;
@@ -181,12 +188,34 @@ test_a_large_body(void **state)
 	buf_fini(&answer);
 }
 
+/* What would end a line early stops the process: it is a bug of who answers. */
+static void
+test_unsound(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(unsound) / sizeof(unsound[0]); i++) {
+		struct row row = { "GET / HTTP/1.1", 200, "OK", { { STR("X-A"), STR("\t") }, { STR("X-B"), unsound[i] } }, "", false, "" };
+		struct buf answer = BUF_EMPTY;
+		pid_t child = fork();
+		int status;
+
+		if (child == 0) {
+			close(STDERR_FILENO);	/* which would show the bug as one */
+			play(&row, STR(""), &answer);
+			_exit(0);
+		}
+		assert_true(waitpid(child, &status, 0) == child);
+		assert_true(WIFSIGNALED(status));
+	}
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_bytes),
 		cmocka_unit_test(test_a_large_body),
+		cmocka_unit_test(test_unsound),
 	};
 
 	signal(SIGPIPE, SIG_IGN);
