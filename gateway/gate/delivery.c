@@ -43,6 +43,7 @@ deliveries_init(struct deliveries *deliveries, struct loop *loop, struct worker_
 {
 	deliveries->loop = loop;
 	deliveries->shared = shared;
+	deliveries->answer_memory.count = 0;
 	LIST_INIT(&deliveries->list);
 	spares_init(&deliveries->spares, sizeof(struct delivery), DELIVERY_SPARES);
 }
@@ -54,7 +55,7 @@ delivery_free(struct delivery *delivery)
 	LIST_REMOVE(delivery, link);
 	loop_timer_fini(&delivery->timer);
 	front_delivery_leave(&delivery->client);
-	buf_fini(&delivery->answer);
+	spare_bufs_give(&delivery->deliveries->answer_memory, &delivery->answer);
 	delivery->magic = 0;
 	spares_give(&delivery->deliveries->spares, delivery);
 }
@@ -65,6 +66,7 @@ deliveries_fini(struct deliveries *deliveries)
 	while (!LIST_EMPTY(&deliveries->list))
 		delivery_free(LIST_FIRST(&deliveries->list));
 	spares_fini(&deliveries->spares);
+	spare_bufs_fini(&deliveries->answer_memory);
 }
 
 struct delivery *

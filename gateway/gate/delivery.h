@@ -15,6 +15,7 @@
 #include <sys/queue.h>
 
 #include "base/buf.h"
+#include "base/spare_bufs.h"
 #include "base/spares.h"
 #include "io/front.h"
 #include "rules/claim.h"
@@ -27,6 +28,7 @@ struct deliveries {
 	struct worker_shared *shared;
 	LIST_HEAD(, delivery) list;
 	struct spares spares;
+	struct spare_bufs answer_memory;	/* for ANSWER of the next */
 };
 
 void deliveries_init(struct deliveries *deliveries, struct loop *loop, struct worker_shared *shared);

@@ -10,6 +10,9 @@ _Static_assert((int)LIMITER_CANCEL == (int)QUEUE_CANCEL && (int)LIMITER_SUBMIT =
     && (int)LIMITER_POLL == (int)QUEUE_POLL && (int)LIMITER_CLASS_COUNT == (int)QUEUE_CLASS_COUNT,
     "the limiter's classes are the queue's");
 
+/* As many as a turn's requests. */
+#define LIMITER_REQUEST_SPARES 64
+
 struct limiter *
 limiter_new(const struct limiter_settings *settings, struct resolver *resolver, struct config *config,
     struct str password)
@@ -21,6 +24,8 @@ limiter_new(const struct limiter_settings *settings, struct resolver *resolver, 
 	check(limiter->loops != NULL);
 	memcpy(limiter->loops, settings->loops, settings->loop_count * sizeof(struct loop *));
 	limiter->loop_count = settings->loop_count;
+	limiter_mail_init(limiter);
+	spares_init(&limiter->requests, sizeof(struct limiter_request), LIMITER_REQUEST_SPARES);
 	limiter->deliver = settings->deliver;
 	limiter->arg = settings->arg;
 	limiter->resolver = resolver;
@@ -55,6 +60,7 @@ limiter_free(struct limiter **limiter_p)
 	*limiter_p = NULL;
 	atomic_store(&limiter->closed, true);
 	limiter_forget_all(limiter);
+	spares_fini(&limiter->requests);
 	limiter_config_fini(limiter);
 	free(limiter->loops);
 	limiter->loops = NULL;
@@ -72,8 +78,7 @@ limiter_request_new(struct limiter *limiter, const struct limiter_ask *ask, cons
 		check(request->granted);	/* its token lapsed and it asks for another */
 		limiter_forget(request);
 	}
-	request = malloc(sizeof(*request));
-	check(request != NULL);
+	request = spares_take(&limiter->requests);
 	*request = (struct limiter_request){
 		.entry = { .class = (enum queue_class)ask->class, .deadline = ask->deadline, .first = ask->first, .looks = ask->looks,
 			.at_once = ask->at_once, .stage = QUEUE_OUT },

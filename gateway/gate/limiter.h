@@ -96,7 +96,10 @@ void limiter_reload(struct limiter *limiter, struct config *config, struct str p
  * submitted any more. On the loop of ticket.worker; only where that is the limiter's own, else false: then the mails tell.
  */
 bool limiter_refuses(struct limiter *limiter, const struct limiter_ask *ask, struct limiter_event *event);
-/* Any thread; by mail. After LIMITER_NEXT or before, the ticket stays known until GRANTED, a final verdict or limiter_cancel. */
+/*
+ * From the thread of ticket.worker, whose loop is not freed before the limiter; by mail. After LIMITER_NEXT or before, the ticket stays known until
+ * GRANTED, a final verdict or limiter_cancel.
+ */
 void limiter_submit(struct limiter *limiter, const struct limiter_ask *ask);
 void limiter_ready(struct limiter *limiter, struct limiter_ticket ticket);
 /*

@@ -11,7 +11,7 @@ enum limiter_subject {
 	LIMITER_SUBMIT_MAIL,
 	LIMITER_READY_MAIL,
 	LIMITER_CANCEL_MAIL,
-	LIMITER_THROTTLED_MAIL,
+	LIMITER_THROTTLED_MAIL,		/* so far they are read on the limiter's own loop, and own nothing */
 	LIMITER_LEAVE_MAIL,
 	LIMITER_CONFIG_MAIL,
 	LIMITER_EVENT_MAIL,
@@ -20,6 +20,9 @@ enum limiter_subject {
 	LIMITER_SHOW_MAIL,
 	LIMITER_HEADS_MAIL
 };
+
+/* As many as a turn's requests send at once. */
+#define LIMITER_MAIL_SPARES 128
 
 /* Four of them are sent for each request: nothing in them is cleared in vain. */
 struct limiter_mail {
@@ -45,20 +48,31 @@ struct limiter_mail {
 };
 
 void
+limiter_mail_init(struct limiter *limiter)
+{
+	limiter->mails = calloc(limiter->loop_count, sizeof(struct spares));
+	check(limiter->mails != NULL);
+	for (size_t i = 0; i < limiter->loop_count; i++)
+		spares_init(&limiter->mails[i], sizeof(struct limiter_mail), LIMITER_MAIL_SPARES);
+}
+
+void
 limiter_unref(struct limiter *limiter)
 {
-	if (atomic_fetch_sub(&limiter->refs, 1) == 1)
-		free(limiter);
+	if (atomic_fetch_sub(&limiter->refs, 1) != 1)
+		return;
+	for (size_t i = 0; i < limiter->loop_count; i++)
+		spares_fini(&limiter->mails[i]);
+	free(limiter->mails);
+	free(limiter);
 }
 
 static void on_mail(struct mail *mail);
 
-/* A mail of SUBJECT, to be filled and posted. */
+/* A mail of SUBJECT, to be filled and posted, in new memory. */
 static struct limiter_mail *
-mail_new(struct limiter *limiter, enum limiter_subject subject)
+mail_begin(struct limiter *limiter, enum limiter_subject subject, struct limiter_mail *m)
 {
-	struct limiter_mail *m = malloc(sizeof(*m));
-
 	check(m != NULL);
 	m->mail.run = on_mail;
 	m->limiter = limiter;
@@ -67,11 +81,18 @@ mail_new(struct limiter *limiter, enum limiter_subject subject)
 	return m;
 }
 
-/* The same of one about the whole limiter. */
+/* One of those that each request sends, from the thread of loop number FROM. */
+static struct limiter_mail *
+mail_new(struct limiter *limiter, enum limiter_subject subject, size_t from)
+{
+	return mail_begin(limiter, subject, spares_take(&limiter->mails[from]));
+}
+
+/* One about the whole limiter, from any thread. */
 static struct limiter_mail *
 mail_new_wide(struct limiter *limiter, enum limiter_subject subject)
 {
-	struct limiter_mail *m = mail_new(limiter, subject);
+	struct limiter_mail *m = mail_begin(limiter, subject, malloc(sizeof(*m)));
 
 	m->done = NULL;
 	m->json = BUF_EMPTY;
@@ -161,6 +182,22 @@ mail_fini(struct limiter_mail *m)
 	}
 }
 
+/* Give a mail's memory to the next that is sent from this thread, where it is known which loop's that is. */
+static void
+mail_free(struct limiter_mail *m)
+{
+	struct limiter *limiter = m->limiter;
+
+	mail_fini(m);
+	if (m->subject == LIMITER_EVENT_MAIL)
+		spares_give(&limiter->mails[m->event.ticket.worker], m);
+	else if (m->subject <= LIMITER_THROTTLED_MAIL)
+		spares_give(&limiter->mails[0], m);
+	else
+		free(m);
+	limiter_unref(limiter);
+}
+
 /* A mail arrived; after limiter_free it is only thrown away. */
 static void
 on_mail(struct mail *mail)
@@ -169,17 +206,16 @@ on_mail(struct mail *mail)
 
 	if (!atomic_load(&m->limiter->closed))
 		mail_read(m);
-	mail_fini(m);
-	limiter_unref(m->limiter);
-	free(m);
+	mail_free(m);
 }
 
 void
 limiter_submit(struct limiter *limiter, const struct limiter_ask *ask)
 {
-	struct limiter_mail *m = mail_new(limiter, LIMITER_SUBMIT_MAIL);
+	struct limiter_mail *m;
 
 	check(ask->ticket.worker < limiter->loop_count && (unsigned)ask->class < LIMITER_CLASS_COUNT);
+	m = mail_new(limiter, LIMITER_SUBMIT_MAIL, ask->ticket.worker);
 	m->ask = *ask;
 	loop_post(limiter->loops[0], &m->mail);
 }
@@ -187,7 +223,7 @@ limiter_submit(struct limiter *limiter, const struct limiter_ask *ask)
 void
 limiter_ready(struct limiter *limiter, struct limiter_ticket ticket)
 {
-	struct limiter_mail *m = mail_new(limiter, LIMITER_READY_MAIL);
+	struct limiter_mail *m = mail_new(limiter, LIMITER_READY_MAIL, ticket.worker);
 
 	m->ticket = ticket;
 	loop_post(limiter->loops[0], &m->mail);
@@ -197,7 +233,7 @@ void
 limiter_cancel(struct limiter *limiter, size_t identity, struct limiter_ticket ticket, bool unused_token,
     struct mono_time asked_at)
 {
-	struct limiter_mail *m = mail_new(limiter, LIMITER_CANCEL_MAIL);
+	struct limiter_mail *m = mail_new(limiter, LIMITER_CANCEL_MAIL, ticket.worker);
 
 	/*
 	 * Both are known by the ticket, and better: an index may be another configuration's, a date another token's.
@@ -212,7 +248,7 @@ limiter_cancel(struct limiter *limiter, size_t identity, struct limiter_ticket t
 void
 limiter_throttled(struct limiter *limiter, const struct limiter_ask *whose, int64_t pause_us)
 {
-	struct limiter_mail *m = mail_new(limiter, LIMITER_THROTTLED_MAIL);
+	struct limiter_mail *m = mail_new_wide(limiter, LIMITER_THROTTLED_MAIL);
 
 	m->ask = *whose;
 	m->pause_us = pause_us;
@@ -281,7 +317,7 @@ limiter_tell_heads(struct limiter *limiter, const struct limiter_showing *showin
 void
 limiter_reload(struct limiter *limiter, struct config *config, struct str password)
 {
-	struct limiter_mail *m = mail_new(limiter, LIMITER_CONFIG_MAIL);
+	struct limiter_mail *m = mail_new_wide(limiter, LIMITER_CONFIG_MAIL);
 
 	m->config = config_ref(config);
 	m->password = BUF_EMPTY;
@@ -293,7 +329,7 @@ void
 limiter_tell(struct limiter *limiter, const struct limiter_event *event)
 {
 	bool lost = event->verdict == LIMITER_LOST;
-	struct limiter_mail *m = mail_new(limiter, LIMITER_EVENT_MAIL);
+	struct limiter_mail *m = mail_new(limiter, LIMITER_EVENT_MAIL, 0);
 
 	memcpy(&m->event, event, lost ? sizeof(*event) : offsetof(struct limiter_event, lost));
 	if (lost) {

@@ -16,6 +16,7 @@
 #include <stdatomic.h>
 
 #include "base/jsonw.h"
+#include "base/spares.h"
 #include "gate/limiter.h"
 #include "gate/store.h"
 #include "rules/member.h"
@@ -115,6 +116,8 @@ struct limiter_view {
 struct limiter {
 	struct loop **loops;			/* the array is ours, the loops are not */
 	size_t loop_count;
+	struct spares *mails;			/* of each loop, its thread's alone: memory of mails */
+	struct spares requests;			/* of struct limiter_request */
 	void (*deliver)(void *arg, const struct limiter_event *event);
 	void *arg;
 	struct resolver *resolver;
@@ -196,6 +199,7 @@ void limiter_write_status(struct limiter *limiter, struct buf *out);
 void limiter_write_identity(const struct limiter_identity *identity, struct jsonw *w);
 
 /* limiter_mail.c: in and out */
+void limiter_mail_init(struct limiter *limiter);
 void limiter_tell(struct limiter *limiter, const struct limiter_event *event);
 void limiter_unref(struct limiter *limiter);
 

@@ -19,7 +19,7 @@ limiter_forget(struct limiter_request *request)
 		queue_remove(&request->identity->queue, &request->entry);
 	}
 	limiter_table_remove(request->identity->limiter, request);
-	free(request);
+	spares_give(&request->identity->limiter->requests, request);
 }
 
 void

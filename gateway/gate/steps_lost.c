@@ -282,7 +282,7 @@ lost_delivery(struct request *request)
 {
 	struct deliveries *deliveries = &request->worker->deliveries;
 	int64_t keep_us = request->config->idempotency.undelivered_us;
-	struct buf text = BUF_EMPTY;
+	struct buf text;
 
 	if (!request->lost_watched || request->refusal != REFUSAL_NONE)
 		return NULL;
@@ -290,6 +290,7 @@ lost_delivery(struct request *request)
 		return delivery_new(deliveries, request->lost_tag, lost_name_of(request), request->first_id, &request->lost_found.answer, keep_us);
 	if (claim_fate_of(request) != CLAIM_FATE_FINISH)
 		return NULL;
+	text = spare_bufs_take(&deliveries->answer_memory);
 	claim_keep_answer(request, &text);
 	return delivery_new(deliveries, request->lost_tag, lost_name_of(request), request->id, &text, keep_us);
 }
