@@ -207,6 +207,7 @@ on_readable(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	check_magic(connection, UPSTREAM_CONNECTION_MAGIC);
+	loop_waits_no_more(connection->upstream->loop);
 	if (!connection->open) {
 		upstream_open_shake(connection);
 		return;
