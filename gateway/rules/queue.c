@@ -349,6 +349,17 @@ queue_promoted_lane(const struct queue *q, struct mono_time now, enum queue_clas
 	return NULL;
 }
 
+/* Are as many slow as may make ready at a time? What they wait for is not to be had for others. */
+static bool
+queue_is_slow(const struct queue *q)
+{
+	size_t aside = 0;
+
+	for (int class = 0; class < QUEUE_CLASS_COUNT; class++)
+		aside += q->counts[QUEUE_SLOW][class];
+	return aside >= QUEUE_TOLD_MAX;
+}
+
 struct queue_entry *
 queue_promote(struct queue *q, struct mono_time now)
 {
@@ -357,7 +368,7 @@ queue_promote(struct queue *q, struct mono_time now)
 	enum queue_class class;
 
 	queue_set_slow_aside(q, now);
-	if (!q->open || TAILQ_EMPTY(&q->staged[QUEUE_WAITING]))
+	if (!q->open || TAILQ_EMPTY(&q->staged[QUEUE_WAITING]) || queue_is_slow(q))
 		return NULL;
 	lane = queue_promoted_lane(q, now, &class);
 	if (lane == NULL)

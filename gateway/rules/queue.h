@@ -50,6 +50,11 @@ TAILQ_HEAD(queue_list, queue_entry);
 
 /* Next is who is to be served within this: time to connect, shake hands and make the intent durable. */
 #define QUEUE_AHEAD_US (1 * CLOCK_SECOND)
+/*
+ * But no more than this at a time, and nobody while so many are slow: each may open a connection, and a crowd's handshakes would leave no time
+ * for anything else. Tokens that come faster than one in two milliseconds have no use for a second's worth of them.
+ */
+#define QUEUE_TOLD_MAX 512
 /* Who has not become ready within this no longer keeps another from being told. */
 #define QUEUE_SLOW_US (CLOCK_SECOND / 2)
 /* Calls stand so far apart where tokens are short, so that one gathers many. It loses nothing: see QUOTA_LATENESS. */
@@ -261,7 +266,7 @@ double queue_estimate_us(const struct queue *q, const struct queue_lane *lane, c
     enum queue_class class, struct mono_time now);
 /* The distance between two tokens of LANE (NULL: of a new one for KEY) at the present rate, in microseconds. */
 double queue_each_us(const struct queue *q, const struct queue_lane *lane, const struct queue_lane_key *key);
-/* Tokens that may come here within a second of NOW, those there already included. */
+/* Tokens that may come here within a second of NOW, those there already included; of more than QUEUE_TOLD_MAX so many. */
 int64_t queue_expected(const struct queue *q, struct mono_time now);
 
 #endif

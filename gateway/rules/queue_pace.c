@@ -82,12 +82,10 @@ queue_estimate_us(const struct queue *q, const struct queue_lane *lane, const st
 int64_t
 queue_expected(const struct queue *q, struct mono_time now)
 {
-	int64_t ahead_us = QUEUE_AHEAD_US - mono_since(q->due, now), stock = q->stock > 0 ? q->stock : 0;
+	int64_t ahead_us = QUEUE_AHEAD_US - mono_since(q->due, now), expected = q->stock > 0 ? q->stock : 0;
 	const struct queue_lane *lane;
 	double portion = 0;
 
-	if (ahead_us < 0)
-		return stock;
 	if (ahead_us > QUEUE_AHEAD_US)
 		ahead_us = QUEUE_AHEAD_US;
 	TAILQ_FOREACH(lane, &q->lanes, link)
@@ -95,7 +93,9 @@ queue_expected(const struct queue *q, struct mono_time now)
 			portion += queue_portion(q, lane, lane->weight);
 	if (portion > 1)
 		portion = 1;
-	return stock + 1 + (int64_t)((double)ahead_us * (double)q->rate * portion / (double)q->token);
+	if (ahead_us >= 0)
+		expected += 1 + (int64_t)((double)ahead_us * (double)q->rate * portion / (double)q->token);
+	return expected < QUEUE_TOLD_MAX ? expected : QUEUE_TOLD_MAX;
 }
 
 /* Tokens wanted in a lane beyond those in hand. */

@@ -128,6 +128,48 @@ test_slow_is_passed(void **state)
 	assert_int_equal(granted(), 0);
 }
 
+/* Tell all who may be told to make ready; how many those are. */
+static size_t
+promote_all(void)
+{
+	size_t count = 0;
+
+	while (queue_promote(&q, now) != NULL)
+		count++;
+	return count;
+}
+
+/*
+ * Where a second has tokens for thousands, a crowd makes ready by parts, for each opens a connection; where a whole part is slow, as all are
+ * whose process stood still, it is waited for. (10,000 waited, the gateway stood still for a second and a half: all opened
+ * connections, 28 were answered that none could be had, and nobody else was served for 12 s.)
+ */
+static void
+test_a_crowd_makes_ready_by_parts(void **state)
+{
+	static struct queue_entry crowd[4 * QUEUE_TOLD_MAX];
+	size_t count = sizeof(crowd) / sizeof(crowd[0]);
+	struct queue_entry *first;
+
+	(void)state;
+	setup(5000, 1, count);
+	memset(crowd, 0, sizeof(crowd));
+	for (size_t i = 0; i < count; i++) {
+		crowd[i].class = i % 10 == 0 ? QUEUE_POLL : QUEUE_SUBMIT;
+		crowd[i].deadline = mono_add(now, S(20));
+		assert_int_equal(queue_submit(&q, &crowd[i], &plain, now), QUEUE_TAKEN);
+	}
+	assert_in_range(promote_all(), QUEUE_TOLD_MAX, QUEUE_TOLD_MAX + QUEUE_TOLD_MAX / 10 + 1);
+	assert_int_equal(promote_all(), 0);
+	now = mono_add(now, MS(1500));
+	assert_int_equal(promote_all(), 0);
+	while ((first = TAILQ_FIRST(&TAILQ_FIRST(&q.lanes)->lists[QUEUE_SLOW][QUEUE_SUBMIT])) != NULL) {
+		queue_ready(&q, first);
+		queue_remove(&q, first);
+	}
+	assert_in_range(promote_all(), QUEUE_TOLD_MAX, QUEUE_TOLD_MAX + QUEUE_TOLD_MAX / 10 + 1);
+}
+
 /* Of lanes the store has told of, the one whose turn it says is first makes ready first; then they take turns. */
 static void
 test_promotion_by_place(void **state)
@@ -482,7 +524,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_idle), TEST(test_order), TEST(test_first), TEST(test_floor_of_polls), TEST(test_polls_are_told),
-		TEST(test_slow_is_passed), TEST(test_promotion_by_place), TEST(test_promotion_of_untold),
+		TEST(test_slow_is_passed), TEST(test_a_crowd_makes_ready_by_parts), TEST(test_promotion_by_place), TEST(test_promotion_of_untold),
 		TEST(test_promotion_past_limits), TEST(test_refused_at_once), TEST(test_estimates), TEST(test_pause),
 		TEST(test_next_a_second_before), TEST(test_tokens_in_hand), TEST(test_in_hand_is_not_wanted),
 		TEST(test_plenty), TEST(test_closed_apart),
