@@ -51,6 +51,7 @@ BASE, PACED, PACED_BOTH, WAIT = "base: 64 connections", "half the rate", "half t
 FEW, REFUSING, TWO, TWO_BOTH = "1 connection", "refusing at 10 times overload", "2 workers, half the rate", "2 workers, half, two cores"
 TWO_ALL = "2 workers, all at work, half, two cores"
 FLOOD = "refusing as fast as it can"
+SPENT, SPENT_FLOOD = "refusing, the quota used up", "refusing, used up, as fast as it can"
 LIMITED = dataclasses.replace(Shape(), wait="10ms")
 # A machine that stands still for longer than that wait makes 503s: the record of who was granted was not written in time.
 STRAYS = 0.001
@@ -73,6 +74,9 @@ CASES = (
     Case(REFUSING, PACED, LIMITED, PACED_CONNECTIONS, pace=0.5, quota=0.05, codes=(202, 429), strays=STRAYS),
     # With much more granted all of the 64 would have a token within the wait.
     Case(FLOOD, BASE, LIMITED, quota=0.05, codes=(202, 429), strays=STRAYS),
+    # What one refusal costs by itself: so few are granted that they count for nothing.
+    Case(SPENT, PACED, LIMITED, PACED_CONNECTIONS, pace=0.5, quota=0.0005, codes=(202, 429), strays=STRAYS),
+    Case(SPENT_FLOOD, BASE, LIMITED, quota=0.0005, codes=(202, 429), strays=STRAYS),
     Case(WAIT, "", connections=100, quota=0.2),
     Case("10000 waiting", WAIT, connections=10000, quota=0.2),
 )
@@ -208,14 +212,22 @@ class Sweep(Stage):
         return {name: quartiles(values) for name, values in found.items() if values}
 
 
-def refusal(refusing, forwarding):
-    """CPU of a refusal, of that of a forwarded request under the same load; those granted meanwhile are taken off."""
+def cost(case, other):
+    """CPU per request in CASE, of that in OTHER."""
+    return lambda row: row[case]["cpu_us"] / row[other]["cpu_us"] if {case, other} <= row.keys() else None
+
+
+def granted(mixed, spent, forwarding):
+    """
+    CPU of a request that is granted among refusals, of that of a forwarded one under the same load. Refusals cost in MIXED what they do in
+    SPENT; the others come one by one, where FORWARDING has many at a time.
+    """
     def make(row):
-        if not {refusing, forwarding} <= row.keys():
+        if not {mixed, spent, forwarding} <= row.keys():
             return None
-        mixed, forward = row[refusing], row[forwarding]["cpu_us"]
-        refused, sent = mixed["answers"].get(429, 0), mixed["answers"].get(202, 0)
-        return (mixed["cpu_us"] * mixed["requests"] - forward * sent) / max(1, refused) / forward
+        share = row[mixed]["answers"].get(202, 0) / row[mixed]["requests"]
+        used = row[mixed]["cpu_us"] - (1 - share) * row[spent]["cpu_us"]
+        return used / max(share, 1e-9) / row[forwarding]["cpu_us"]
     return make
 
 
@@ -231,16 +243,13 @@ def body_slope(row):
     return None if math.isnan(value) else value
 
 
-def one_to_two(one, two):
-    """CPU with one worker, of that with two, at the same offered rate."""
-    return lambda row: row[one]["cpu_us"] / row[two]["cpu_us"] if {one, two} <= row.keys() else None
-
-
-DERIVED = {"refusing CPU / forwarding CPU, 10 times overload": refusal(REFUSING, PACED), "its overload, offered / granted": overload(REFUSING),
-           "refusing CPU / forwarding CPU, as fast as both can": refusal(FLOOD, BASE), "its overload": overload(FLOOD),
-           "1 worker / 2, half the rate, one core": one_to_two(PACED, TWO),
-           "1 worker / 2, half the rate, two cores": one_to_two(PACED_BOTH, TWO_BOTH),
-           "1 worker / 2 that both work, two cores": one_to_two(PACED_BOTH, TWO_ALL),
+DERIVED = {"refusing CPU / forwarding CPU": cost(SPENT, PACED), "refusing CPU / forwarding CPU, as fast as both can": cost(SPENT_FLOOD, BASE),
+           "10 times overload: a request / one forwarded": cost(REFUSING, PACED), "its overload, offered / granted": overload(REFUSING),
+           "10 times overload: one granted / one forwarded": granted(REFUSING, SPENT, PACED),
+           "as fast as it can: a request / one forwarded": cost(FLOOD, BASE), "its overload": overload(FLOOD),
+           "1 worker / 2, half the rate, one core": cost(PACED, TWO),
+           "1 worker / 2, half the rate, two cores": cost(PACED_BOTH, TWO_BOTH),
+           "1 worker / 2 that both work, two cores": cost(PACED_BOTH, TWO_ALL),
            "a KB beyond 16 / a KB below": body_slope}
 
 

@@ -6,7 +6,7 @@ from report import COLORS, GREY, bars, hold
 GROWTH_MOST = 1.10
 SAME_WORK = ("512 connections", "5000 connections", "100 callers", "10000 callers, 100 at work", "10000 callers", "10000 waiting")
 BOUNDS = (
-    ("refusing CPU / forwarding CPU, 10 times overload", 0.35, False, 0.20),
+    ("refusing CPU / forwarding CPU", 0.35, False, 0.20),
     ("refusing CPU / forwarding CPU, as fast as both can", 0.35, False, 0.20),
     ("1 worker / 2, half the rate, one core", 0.9, True, 0.97),
     ("1 worker / 2, half the rate, two cores", 0.9, True, 0.97),
