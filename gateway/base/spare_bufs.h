@@ -7,8 +7,8 @@
 
 #include "base/buf.h"
 
-/* As many as a busy worker has in flight, of heads and short bodies: 100 KB, and with larger ones never more than 512 KB. */
-#define SPARE_BUFS_MOST 64
+/* As many as a crowd has in flight, of heads and short bodies: 400 KB, and with larger ones never more than 2 MB. */
+#define SPARE_BUFS_MOST 256
 #define SPARE_BUFS_BYTES_MAX 8192
 
 struct spare_bufs {

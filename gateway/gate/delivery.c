@@ -15,8 +15,8 @@
  */
 #define DELIVERY_LOOK_US (20 * CLOCK_MS)
 #define DELIVERY_LOOK_MAX_US (100 * CLOCK_MS)
-/* Deliveries that are kept for the next ones: of a turn of a busy worker, 20 KB. */
-#define DELIVERY_SPARES 64
+/* Deliveries that are kept for the next ones: as many as a crowd has in flight, 80 KB. */
+#define DELIVERY_SPARES 256
 /* What is not acknowledged by then has a dead network before it. */
 #define DELIVERY_GIVE_UP_US (10 * (int64_t)CLOCK_SECOND)
 

@@ -10,8 +10,8 @@ _Static_assert((int)LIMITER_CANCEL == (int)QUEUE_CANCEL && (int)LIMITER_SUBMIT =
     && (int)LIMITER_POLL == (int)QUEUE_POLL && (int)LIMITER_CLASS_COUNT == (int)QUEUE_CLASS_COUNT,
     "the limiter's classes are the queue's");
 
-/* As many as a turn's requests. */
-#define LIMITER_REQUEST_SPARES 64
+/* As many as a crowd has in flight. */
+#define LIMITER_REQUEST_SPARES 256
 
 struct limiter *
 limiter_new(const struct limiter_settings *settings, struct resolver *resolver, struct config *config,

@@ -21,8 +21,8 @@ enum limiter_subject {
 	LIMITER_HEADS_MAIL
 };
 
-/* As many as a turn's requests send at once. */
-#define LIMITER_MAIL_SPARES 128
+/* As many as the requests send that a crowd has in flight. */
+#define LIMITER_MAIL_SPARES 512
 
 /* Four of them are sent for each request: nothing in them is cleared in vain. */
 struct limiter_mail {

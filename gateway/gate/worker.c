@@ -16,8 +16,8 @@
 /* How often a draining worker looks whether its last answer has gone out. */
 #define WORKER_DRAIN_LOOK_US (20 * CLOCK_MS)
 #define WORKER_TARGET_BYTES 8192
-/* Memory of so many requests is kept for the next ones: 400 KB. */
-#define WORKER_SPARES 64
+/* Memory of so many requests is kept for the next ones, as many as a crowd has in flight: 1.6 MB. */
+#define WORKER_SPARES 256
 
 /* Run the requests that callbacks have made ready. */
 static void

@@ -16,8 +16,8 @@
 
 /* Connections that wait to be accepted: a burst of a second at a rate no worker reaches. */
 #define FRONT_BACKLOG 1024
-/* Requests that are kept for the next ones: 300 KB. */
-#define FRONT_SPARE_REQUESTS 64
+/* Requests that are kept for the next ones: 1.2 MB. */
+#define FRONT_SPARE_REQUESTS 256
 /* Accepting pauses so long after descriptors ran out. */
 #define FRONT_ACCEPT_PAUSE_US (100 * CLOCK_MS)
 

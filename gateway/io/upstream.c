@@ -20,8 +20,8 @@
 
 /* A connection is used so long, so that a changed address of the upstream is followed. */
 #define UPSTREAM_AGE_MAX_US (300LL * CLOCK_SECOND)
-/* Calls that are kept for the next ones: 300 KB at a busy upstream, nothing at one that is not called. */
-#define UPSTREAM_SPARE_CALLS 64
+/* Calls that are kept for the next ones: 1.2 MB at a busy upstream, nothing at one that is not called. */
+#define UPSTREAM_SPARE_CALLS 256
 /*
  * So many connections are opened to their end for whoever comes next, although nobody waits for them any more. Where waits are shorter
  * than a handshake, no connection would come into being otherwise; the bound is for an upstream that is silent.
