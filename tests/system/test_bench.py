@@ -37,11 +37,19 @@ def test_ratios_are_of_the_same_round():
     assert derived["a KB beyond 16 / a KB below"] == pytest.approx([2] * 3)
 
 
-def test_refusal_is_what_the_granted_leave():
-    """Ten of a hundred were granted at 100 us each; the others share the rest of 20 us times a hundred."""
-    _, derived = sweep_of({scale.PACED: rounds(100), scale.REFUSING: rounds(20, answers={202: 10, 429: 90})})
-    assert derived["refusing CPU / forwarding CPU, 10 times overload"] == pytest.approx([1000 / 90 / 100] * 3)
+def test_what_a_refusal_costs():
+    """By itself a fifth of one forwarded; of a hundred that cost 45 us each ten were granted, to which the refusals leave 270 us each."""
+    _, derived = sweep_of({scale.PACED: rounds(100), scale.SPENT: rounds(20), scale.REFUSING: rounds(45, answers={202: 10, 429: 90})})
+    assert derived["refusing CPU / forwarding CPU"] == pytest.approx([0.2] * 3)
+    assert derived["10 times overload: a request / one forwarded"] == pytest.approx([0.45] * 3)
+    assert derived["10 times overload: one granted / one forwarded"] == pytest.approx([2.7] * 3)
     assert derived["its overload, offered / granted"] == pytest.approx([10] * 3)
+
+
+def test_refusals_have_a_bound(capsys):
+    _, derived = sweep_of({scale.PACED: rounds(100), scale.SPENT: rounds(36), scale.BASE: rounds(100), scale.SPENT_FLOOD: rounds(34)})
+    assert scale_report.bounds({}, derived, {}) == 1
+    assert "refusing CPU / forwarding CPU  " in capsys.readouterr().out
 
 
 def test_failed_case_is_missed(capsys):
